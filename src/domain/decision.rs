@@ -1,0 +1,149 @@
+//! Why an alert was kept, folded, dismissed, held back or acted upon.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::alert::{Severity, Status};
+use crate::domain::id::{AlertId, GroupId, RunId};
+
+/// A rule as a decision names it: by id and by place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RuleRef {
+    /// The rule's id.
+    pub id: String,
+    /// `file:line` in the bundle.
+    pub place: String,
+}
+
+impl fmt::Display for RuleRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.place)
+    }
+}
+
+/// What became of one alert of one record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The alert's status after this decision.
+    pub status: Status,
+    /// What each stage said, in stage order.
+    pub reasons: Vec<Reason>,
+}
+
+/// What one stage said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Reason {
+    /// The alert is known already.
+    Duplicate {
+        /// By what it was recognised.
+        by: Identity,
+        /// How often it was seen, this time included.
+        count: u64,
+        /// Why it was decided anew all the same; when absent, it was only counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        anew: Option<Anew>,
+    },
+    /// A suppression dismissed it.
+    Suppress {
+        /// Which.
+        rule: RuleRef,
+        /// When that rule expires; `None` is never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<Timestamp>,
+    },
+    /// The source says that it is over; nothing is started for it.
+    Resolved,
+    /// A route matched.
+    Route {
+        /// Which.
+        rule: RuleRef,
+        /// What it did.
+        verdict: RouteVerdict,
+    },
+    /// No route matched it.
+    NoRoute,
+}
+
+/// By what a repeat is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// Same source and external id.
+    ExternalId,
+    /// Same source, format and fingerprint, within the format's window.
+    Fingerprint,
+}
+
+/// Why a repeat is decided anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anew {
+    /// Its severity rose.
+    SeverityRose {
+        /// From.
+        from: Severity,
+        /// To.
+        to: Severity,
+    },
+    /// It was resolved and is active again.
+    Reopened,
+    /// The suppression that held it no longer matches.
+    NotSuppressedAnyMore,
+    /// Severity fell or status changed: recorded, nothing is started.
+    Changed,
+}
+
+/// What a matching route did with the alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteVerdict {
+    /// A mute time, or outside its active time.
+    Muted {
+        /// Which time, as the rule names it.
+        time: String,
+    },
+    /// More than `at_most` of this key within the window.
+    Throttled {
+        /// The values that make the key.
+        key: Vec<Vec<String>>,
+        /// How many were held back in this window, this one included.
+        surplus: u64,
+        /// When the window ends.
+        until: Timestamp,
+    },
+    /// It waits with others of its group.
+    Grouped {
+        /// Which group.
+        group: GroupId,
+        /// The values that make the key.
+        key: Vec<Vec<String>>,
+        /// When the group closes and its playbooks start.
+        due: Timestamp,
+        /// The playbooks that will start.
+        playbooks: Vec<String>,
+    },
+    /// Playbooks start now.
+    Run {
+        /// The runs; playbooks that ran for this alert before are not started again.
+        runs: Vec<RunId>,
+        /// Playbooks that the route names and that had run for this alert before, or that another route started.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ran_before: Vec<String>,
+    },
+    /// The route has no playbooks: the alert is on record and stays active.
+    Record,
+}
+
+/// An alert by its id and by the journal entry that holds its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AlertRef {
+    /// The alert.
+    pub id: AlertId,
+    /// Sequence number of the `intake` entry.
+    pub seq: u64,
+    /// Index within that entry's `alerts`.
+    pub at: u32,
+}

@@ -1,0 +1,334 @@
+//! Journal entries: the facts that one input gave. Recovery applies them and never decides again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::alert::Alert;
+use crate::domain::decision::{AlertRef, Decision, RuleRef};
+use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
+use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::record::{Body, Position};
+
+/// One entry before and after it stands in the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Position in the journal, from 1, without gaps.
+    pub seq: u64,
+    /// When the daemon took the input; never goes backwards.
+    pub at: Timestamp,
+    /// What happened.
+    pub facts: Facts,
+}
+
+/// Everything that can happen. In the journal the variant is `k`, its content is `d`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", content = "d", rename_all = "snake_case")]
+pub enum Facts {
+    /// The daemon opened, recovered or closed the journal.
+    Log(Log),
+    /// A bundle took over; decisions after this entry are its decisions.
+    Bundle(BundleFacts),
+    /// A record became alerts, and they were decided.
+    Intake(Box<Intake>),
+    /// A record that no format took, or that failed.
+    Quarantine(Quarantine),
+    /// An instant came that something waited for.
+    Due(Due),
+    /// A run asks for effects; nothing leaves before this entry is durable.
+    Intent(Intent),
+    /// An attempt failed and another will follow.
+    Attempt(Attempt),
+    /// An effect's outcome.
+    Result(StepResult),
+    /// A run ended.
+    Run(RunEnd),
+}
+
+/// The journal's own life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// A daemon starts to write.
+    Opened {
+        /// Random id of this journal, made when it was empty and repeated at each opening.
+        journal: String,
+        /// Version of soard.
+        version: String,
+    },
+    /// The daemon stopped in good order.
+    Closed,
+    /// A torn tail was cut off at recovery; acknowledged entries are not touched by that.
+    Recovered {
+        /// Bytes moved aside.
+        bytes: u64,
+        /// Their SHA-256, in hex.
+        sha256: String,
+        /// The side file's name.
+        file: String,
+    },
+}
+
+/// A bundle as the journal names it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BundleFacts {
+    /// SHA-256 over the bundle's files, in hex; names a folder below `bundles/`.
+    pub id: String,
+    /// The git commit that the folder was at, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// How many rules, formats and playbooks, for people.
+    pub counts: BTreeMap<String, usize>,
+}
+
+/// One record, what it became and what was decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intake {
+    /// Counts records, from 1; part of the ids of its alerts.
+    pub record_no: u64,
+    /// Name of the source.
+    pub source: String,
+    /// Where the record lay.
+    pub position: Position,
+    /// The record, verbatim.
+    pub record: Body,
+    /// Name of the format that took it.
+    pub format: String,
+    /// Id of the bundle that decided.
+    pub bundle: String,
+    /// Its alerts, in the record's order. Empty when the record was delivered before, or says nothing new.
+    pub alerts: Vec<Taken>,
+    /// Ordinal of the record that this one is a redelivery of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redelivery_of: Option<u64>,
+}
+
+/// One alert of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The alert's id: a new one, or that of the alert it folded into.
+    pub id: AlertId,
+    /// JSON pointer (RFC 6901) of the alert's part within the record; empty is the whole record.
+    pub part: String,
+    /// The alert, without `raw`.
+    pub alert: Alert,
+    /// 64-bit hash of what identifies it, in hex: source and external id, or source, format and fingerprint.
+    pub identity: String,
+    /// When that identity is forgotten; `None`: while the alert is retained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_until: Option<Timestamp>,
+    /// What became of it.
+    pub decision: Decision,
+}
+
+/// A record kept aside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Ordinal of the record.
+    pub record_no: u64,
+    /// Name of the source.
+    pub source: String,
+    /// Where the record lay.
+    pub position: Position,
+    /// The record, verbatim.
+    pub record: Body,
+    /// Why, in words.
+    pub cause: String,
+}
+
+/// What an instant set off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Due {
+    /// A group closed and its playbooks start.
+    Group {
+        /// Which.
+        group: GroupId,
+        /// The route that gathered it.
+        rule: RuleRef,
+        /// Its alerts, in order of arrival.
+        alerts: Vec<AlertRef>,
+        /// The runs that start.
+        runs: Vec<RunId>,
+        /// Id of the bundle that opened the group: the runs' bundle.
+        bundle: String,
+    },
+    /// A `sleep` is over.
+    Timer {
+        /// Whose.
+        run: RunId,
+        /// Which step.
+        step: u32,
+    },
+    /// The next attempt of an effect may start.
+    Retry {
+        /// Which.
+        key: EffectKey,
+    },
+    /// A throttle's window ended with a surplus.
+    Throttle {
+        /// The route.
+        rule: RuleRef,
+        /// The values that make the key.
+        key: Vec<Vec<String>>,
+        /// How many alerts it held back.
+        surplus: u64,
+    },
+}
+
+/// What a run asks for: the steps that one evaluation added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Which run.
+    pub run: RunId,
+    /// The new steps, in program order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Number in program order, from 0.
+    pub n: u32,
+    /// What is asked for.
+    pub effect: Effect,
+    /// SHA-256 of kind and arguments as the script gave them, in hex; a replay that differs stalls the run.
+    pub args_sha256: String,
+    /// Key of an effect that leaves the daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<EffectKey>,
+    /// What to do when it is unclear whether it arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The outcome of a step that soard answers itself; the others get a `result` entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+}
+
+/// A failed attempt with another to come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which effect.
+    pub key: EffectKey,
+    /// Which attempt, from 1.
+    pub n: u32,
+    /// What went wrong.
+    pub error: String,
+    /// HTTP status or SMTP reply code, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// When the next attempt is due.
+    pub next: Timestamp,
+    /// What the next attempt has to know of this one: the recipients that took the mail already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Value>,
+}
+
+/// The outcome of a step that left the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// Which run.
+    pub run: RunId,
+    /// Which step.
+    pub step: u32,
+    /// Which effect.
+    pub key: EffectKey,
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// The outcome.
+    pub reply: Reply,
+}
+
+/// How a run ended, with the steps that its last evaluation added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// Which run.
+    pub run: RunId,
+    /// Steps answered by soard itself since the last intent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// How.
+    pub end: End,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The script returned.
+    Finished {
+        /// What it returned.
+        value: Value,
+    },
+    /// The script threw, or broke a limit.
+    Failed {
+        /// What went wrong.
+        error: String,
+        /// `file:line:column` in the bundle, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
+    },
+    /// A replay asked for something else than what is on record: nothing more is done, an operator has to look.
+    Stalled {
+        /// Which step.
+        step: u32,
+        /// What the journal has.
+        expected: String,
+        /// What the replay asked for.
+        got: String,
+    },
+}
+
+impl Facts {
+    /// The entry's kind: `k` in the journal.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "log",
+            Self::Bundle(_) => "bundle",
+            Self::Intake(_) => "intake",
+            Self::Quarantine(_) => "quarantine",
+            Self::Due(_) => "due",
+            Self::Intent(_) => "intent",
+            Self::Attempt(_) => "attempt",
+            Self::Result(_) => "result",
+            Self::Run(_) => "run",
+        }
+    }
+
+    /// The entry's content as compact JSON: `d` in the journal.
+    pub fn data(&self) -> String {
+        let text = match self {
+            Self::Log(d) => serde_json::to_string(d),
+            Self::Bundle(d) => serde_json::to_string(d),
+            Self::Intake(d) => serde_json::to_string(d),
+            Self::Quarantine(d) => serde_json::to_string(d),
+            Self::Due(d) => serde_json::to_string(d),
+            Self::Intent(d) => serde_json::to_string(d),
+            Self::Attempt(d) => serde_json::to_string(d),
+            Self::Result(d) => serde_json::to_string(d),
+            Self::Run(d) => serde_json::to_string(d),
+        };
+        text.expect("facts are plain data with string keys")
+    }
+
+    /// Reads an entry's kind and content back.
+    ///
+    /// # Errors
+    /// When the kind is unknown or the content does not have its shape.
+    pub fn parse(kind: &str, data: &str) -> Result<Self, serde_json::Error> {
+        Ok(match kind {
+            "log" => Self::Log(serde_json::from_str(data)?),
+            "bundle" => Self::Bundle(serde_json::from_str(data)?),
+            "intake" => Self::Intake(serde_json::from_str(data)?),
+            "quarantine" => Self::Quarantine(serde_json::from_str(data)?),
+            "due" => Self::Due(serde_json::from_str(data)?),
+            "intent" => Self::Intent(serde_json::from_str(data)?),
+            "attempt" => Self::Attempt(serde_json::from_str(data)?),
+            "result" => Self::Result(serde_json::from_str(data)?),
+            "run" => Self::Run(serde_json::from_str(data)?),
+            other => return Err(serde::de::Error::custom(format!("unknown kind of entry {other:?}"))),
+        })
+    }
+}

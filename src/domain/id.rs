@@ -1,0 +1,143 @@
+//! Ids come from counters in the state, so that the same inputs give the same ids.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An id that does not have its form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {expected}")]
+pub struct BadId {
+    text: String,
+    expected: &'static str,
+}
+
+/// An alert: ordinal of its record and index within it, written `a-1042.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlertId {
+    /// Ordinal of the record that first gave the alert, from 1.
+    pub record: u64,
+    /// Index within that record, from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a-{}.{}", self.record, self.index)
+    }
+}
+
+impl FromStr for AlertId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let parse = || {
+            let (record, index) = text.strip_prefix("a-")?.split_once('.')?;
+            Some(Self { record: record.parse().ok()?, index: index.parse().ok()? })
+        };
+        parse().ok_or_else(|| BadId { text: text.into(), expected: "an alert id such as a-1042.0" })
+    }
+}
+
+/// A group of alerts that a route gathers, written `g-17`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u64);
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g-{}", self.0)
+    }
+}
+
+impl FromStr for GroupId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let number = text.strip_prefix("g-").and_then(|n| n.parse().ok());
+        number.map(Self).ok_or_else(|| BadId { text: text.into(), expected: "a group id such as g-17" })
+    }
+}
+
+/// What a run was started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trigger {
+    /// One alert: the playbook's `on_alert`.
+    Alert(AlertId),
+    /// A closed group: the playbook's `on_group`.
+    Group(GroupId),
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alert(id) => id.fmt(f),
+            Self::Group(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Trigger {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        if text.starts_with("g-") { text.parse().map(Self::Group) } else { text.parse().map(Self::Alert) }
+    }
+}
+
+/// One execution of a playbook, written `a-1042.0/notify-email`. One trigger starts a playbook once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId {
+    /// What it was started for.
+    pub trigger: Trigger,
+    /// Name of the playbook, without `.rhai`.
+    pub playbook: String,
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.trigger, self.playbook)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let bad = || BadId { text: text.into(), expected: "a run id such as a-1042.0/notify-email" };
+        let (trigger, playbook) = text.split_once('/').ok_or_else(bad)?;
+        if playbook.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self { trigger: trigger.parse().map_err(|_| bad())?, playbook: playbook.into() })
+    }
+}
+
+/// Serialises an id as its text form.
+macro_rules! as_text {
+    ($($id:ty),*) => {$(
+        impl Serialize for $id {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(AlertId, GroupId, RunId, Trigger);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_as_they_are_written() {
+        for text in ["a-1042.0/notify-email", "g-17/chat"] {
+            assert_eq!(text.parse::<RunId>().unwrap().to_string(), text);
+        }
+        for text in ["a-1", "a-1.x/p", "g-1", "x-1.0/p", "a-1.0/"] {
+            assert!(text.parse::<RunId>().is_err(), "{text}");
+        }
+    }
+}

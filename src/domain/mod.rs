@@ -1,0 +1,9 @@
+//! The nouns of soard as plain data: no IO, no clock, no decisions.
+
+pub mod alert;
+pub mod decision;
+pub mod effect;
+pub mod entry;
+pub mod id;
+pub mod record;
+pub mod time;

@@ -1,0 +1,14 @@
+//! soard takes security alerts from many sources, decides by rules kept in git which to keep quiet
+//! and which to act on, runs durable playbooks, and records every decision in an append-only journal.
+//!
+//! Read the folders from the bottom up; each imports only those above it in this list:
+//!
+//! 1. [`domain`]: the nouns, plain data
+//! 2. `yaml`: YAML with places, and diagnostics
+//! 3. `rules`: rule files to checked rules, the matcher, formats
+//! 4. `playbooks` and `engine`: pure evaluation and pure decisions
+//! 5. `journal`, `sources`, `actions`: the adapters to the world
+//! 6. `daemon`: the only place that joins the core to the world
+//! 7. `cli`: one file per subcommand
+
+pub mod domain;
