@@ -12,3 +12,4 @@
 //! 7. `cli`: one file per subcommand
 
 pub mod domain;
+pub mod yaml;
