@@ -58,23 +58,32 @@ pub struct Diagnostic {
     pub message: String,
     /// How to cure it.
     pub help: Option<String>,
+    /// Characters to underline; when absent, the word or quoted text at the place.
+    pub width: Option<u32>,
 }
 
 impl Diagnostic {
     /// A fault that refuses the bundle.
     pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { gravity: Gravity::Error, code, place, message: message.into(), help: None }
+        Self { gravity: Gravity::Error, code, place, message: message.into(), help: None, width: None }
     }
 
     /// A fault that somebody should look at.
     pub fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { gravity: Gravity::Warning, code, place, message: message.into(), help: None }
+        Self { gravity: Gravity::Warning, code, place, message: message.into(), help: None, width: None }
     }
 
     /// Adds a cure.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Underlines this much of the source line, where it is a part of a word or more than one.
+    #[must_use]
+    pub fn underline(mut self, text: &str) -> Self {
+        self.width = Some(u32::try_from(text.chars().count()).unwrap_or(u32::MAX));
         self
     }
 
@@ -101,7 +110,10 @@ impl Diagnostic {
         let mut group = match line {
             Some(line) => {
                 let from = column_offset(line, self.place.column);
-                let until = from + word_bytes(&line[from..]);
+                let until = match self.width {
+                    Some(width) => column_offset(line, self.place.column.saturating_add(width)),
+                    None => from + word_bytes(&line[from..]),
+                };
                 let mark = AnnotationKind::Primary.span(from..until);
                 let snippet = Snippet::source(line).path(self.place.file.to_string());
                 Group::with_title(title).element(snippet.line_start(self.place.line as usize).annotation(mark))
@@ -123,14 +135,17 @@ pub type Sources = BTreeMap<String, String>;
 
 fn column_offset(line: &str, column: u32) -> usize {
     let chars = line.char_indices().map(|(at, _)| at);
-    chars.chain([line.len()]).nth(column as usize - 1).unwrap_or(line.len())
+    chars.chain([line.len()]).nth(column.max(1) as usize - 1).unwrap_or(line.len())
 }
 
-/// Length of what to underline: a quoted text, or up to the next space.
+/// Length of what to underline: a quoted text, or up to the next space, without a key's colon.
 fn word_bytes(rest: &str) -> usize {
     match rest.chars().next() {
         Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |at| at + 2),
-        Some(_) => rest.find([' ', ',', ']', '}', '\t']).unwrap_or(rest.len()).max(1),
+        Some(_) => {
+            let word = &rest[..rest.find([' ', ',', ']', '}', '\t']).unwrap_or(rest.len()).max(1)];
+            word.strip_suffix(':').filter(|key| !key.is_empty()).unwrap_or(word).len()
+        }
         None => 0,
     }
 }
