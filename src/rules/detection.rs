@@ -7,6 +7,9 @@ use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::node::{Key, Node, Value};
 use crate::yaml::reader::one_or_many;
 
+/// A key of old Sigma rules that stands among the searches.
+const TIMEFRAME: &str = "timeframe";
+
 /// Searches and the condition over them.
 #[derive(Debug, Clone)]
 pub struct Detection {
@@ -78,7 +81,7 @@ fn named(entries: &[(Key, Node)], reading: &mut Reading) -> Option<Detection> {
     duplicates(entries, reading);
     let mut names: Vec<(&Key, Option<Search>)> = Vec::new();
     for (key, node) in entries.iter().filter(|(key, _)| key.text != "condition") {
-        let found = if key.text == "timeframe" {
+        let found = if key.text == TIMEFRAME {
             let fault = Diagnostic::error("timeframe", key.place.clone(), "`timeframe` is obsolete in Sigma");
             reading.faults.push(fault.help("counting within a time belongs to correlation rules"));
             None
@@ -124,7 +127,7 @@ fn warn_unused(condition: &Expr, names: &[(&Key, Option<Search>)], reading: &mut
     let mut used = Vec::new();
     condition.searches(&mut used);
     for (number, (key, _)) in names.iter().enumerate() {
-        if !used.contains(&number) {
+        if !used.contains(&number) && key.text != TIMEFRAME {
             let message = format!("the condition never asks for `{}`", key.text);
             reading.faults.push(Diagnostic::warning("unused-search", key.place.clone(), message));
         }

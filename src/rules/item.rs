@@ -489,7 +489,7 @@ fn warn_unknown_source(item: &Item, field: &Field, node: &Node, reading: &mut Re
         let Some(name) = pattern.exact() else { continue };
         if !sources.iter().any(|source| fold(source) == name || source == name) {
             let message = format!("no source is called `{name}`");
-            let fault = Diagnostic::warning("source-without-records", node.place.clone(), message);
+            let fault = Diagnostic::warning("source-not-configured", node.place.clone(), message);
             reading.faults.push(fault.suggest(name, sources.iter().map(String::as_str)));
         }
     }

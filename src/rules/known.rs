@@ -67,7 +67,7 @@ impl<'a> Reading<'a> {
                 if let Some((kind, near)) = field.unknown_entity_type() {
                     let message = format!("no shipped format gives entities of type `{kind}`");
                     let mut fault = Diagnostic::warning("unknown-entity-type", place.clone(), message).underline(text);
-                    fault.help = near.map(|near| format!("did you mean `entities.{near}`?"));
+                    fault.help = near.map(|near| format!("did you mean `{}`?", text.replacen(kind, near, 1)));
                     self.faults.push(fault);
                 }
                 Some(field)

@@ -18,3 +18,6 @@ pub mod pattern;
 pub mod route;
 pub mod suppress;
 pub mod times;
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ pub const SPAN_MAX: Span = Span::from_secs(90 * 24 * 3600);
 pub const AT_MOST_MAX: i64 = 1_000_000;
 
 /// Deepest nesting of routes.
-pub const DEPTH_MAX: usize = 16;
+pub const DEPTH_MAX: usize = 8;
 
 /// A checked route, with what it inherits filled in.
 #[derive(Debug, Clone)]
@@ -219,7 +219,7 @@ impl Pass<'_, '_> {
     /// Warns about a route that an earlier catch-all hides; notes whether this one hides the next.
     fn reachable(&mut self, map: &MapReader, name: &str, hides: bool, barrier: &mut Option<String>) {
         if let Some(earlier) = barrier {
-            let message = format!("`{name}` is never asked: `{earlier}` before it matches everything");
+            let message = format!("this route is never asked: `{earlier}` before it takes every alert");
             let fault = Diagnostic::warning("unreachable-route", map.place().clone(), message);
             self.reading
                 .faults

@@ -112,7 +112,7 @@ impl Diagnostic {
                 let from = column_offset(line, self.place.column);
                 let until = match self.width {
                     Some(width) => column_offset(line, self.place.column.saturating_add(width)),
-                    None => from + word_bytes(&line[from..]),
+                    None => from + word_bytes(line, from),
                 };
                 let mark = AnnotationKind::Primary.span(from..until);
                 let snippet = Snippet::source(line).path(self.place.file.to_string());
@@ -138,16 +138,31 @@ fn column_offset(line: &str, column: u32) -> usize {
     chars.chain([line.len()]).nth(column.max(1) as usize - 1).unwrap_or(line.len())
 }
 
-/// Length of what to underline: a quoted text, or up to the next space, without a key's colon.
-fn word_bytes(rest: &str) -> usize {
+/// Length of the key or value that begins at `from`.
+fn word_bytes(line: &str, from: usize) -> usize {
+    let rest = &line[from..];
+    let close = |closing: char| rest.find(closing).map(|at| at + 1);
     match rest.chars().next() {
         Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |at| at + 2),
-        Some(_) => {
-            let word = &rest[..rest.find([' ', ',', ']', '}', '\t']).unwrap_or(rest.len()).max(1)];
-            word.strip_suffix(':').filter(|key| !key.is_empty()).unwrap_or(word).len()
-        }
+        Some('{') => close('}').unwrap_or(1),
+        Some('[') => close(']').unwrap_or(1),
+        Some(first) => plain_bytes(&line[..from], rest).max(first.len_utf8()),
         None => 0,
     }
+}
+
+/// An unquoted text ends before a comment, before a key's colon, and within brackets before what separates items.
+fn plain_bytes(before: &str, rest: &str) -> usize {
+    let within_brackets = before.matches(['[', '{']).count() > before.matches([']', '}']).count();
+    let mut text = rest;
+    for end in [" #", ": "] {
+        text = text.find(end).map_or(text, |at| &text[..at]);
+    }
+    if within_brackets {
+        text = text.find([',', ']', '}']).map_or(text, |at| &text[..at]);
+    }
+    let text = text.trim_end();
+    text.strip_suffix(':').unwrap_or(text).len()
 }
 
 /// The known word that is most like `word`, if one is near enough to be meant.
@@ -156,4 +171,48 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|k| (strsim::jaro_winkler(&lower, &k.to_lowercase()), *k));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= 0.82).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The part of the line that is underlined for a fault at the marked place.
+    fn underlined(marked: &str) -> String {
+        let line = marked.replace('^', "");
+        let from = marked.find('^').unwrap();
+        line[from..from + word_bytes(&line, from)].to_owned()
+    }
+
+    #[test]
+    fn the_key_or_the_value_is_underlined_and_nothing_else() {
+        for (marked, expected) in [
+            ("  - ^id: Our Scanner", "id"),
+            ("  - id: ^Our Scanner", "Our Scanner"),
+            ("a: ^one two   # why", "one two"),
+            ("a: ^'one # two' # why", "'one # two'"),
+            ("a: [x, ^one two, z]", "one two"),
+            ("a: {^x: one, y: two}", "x"),
+            ("a: {x: one, y: ^two}", "two"),
+            ("a: ^{x: one} # b", "{x: one}"),
+            ("a: ^{x: one", "{"),
+            ("^a:", "a"),
+            ("a: ^http://x:80/", "http://x:80/"),
+            ("a: ^[]", "[]"),
+            ("a: ^", ""),
+            ("a: ^\u{fc}ber", "\u{fc}ber"),
+        ] {
+            assert_eq!(underlined(marked), expected, "{marked}");
+        }
+    }
+
+    #[test]
+    fn a_place_beyond_the_text_is_no_panic() {
+        let sources = Sources::from([("a.yaml".to_owned(), "\u{fc}\tx\n".to_owned())]);
+        for (line, column) in [(1, 1), (1, 99), (2, 1), (99, 1)] {
+            let place = Place { file: "a.yaml".into(), line, column };
+            let fault = Diagnostic::error("test", place, "wrong").underline("somewhat long");
+            assert!(fault.render(&sources, false).contains("wrong"));
+        }
+    }
 }
