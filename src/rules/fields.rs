@@ -277,23 +277,21 @@ fn entity<'a>(alert: &'a Alert, rest: &str) -> Found<'a> {
     found
 }
 
-/// Takes the longest literal key first, so that `"proc.name": …` is found before `"proc": {"name": …}`.
-fn below<'a>(map: &'a Map<String, Value>, rest: &str, found: &mut Found<'a>) {
+/// Takes the longest literal key that leads to a value, so that `"proc.name": …` is found before `"proc": {"name": …}`.
+fn below<'a>(map: &'a Map<String, Value>, rest: &str, found: &mut Found<'a>) -> bool {
     if let Some(value) = map.get(rest) {
-        return take(value, found);
+        take(value, found);
+        return true;
     }
-    for (dot, _) in rest.rmatch_indices('.') {
-        if let Some(value) = map.get(&rest[..dot]) {
-            return descend(value, &rest[dot + 1..], found);
-        }
-    }
+    let mut cuts = rest.rmatch_indices('.');
+    cuts.any(|(dot, _)| map.get(&rest[..dot]).is_some_and(|value| descend(value, &rest[dot + 1..], found)))
 }
 
-fn descend<'a>(value: &'a Value, rest: &str, found: &mut Found<'a>) {
+fn descend<'a>(value: &'a Value, rest: &str, found: &mut Found<'a>) -> bool {
     match value {
         Value::Object(map) => below(map, rest, found),
-        Value::Array(items) => items.iter().for_each(|item| descend(item, rest, found)),
-        _ => {}
+        Value::Array(items) => items.iter().fold(false, |any, item| descend(item, rest, found) || any),
+        _ => false,
     }
 }
 

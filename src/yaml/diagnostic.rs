@@ -1,10 +1,12 @@
 //! Faults in content, each with its place, what was expected and a cure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
+use serde::ser::SerializeStruct;
 
 /// Where something stands in a file of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,7 +107,8 @@ impl Diagnostic {
             Gravity::Warning => Level::WARNING,
         };
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let title = level.primary_title(self.message.as_str()).id(self.code);
+        let message = printable(&self.message);
+        let title = level.primary_title(&*message).id(self.code);
         let line = sources.get(&*self.place.file).and_then(|text| text.lines().nth(self.place.line as usize - 1));
         let mut group = match line {
             Some(line) => {
@@ -123,11 +126,35 @@ impl Diagnostic {
                 Group::with_title(title).element(origin.line(self.place.line as usize))
             }
         };
-        if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
+        let help = self.help.as_deref().map(printable);
+        if let Some(help) = &help {
+            group = group.element(Level::HELP.message(&**help));
         }
         renderer.render(&[group])
     }
+}
+
+impl Serialize for Diagnostic {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut out = to.serialize_struct("Diagnostic", 7)?;
+        out.serialize_field("gravity", &self.gravity)?;
+        out.serialize_field("code", self.code)?;
+        out.serialize_field("file", &*self.place.file)?;
+        out.serialize_field("line", &self.place.line)?;
+        out.serialize_field("column", &self.place.column)?;
+        out.serialize_field("message", &self.message)?;
+        out.serialize_field("help", &self.help)?;
+        out.end()
+    }
+}
+
+/// Control characters from a file must not reach the terminal.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// The texts of a bundle's files, by path.
@@ -204,6 +231,18 @@ mod tests {
         ] {
             assert_eq!(underlined(marked), expected, "{marked}");
         }
+    }
+
+    #[test]
+    fn a_file_cannot_write_control_sequences_to_the_terminal() {
+        let sources = Sources::from([("a.yaml".to_owned(), "x: \u{1b}[2Jy\n".to_owned())]);
+        let place = Place { file: "a.yaml".into(), line: 1, column: 4 };
+        let fault = Diagnostic::error("test", place, "found \u{1b}[2Jy").help("not \u{7}");
+        let text = fault.render(&sources, false);
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(text.contains("found \\u{1b}[2Jy"), "{text}");
+        let json = serde_json::to_value(&fault).unwrap();
+        assert_eq!((&json["file"], &json["line"], &json["gravity"]), (&"a.yaml".into(), &1.into(), &"error".into()));
     }
 
     #[test]

@@ -183,6 +183,9 @@ const ITEMS: &str = r#"
     yes  extended.nested.a.b: deep
     no   extended.nested.a: deep
     yes  raw.output_fields.proc.name: bash
+    yes  raw.dots.a.b.c: first
+    no   raw.dots.a.b.c: [second, third]
+    yes  raw.dots.a.b.d: fourth
     yes  raw.items.user: bob
     yes  raw.items.user: eve
     no   raw.items.user: dan

@@ -61,6 +61,7 @@ fn alert() -> Alert {
         "big": 18446744073709551615_u64,
         "flag": "True",
         "Straße": "GROSS",
+        "dots": {"a.b": {"c": "first"}, "a": {"b.c": "second", "b": {"c": "third", "d": "fourth"}}},
         "object": {"inner": 1}
     }));
     alert

@@ -89,6 +89,28 @@ proptest! {
     }
 
     #[test]
+    fn edited_rule_files_are_read_or_refused_without_a_panic(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, "[\\[\\]{}:,|'\"* \n#&!?>a0~é-]{0,4}"), 1..4),
+    ) {
+        for (path, text) in [
+            ("rules/suppress/a.yaml", include_str!("../../../rules/suppress/expected.yaml")),
+            ("rules/route/a.yaml", include_str!("../../../rules/route/main.yaml")),
+        ] {
+            let mut chars: Vec<char> = text.chars().collect();
+            for (at, removed, inserted) in &edits {
+                let from = at.index(chars.len() + 1);
+                let until = (from + removed).min(chars.len());
+                chars.splice(from..until, inserted.chars());
+            }
+            let texts = super::files(&[(path, &chars.into_iter().collect::<String>())]);
+            let (rules, found) = crate::rules::compile::compile(&texts, &super::known());
+            super::show(&found, &texts);
+            rules.route(&rules.matches(&super::alert()));
+            rules.explain(&super::alert());
+        }
+    }
+
+    #[test]
     fn wildcards_match_by_their_definition(pattern in "[ab*?]{0,8}", value in "[abC]{0,10}") {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
         let folded = fold(&value);
