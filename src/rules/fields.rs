@@ -290,7 +290,7 @@ fn below<'a>(map: &'a Map<String, Value>, rest: &str, found: &mut Found<'a>) -> 
 fn descend<'a>(value: &'a Value, rest: &str, found: &mut Found<'a>) -> bool {
     match value {
         Value::Object(map) => below(map, rest, found),
-        Value::Array(items) => items.iter().fold(false, |any, item| descend(item, rest, found) || any),
+        Value::Array(items) => items.iter().filter(|item| descend(item, rest, found)).count() > 0,
         _ => false,
     }
 }
