@@ -1,6 +1,6 @@
 //! Texts of rule files in; checked rules and diagnostics out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -42,6 +42,23 @@ impl Rules {
         let mut out = Vec::new();
         route::taken(&self.routes, matches, &mut out);
         out
+    }
+
+    /// All routes, by number: in the order of the files, parents before children.
+    pub fn all_routes(&self) -> Vec<&Route> {
+        let mut out = Vec::new();
+        route::walk(&self.routes, &mut out);
+        out
+    }
+
+    /// How many routes there are, children included.
+    pub fn route_count(&self) -> usize {
+        self.all_routes().len()
+    }
+
+    /// The playbooks that some route names, inherited ones included.
+    pub fn routed_playbooks(&self) -> BTreeSet<&str> {
+        self.all_routes().into_iter().flat_map(|route| &route.playbooks).map(String::as_str).collect()
     }
 
     /// What each rule says of an alert and why: suppressions first, then routes, parents before children.

@@ -10,7 +10,7 @@ use crate::domain::decision::RuleRef;
 use crate::rules::detection::Detection;
 use crate::rules::item::Item;
 use crate::rules::matcher::{Matcher, View};
-use crate::rules::route::Route;
+use crate::rules::route::{self, Route};
 use crate::rules::suppress::Suppression;
 
 /// Items beyond which near misses are not looked for: each item costs one evaluation of the whole rule.
@@ -102,16 +102,13 @@ pub fn rules(suppress: &[Suppression], routes: &[Route], matcher: &Matcher, aler
         let header = (RuleKind::Suppress, rule.number, &rule.rule, rule.title.as_str());
         out.push(one(header, Some(detection), matcher, &view));
     }
-    tree(routes, matcher, &view, &mut out);
-    out
-}
-
-fn tree(routes: &[Route], matcher: &Matcher, view: &View, out: &mut Vec<RuleExplanation>) {
-    for route in routes {
+    let mut all = Vec::new();
+    route::walk(routes, &mut all);
+    for route in all {
         let header = (RuleKind::Route, route.number, &route.rule, route.title.as_str());
-        out.push(one(header, matcher.route(route.number), matcher, view));
-        tree(&route.children, matcher, view, out);
+        out.push(one(header, matcher.route(route.number), matcher, &view));
     }
+    out
 }
 
 type Header<'a> = (RuleKind, usize, &'a RuleRef, &'a str);

@@ -93,6 +93,14 @@ pub fn taken<'a>(routes: &'a [Route], matches: &Matches, out: &mut Vec<&'a Route
     any
 }
 
+/// All routes of a tree, parents before children.
+pub fn walk<'a>(routes: &'a [Route], out: &mut Vec<&'a Route>) {
+    for route in routes {
+        out.push(route);
+        walk(&route.children, out);
+    }
+}
+
 /// What a route hands down to its children.
 #[derive(Debug, Clone)]
 struct Inherited {

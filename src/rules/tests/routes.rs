@@ -73,6 +73,15 @@ fn a_child_inherits_what_it_does_not_set() {
 }
 
 #[test]
+fn all_routes_and_their_playbooks_can_be_listed() {
+    let rules = good(&[("rules/route/tree.yaml", TREE)]);
+    let numbers: Vec<usize> = rules.all_routes().iter().map(|route| route.number).collect();
+    assert_eq!((numbers, rules.route_count()), ((0..6).collect(), 6));
+    assert_eq!(rules.routed_playbooks().into_iter().collect::<Vec<_>>(), ["notify-email", "open-ticket", "page"]);
+    assert!(rules.routed_playbooks().contains("page"));
+}
+
+#[test]
 fn files_follow_one_another_by_name() {
     let rules = good(&[
         ("rules/route/20-rest.yaml", "route:\n  - id: rest\n"),
