@@ -58,23 +58,32 @@ pub struct Diagnostic {
     pub message: String,
     /// How to cure it.
     pub help: Option<String>,
+    /// Characters to underline; when absent, the word or quoted text at the place.
+    pub width: Option<u32>,
 }
 
 impl Diagnostic {
     /// A fault that refuses the bundle.
     pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { gravity: Gravity::Error, code, place, message: message.into(), help: None }
+        Self { gravity: Gravity::Error, code, place, message: message.into(), help: None, width: None }
     }
 
     /// A fault that somebody should look at.
     pub fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { gravity: Gravity::Warning, code, place, message: message.into(), help: None }
+        Self { gravity: Gravity::Warning, code, place, message: message.into(), help: None, width: None }
     }
 
     /// Adds a cure.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Underlines this much of the source line, where it is a part of a word or more than one.
+    #[must_use]
+    pub fn underline(mut self, text: &str) -> Self {
+        self.width = Some(u32::try_from(text.chars().count()).unwrap_or(u32::MAX));
         self
     }
 
@@ -101,7 +110,10 @@ impl Diagnostic {
         let mut group = match line {
             Some(line) => {
                 let from = column_offset(line, self.place.column);
-                let until = from + word_bytes(&line[from..]);
+                let until = match self.width {
+                    Some(width) => column_offset(line, self.place.column.saturating_add(width)),
+                    None => from + word_bytes(line, from),
+                };
                 let mark = AnnotationKind::Primary.span(from..until);
                 let snippet = Snippet::source(line).path(self.place.file.to_string());
                 Group::with_title(title).element(snippet.line_start(self.place.line as usize).annotation(mark))
@@ -123,16 +135,34 @@ pub type Sources = BTreeMap<String, String>;
 
 fn column_offset(line: &str, column: u32) -> usize {
     let chars = line.char_indices().map(|(at, _)| at);
-    chars.chain([line.len()]).nth(column as usize - 1).unwrap_or(line.len())
+    chars.chain([line.len()]).nth(column.max(1) as usize - 1).unwrap_or(line.len())
 }
 
-/// Length of what to underline: a quoted text, or up to the next space.
-fn word_bytes(rest: &str) -> usize {
+/// Length of the key or value that begins at `from`.
+fn word_bytes(line: &str, from: usize) -> usize {
+    let rest = &line[from..];
+    let close = |closing: char| rest.find(closing).map(|at| at + 1);
     match rest.chars().next() {
         Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |at| at + 2),
-        Some(_) => rest.find([' ', ',', ']', '}', '\t']).unwrap_or(rest.len()).max(1),
+        Some('{') => close('}').unwrap_or(1),
+        Some('[') => close(']').unwrap_or(1),
+        Some(first) => plain_bytes(&line[..from], rest).max(first.len_utf8()),
         None => 0,
     }
+}
+
+/// An unquoted text ends before a comment, before a key's colon, and within brackets before what separates items.
+fn plain_bytes(before: &str, rest: &str) -> usize {
+    let within_brackets = before.matches(['[', '{']).count() > before.matches([']', '}']).count();
+    let mut text = rest;
+    for end in [" #", ": "] {
+        text = text.find(end).map_or(text, |at| &text[..at]);
+    }
+    if within_brackets {
+        text = text.find([',', ']', '}']).map_or(text, |at| &text[..at]);
+    }
+    let text = text.trim_end();
+    text.strip_suffix(':').unwrap_or(text).len()
 }
 
 /// The known word that is most like `word`, if one is near enough to be meant.
@@ -141,4 +171,48 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|k| (strsim::jaro_winkler(&lower, &k.to_lowercase()), *k));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= 0.82).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The part of the line that is underlined for a fault at the marked place.
+    fn underlined(marked: &str) -> String {
+        let line = marked.replace('^', "");
+        let from = marked.find('^').unwrap();
+        line[from..from + word_bytes(&line, from)].to_owned()
+    }
+
+    #[test]
+    fn the_key_or_the_value_is_underlined_and_nothing_else() {
+        for (marked, expected) in [
+            ("  - ^id: Our Scanner", "id"),
+            ("  - id: ^Our Scanner", "Our Scanner"),
+            ("a: ^one two   # why", "one two"),
+            ("a: ^'one # two' # why", "'one # two'"),
+            ("a: [x, ^one two, z]", "one two"),
+            ("a: {^x: one, y: two}", "x"),
+            ("a: {x: one, y: ^two}", "two"),
+            ("a: ^{x: one} # b", "{x: one}"),
+            ("a: ^{x: one", "{"),
+            ("^a:", "a"),
+            ("a: ^http://x:80/", "http://x:80/"),
+            ("a: ^[]", "[]"),
+            ("a: ^", ""),
+            ("a: ^\u{fc}ber", "\u{fc}ber"),
+        ] {
+            assert_eq!(underlined(marked), expected, "{marked}");
+        }
+    }
+
+    #[test]
+    fn a_place_beyond_the_text_is_no_panic() {
+        let sources = Sources::from([("a.yaml".to_owned(), "\u{fc}\tx\n".to_owned())]);
+        for (line, column) in [(1, 1), (1, 99), (2, 1), (99, 1)] {
+            let place = Place { file: "a.yaml".into(), line, column };
+            let fault = Diagnostic::error("test", place, "wrong").underline("somewhat long");
+            assert!(fault.render(&sources, false).contains("wrong"));
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl Value {
 ///
 /// # Errors
 /// A diagnostic for text that is not YAML, for more than one document, and for documents past the budget
-/// (20 MiB, 1,000,000 nodes, 64 levels, no merge of aliases beyond that).
+/// (20 MiB, 1,000,000 nodes, 32 levels, no merge of aliases beyond that).
 pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Box<Diagnostic>> {
     if text.len() > FILE_BYTES_MAX {
         let message = format!("the file has {} bytes; at most {FILE_BYTES_MAX} are read", text.len());
@@ -88,7 +88,7 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Box<Diagnostic>> {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
-        budget: serde_saphyr::budget! { max_depth: 64, max_nodes: 1_000_000, max_events: 3_000_000, max_reader_input_bytes: Some(FILE_BYTES_MAX) },
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX, max_nodes: 1_000_000, max_events: 3_000_000, max_reader_input_bytes: Some(FILE_BYTES_MAX) },
     };
     let tree: Result<Spanned<Raw>, _> = serde_saphyr::from_str_with_options(text, options);
     match tree {
@@ -99,6 +99,9 @@ pub fn parse(file: &Arc<str>, text: &str) -> Result<Node, Box<Diagnostic>> {
 
 /// Largest YAML file, in bytes.
 pub const FILE_BYTES_MAX: usize = 20 * 1024 * 1024;
+
+/// Deepest nesting. The parser recurses and takes up to 40 KB of stack a level; threads have 2 MiB.
+pub const DEPTH_MAX: usize = 32;
 
 fn syntax(file: &Arc<str>, error: &serde_saphyr::Error) -> Diagnostic {
     let error = error.without_snippet();
@@ -242,5 +245,8 @@ mod tests {
                     g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
         assert!(parse(&"t.yaml".into(), bomb).is_err());
         assert!(parse(&"t.yaml".into(), &"[".repeat(1_000)).is_err());
+        let nested = |levels: usize| format!("{}x{}", "[{a: ".repeat(levels / 2), "}]".repeat(levels / 2));
+        assert!(parse(&"t.yaml".into(), &nested(DEPTH_MAX)).is_ok());
+        assert!(parse(&"t.yaml".into(), &nested(DEPTH_MAX + 2)).is_err());
     }
 }

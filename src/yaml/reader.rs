@@ -25,6 +25,17 @@ impl Faults {
         self.found.push(fault);
     }
 
+    /// Notes that a mapping lacks a key; all that one mapping lacks is one fault.
+    fn missing(&mut self, place: &Place, key: &str) {
+        const CODE: &str = "missing-key";
+        let earlier = self.found.iter_mut().find(|fault| fault.code == CODE && fault.place == *place);
+        let Some(earlier) = earlier else {
+            return self.error(CODE, place, format!("`{key}` is required"));
+        };
+        let keys = earlier.message.trim_end_matches(" is required").trim_end_matches(" are required");
+        earlier.message = format!("{} and `{key}` are required", keys.replace(" and ", ", "));
+    }
+
     /// Notes that a value is not what was expected.
     pub fn expected(&mut self, node: &Node, expected: &str) {
         let message = match &node.value {
@@ -82,7 +93,7 @@ impl<'a> MapReader<'a> {
     pub fn need(&mut self, key: &'static str, faults: &mut Faults) -> Option<&'a Node> {
         let found = self.get(key);
         if found.is_none() {
-            faults.error("missing-key", self.place, format!("`{key}` is required"));
+            faults.missing(self.place, key);
         }
         found
     }
@@ -207,4 +218,27 @@ pub fn parsed<T: FromStr>(node: &Node, expected: &str, faults: &mut Faults) -> O
         faults.expected(node, expected);
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::node::parse;
+
+    #[test]
+    fn what_one_mapping_lacks_is_one_fault() {
+        let node = parse(&"t.yaml".into(), "a: 1\n").unwrap();
+        for (keys, expected) in [
+            (&["b"][..], "`b` is required"),
+            (&["b", "c"], "`b` and `c` are required"),
+            (&["b", "a", "c", "d"], "`b`, `c` and `d` are required"),
+        ] {
+            let mut faults = Faults::default();
+            let mut map = MapReader::new(&node, "a map", &mut faults).unwrap();
+            for key in keys {
+                map.need(key, &mut faults);
+            }
+            assert_eq!(faults.found.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>(), [expected]);
+        }
+    }
 }

@@ -1,0 +1,175 @@
+//! Texts of rule files in; checked rules and diagnostics out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::alert::Alert;
+use crate::domain::lists::Lists;
+use crate::rules::explain::{self, RuleExplanation};
+use crate::rules::header::Ids;
+use crate::rules::known::{Known, Reading};
+use crate::rules::lists;
+use crate::rules::matcher::{Matcher, Matches};
+use crate::rules::route::{self, Route, Routes};
+use crate::rules::suppress::{self, Suppression};
+use crate::rules::times::{self, NamedTimes};
+use crate::yaml::diagnostic::{Diagnostic, Place};
+use crate::yaml::node::{Node, Value, parse};
+use crate::yaml::reader::MapReader;
+
+/// Everything a decision needs from the bundle, checked; only [`compile`] builds it.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// The suppressions, in the order of the files.
+    pub suppress: Vec<Suppression>,
+    /// The top level of the route tree, in order.
+    pub routes: Vec<Route>,
+    /// The lists, by name.
+    pub lists: Lists,
+    matcher: Matcher,
+}
+
+impl Rules {
+    /// Which rules match an alert: stateless and without time, on any thread.
+    pub fn matches(&self, alert: &Alert) -> Matches {
+        self.matcher.matches(alert)
+    }
+
+    /// The routes that take an alert: in order, the deepest that match.
+    pub fn route<'a>(&'a self, matches: &Matches) -> Vec<&'a Route> {
+        let mut out = Vec::new();
+        route::taken(&self.routes, matches, &mut out);
+        out
+    }
+
+    /// What each rule says of an alert and why: suppressions first, then routes, parents before children.
+    pub fn explain(&self, alert: &Alert) -> Vec<RuleExplanation> {
+        explain::rules(&self.suppress, &self.routes, &self.matcher, alert)
+    }
+
+    /// Warnings about suppressions that no longer hold at this time.
+    pub fn expired(&self, at: Timestamp) -> Vec<Diagnostic> {
+        self.suppress.iter().filter_map(|suppression| suppression.expired(at)).collect()
+    }
+}
+
+/// Reads `rules/suppress/*.yaml`, `rules/route/*.yaml` and `lists/*` among the files and ignores all others.
+///
+/// The bundle must be refused when a diagnostic is an error; the rules then lack the faulty ones.
+pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<Diagnostic>) {
+    let mut reading = Reading::new(files, known);
+    let mut suppress = Vec::new();
+    let mut suppressions = Vec::new();
+    let mut ids = Ids::new();
+    for (path, node) in documents(files, "rules/suppress/", &mut reading) {
+        for node in suppressions_of(&path, &node, &mut reading) {
+            if let Some((suppression, detection)) = suppress::read(node, suppress.len(), &mut ids, &mut reading) {
+                suppress.push(suppression);
+                suppressions.push(detection);
+            }
+        }
+    }
+    let routes = read_routes(files, &mut reading);
+    let lists = lists::read(files, &mut reading.faults);
+    let matcher = Matcher::new(reading.fields, suppressions, routes.detections);
+    let rules = Rules { suppress, routes: routes.top, lists, matcher };
+    let mut found = reading.faults.found;
+    found.sort_by(|a, b| a.place.cmp(&b.place));
+    (rules, found)
+}
+
+/// The parsed files of a folder, by name; empty files are left out.
+fn documents(files: &BTreeMap<String, String>, folder: &str, reading: &mut Reading) -> Vec<(String, Node)> {
+    let mut out = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| path.starts_with(folder)) {
+        let file: Arc<str> = Arc::from(path.as_str());
+        if !path.ends_with(".yaml") {
+            let fault = Diagnostic::warning("file-ignored", Place::start(&file), "this file is not read");
+            reading.faults.push(fault.help("rule files end in `.yaml`"));
+            continue;
+        }
+        match parse(&file, text) {
+            Ok(node) if node.value == Value::Null => {}
+            Ok(node) => out.push((path.clone(), node)),
+            Err(fault) => reading.faults.push(*fault),
+        }
+    }
+    out
+}
+
+fn suppressions_of<'a>(path: &str, node: &'a Node, reading: &mut Reading) -> &'a [Node] {
+    let Some(mut map) = MapReader::new(node, "a map with `suppress:`", &mut reading.faults) else { return &[] };
+    let list = map.get("suppress");
+    misplaced(path, node, &["route", "times", "default_route"], &mut map, "rules/route/", reading);
+    map.finish(&mut reading.faults);
+    match list.map(|node| (node, &node.value)) {
+        Some((_, Value::List(nodes))) => nodes,
+        Some((node, _)) => {
+            reading.faults.expected(node, "a list of suppressions");
+            &[]
+        }
+        None => &[],
+    }
+}
+
+/// Notes keys that belong into files of another folder.
+fn misplaced(path: &str, node: &Node, keys: &[&'static str], map: &mut MapReader, folder: &str, reading: &mut Reading) {
+    let Value::Map(entries) = &node.value else { return };
+    for (key, _) in entries {
+        if let Some(known) = keys.iter().find(|known| **known == key.text) {
+            map.get(known);
+            let message = format!("`{known}` does not belong into {path}");
+            let fault = Diagnostic::error("misplaced-key", key.place.clone(), message);
+            reading.faults.push(fault.help(format!("move it to a file under {folder}")));
+        }
+    }
+}
+
+fn read_routes(files: &BTreeMap<String, String>, reading: &mut Reading) -> Routes {
+    let documents = documents(files, "rules/route/", reading);
+    let mut named = NamedTimes::new();
+    let mut lists = Vec::new();
+    let mut refused = None;
+    for (path, node) in &documents {
+        let Some(mut map) = MapReader::new(node, "a map with `route:`", &mut reading.faults) else { continue };
+        if let Some(node) = map.get("times") {
+            times::read_named(node, &mut named, reading);
+        }
+        if let Some(node) = map.get("default_route") {
+            refused = Some(&node.place);
+            if node.value != Value::Str("none".into()) {
+                reading.faults.expected(node, "`none`: alerts that no route matches are on record only");
+            }
+        }
+        lists.extend(map.get("route"));
+        misplaced(path, node, &["suppress"], &mut map, "rules/suppress/", reading);
+        map.finish(&mut reading.faults);
+    }
+    let mut routes = Routes::default();
+    for node in lists {
+        routes.read(node, &named, reading);
+    }
+    check_default(&routes, refused, documents.last().map(|(path, _)| path.as_str()), reading);
+    routes
+}
+
+/// What becomes of alerts that no route matches must be said: by a last route without `match`, or by refusing one.
+fn check_default(routes: &Routes, refused: Option<&Place>, last_file: Option<&str>, reading: &mut Reading) {
+    match (routes.has_default, refused) {
+        (true, Some(place)) => {
+            let message = "`default_route: none` does nothing: a route without `match` takes every alert";
+            reading.faults.push(Diagnostic::warning("default-route-unused", place.clone(), message));
+        }
+        (false, None) => {
+            let file: Arc<str> = Arc::from(last_file.unwrap_or("rules/route/default.yaml"));
+            let message = "nothing says what happens to alerts that no route matches";
+            let fault = Diagnostic::error("no-default-route", Place::start(&file), message);
+            reading.faults.push(
+                fault.help("add a last route without `match`, or `default_route: none` to keep them on record only"),
+            );
+        }
+        _ => {}
+    }
+}

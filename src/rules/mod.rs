@@ -1,0 +1,23 @@
+//! Rule files to checked rules: what the engine decides by, and the formats that make alerts of records.
+//!
+//! Everything here is pure: texts of files in, rules and diagnostics out. A rule that exists is valid,
+//! because only the readers in this folder can build one.
+
+pub mod compile;
+pub mod condition;
+pub mod detection;
+pub mod explain;
+pub mod fields;
+pub mod header;
+pub mod item;
+pub mod known;
+pub mod lists;
+pub mod matcher;
+pub mod modifiers;
+pub mod pattern;
+pub mod route;
+pub mod suppress;
+pub mod times;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Texts with Sigma's wildcards: `*` is any run, `?` one character, a backslash takes their meaning away.
+
+use std::borrow::Cow;
+
+/// A text to look for, with or without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    cased: bool,
+    shape: Shape,
+}
+
+/// Where the text must stand in the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// It is the whole value.
+    Whole,
+    /// Anywhere.
+    Inside,
+    /// At the beginning.
+    Start,
+    /// At the end.
+    End,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shape {
+    Anything,
+    Exact(String),
+    Starts(String),
+    Ends(String),
+    Contains(String),
+    Glob(Vec<Token>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Char(char),
+    One,
+    Run,
+}
+
+impl Pattern {
+    /// Reads a text with wildcards.
+    pub fn new(text: &str, anchor: Anchor, cased: bool) -> Self {
+        let mut tokens = tokens(&if cased { Cow::Borrowed(text) } else { fold(text) });
+        if matches!(anchor, Anchor::Inside | Anchor::End) {
+            tokens.insert(0, Token::Run);
+        }
+        if matches!(anchor, Anchor::Inside | Anchor::Start) {
+            tokens.push(Token::Run);
+        }
+        tokens.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
+        Self { cased, shape: shape(tokens) }
+    }
+
+    /// Every value matches.
+    pub fn is_anything(&self) -> bool {
+        self.shape == Shape::Anything
+    }
+
+    /// The one text that matches, when there are no wildcards.
+    pub fn exact(&self) -> Option<&str> {
+        match &self.shape {
+            Shape::Exact(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether the value matches; `folded` is the value as [`fold`] gives it.
+    pub fn matches(&self, value: &str, folded: &str) -> bool {
+        let value = if self.cased { value } else { folded };
+        match &self.shape {
+            Shape::Anything => true,
+            Shape::Exact(text) => value == text,
+            Shape::Starts(text) => value.starts_with(text.as_str()),
+            Shape::Ends(text) => value.ends_with(text.as_str()),
+            Shape::Contains(text) => value.contains(text.as_str()),
+            Shape::Glob(tokens) => glob(tokens, value),
+        }
+    }
+}
+
+/// Lower case, character by character, so that a text folds the same alone and inside another.
+pub fn fold(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().flat_map(char::to_lowercase).collect())
+}
+
+/// `\*`, `\?` and `\\` stand for themselves; any other backslash is one.
+fn tokens(text: &str) -> Vec<Token> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        out.push(match (c, chars.peek()) {
+            ('\\', Some(next @ ('*' | '?' | '\\'))) => {
+                let next = *next;
+                chars.next();
+                Token::Char(next)
+            }
+            ('*', _) => Token::Run,
+            ('?', _) => Token::One,
+            (c, _) => Token::Char(c),
+        });
+    }
+    out
+}
+
+fn shape(tokens: Vec<Token>) -> Shape {
+    let text = |part: &[Token]| -> Option<String> {
+        let char = |token: &Token| match token {
+            Token::Char(c) => Some(*c),
+            _ => None,
+        };
+        part.iter().map(char).collect()
+    };
+    let plain = match tokens.as_slice() {
+        [Token::Run] => Some(Shape::Anything),
+        [Token::Run, middle @ .., Token::Run] => text(middle).map(Shape::Contains),
+        [Token::Run, tail @ ..] => text(tail).map(Shape::Ends),
+        [head @ .., Token::Run] => text(head).map(Shape::Starts),
+        whole => text(whole).map(Shape::Exact),
+    };
+    plain.unwrap_or(Shape::Glob(tokens))
+}
+
+/// Goes back to the last run only, so the time is at most the product of both lengths.
+fn glob(tokens: &[Token], value: &str) -> bool {
+    let mut at = 0;
+    let mut rest = value.chars();
+    let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+    loop {
+        if tokens.get(at) == Some(&Token::Run) {
+            at += 1;
+            retry = Some((at, rest.clone()));
+            continue;
+        }
+        let mut next = rest.clone();
+        let step = match (tokens.get(at), next.next()) {
+            (None, None) => return true,
+            (Some(Token::One), Some(_)) => true,
+            (Some(Token::Char(want)), Some(c)) => *want == c,
+            _ => false,
+        };
+        if step {
+            at += 1;
+            rest = next;
+            continue;
+        }
+        let Some((after, from)) = &mut retry else { return false };
+        if from.next().is_none() {
+            return false;
+        }
+        at = *after;
+        rest = from.clone();
+    }
+}
