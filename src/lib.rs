@@ -12,5 +12,6 @@
 //! 7. `cli`: one file per subcommand
 
 pub mod domain;
+pub mod engine;
 pub mod rules;
 pub mod yaml;
