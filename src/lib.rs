@@ -12,4 +12,5 @@
 //! 7. `cli`: one file per subcommand
 
 pub mod domain;
+pub mod journal;
 pub mod yaml;
