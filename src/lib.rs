@@ -13,5 +13,6 @@
 
 pub mod domain;
 pub mod engine;
+pub mod journal;
 pub mod rules;
 pub mod yaml;
