@@ -5,7 +5,8 @@ use std::cell::OnceCell;
 use crate::domain::alert::Alert;
 use crate::rules::detection::Detection;
 use crate::rules::fields::Fields;
-use crate::rules::item::{Item, Prepared};
+use crate::rules::item::Item;
+use crate::rules::wanted::Prepared;
 
 /// The rules' detections. Each field is looked up at most once for an alert.
 #[derive(Debug, Clone, Default)]

@@ -18,6 +18,7 @@ pub mod pattern;
 pub mod route;
 pub mod suppress;
 pub mod times;
+pub mod wanted;
 
 #[cfg(test)]
 mod tests;

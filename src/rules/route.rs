@@ -8,7 +8,7 @@ use crate::rules::header::{self, Ids};
 use crate::rules::known::Reading;
 use crate::rules::matcher::Matches;
 use crate::rules::times::{self, NamedTimes, TimeWindow};
-use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::{Diagnostic, Gravity};
 use crate::yaml::node::{Node, Value};
 use crate::yaml::reader::{MapReader, one_or_many, text};
 
@@ -178,9 +178,10 @@ impl Pass<'_, '_> {
         let title = map.text("title", &mut self.reading.faults);
         let number = self.routes.detections.len();
         let match_node = map.get("match");
+        let written = self.match_is_written(node);
         let detection = match_node.map(|node| detection::read(node, self.reading));
         let everything = match &detection {
-            None => true,
+            None => written,
             Some(detection) => detection.as_ref().is_some_and(|detection| detection.constant() == Some(true)),
         };
         self.routes.detections.push(detection.flatten());
@@ -211,9 +212,19 @@ impl Pass<'_, '_> {
         })
     }
 
+    /// `match:` with nothing behind it would quietly take every alert.
+    fn match_is_written(&mut self, route: &Node) -> bool {
+        let Value::Map(entries) = &route.value else { return true };
+        let mut unwritten = entries.iter().filter(|(key, node)| key.text == "match" && node.value == Value::Null);
+        let Some((key, _)) = unwritten.next() else { return true };
+        let fault = Diagnostic::error("match-without-value", key.place.clone(), "`match` has no value");
+        self.reading.faults.push(fault.help("leave it out to take every alert on purpose"));
+        false
+    }
+
     fn errors(&self) -> usize {
         let errors = self.reading.faults.found.iter();
-        errors.filter(|fault| fault.gravity == crate::yaml::diagnostic::Gravity::Error).count()
+        errors.filter(|fault| fault.gravity == Gravity::Error).count()
     }
 
     /// Warns about a route that an earlier catch-all hides; notes whether this one hides the next.

@@ -14,7 +14,7 @@ use crate::rules::known::Reading;
 use crate::rules::matcher::Matches;
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Node, Value};
-use crate::yaml::reader::{MapReader, text};
+use crate::yaml::reader::{MapReader, one_or_many, text};
 
 /// A checked suppression.
 #[derive(Debug, Clone)]
@@ -99,8 +99,8 @@ pub fn read(node: &Node, number: usize, ids: &mut Ids, reading: &mut Reading) ->
     let expires_node = map.need("expires", &mut reading.faults);
     let expires = expires_node.and_then(|node| expires(node, reading));
     let sources = map.texts("sources", &mut reading.faults).unwrap_or_default();
-    if let Some(nodes) = map.list("sources") {
-        check_sources(nodes, reading);
+    if let Some(node) = map.get("sources") {
+        check_sources(node, reading);
     }
     let detection =
         map.need("match", &mut reading.faults).and_then(|node| Some((node, detection::read(node, reading)?)));
@@ -186,7 +186,13 @@ fn day_edge(text: &str, edge: Edge) -> Option<Timestamp> {
     date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
-fn check_sources(nodes: &[Node], reading: &mut Reading) {
+/// An empty list would quietly mean all sources.
+fn check_sources(node: &Node, reading: &mut Reading) {
+    let nodes = one_or_many(node);
+    if nodes.is_empty() {
+        let fault = Diagnostic::error("no-sources", node.place.clone(), "the list of sources is empty");
+        reading.faults.push(fault.help("leave out `sources` for all of them"));
+    }
     let Some(sources) = &reading.known.sources else { return };
     for node in nodes {
         let Value::Str(name) = &node.value else { continue };

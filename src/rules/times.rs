@@ -109,10 +109,9 @@ fn window(node: &Node, name: Option<&str>, reading: &mut Reading) -> Option<Time
         reading.faults.error("time-always", place, "a time needs `from`, `to` or `days`");
         return None;
     }
-    if from == to || from == MINUTES_A_DAY {
-        let fault =
-            Diagnostic::error("time-empty", place.clone(), "the time begins when it ends, so it covers nothing");
-        reading.faults.push(fault.help("for whole days leave out `from` and `to`"));
+    if from == to || from == MINUTES_A_DAY || days == [false; 7] {
+        let fault = Diagnostic::error("time-empty", place.clone(), "this time covers nothing");
+        reading.faults.push(fault.help("for whole days leave out `from` and `to`, for every day leave out `days`"));
         return None;
     }
     let zone = zone?;
@@ -183,6 +182,7 @@ fn zone(node: &Node, reading: &mut Reading) -> Option<TimeZone> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let help = match nearest(name, &names) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "this system has no time zone database: install tzdata, or use UTC".into(),
         None => "use a name of the IANA database, such as Europe/Berlin, or UTC".into(),
     };
     reading.faults.push(fault.help(help));

@@ -9,6 +9,13 @@ use crate::rules::compile::{Rules, compile};
 use crate::rules::known::{Known, PlaybookEntries};
 use crate::yaml::diagnostic::{Diagnostic, Gravity};
 
+/// The engine matches on any thread.
+const _: fn() = || {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Rules>();
+    shared::<crate::rules::matcher::Matches>();
+};
+
 mod conditions;
 mod diagnostics;
 mod docs;
