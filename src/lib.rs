@@ -15,4 +15,5 @@ pub mod domain;
 pub mod engine;
 pub mod journal;
 pub mod rules;
+pub mod sources;
 pub mod yaml;
