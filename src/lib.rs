@@ -12,4 +12,5 @@
 //! 7. `cli`: one file per subcommand
 
 pub mod domain;
+pub mod rules;
 pub mod yaml;
