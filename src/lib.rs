@@ -14,4 +14,5 @@
 pub mod cli;
 pub mod daemon;
 pub mod domain;
+pub mod journal;
 pub mod yaml;
