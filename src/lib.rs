@@ -11,5 +11,6 @@
 //! 6. `daemon`: the only place that joins the core to the world
 //! 7. `cli`: one file per subcommand
 
+pub mod actions;
 pub mod domain;
 pub mod yaml;

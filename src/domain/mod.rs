@@ -6,4 +6,5 @@ pub mod effect;
 pub mod entry;
 pub mod id;
 pub mod record;
+pub mod secret;
 pub mod time;
