@@ -1,19 +1,21 @@
-//! Secrets, and the references by which `soard.yaml` names them.
+//! Secrets, and where they lie. Only the text of a [`SecretRef`] ever reaches a log, the journal or an error.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A password, token or key. It cannot be printed: `Debug` shows a placeholder and there is no `Display`.
-#[derive(Clone)]
+use serde::{Serialize, Serializer};
+
+/// A secret's value; prints as `[secret]`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps the text from being printed by accident.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
     }
 
-    /// The text itself, for the one call that sends or compares it.
+    /// The value itself, for the one place that sends or compares it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -21,28 +23,40 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("[secret]")
     }
 }
 
-/// Where a secret is to be read from; `soard.yaml` never holds one itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Where a secret lies; written `secret:file:/path`, `secret:credential:NAME` or `secret:env:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretRef {
-    /// The content of a file, without its last line end.
+    /// A file whose content it is, without the last line end.
     File(PathBuf),
-    /// A systemd credential, by name: a file below `$CREDENTIALS_DIRECTORY`.
+    /// A systemd credential.
     Credential(String),
-    /// An environment variable, by name.
+    /// An environment variable.
     Env(String),
 }
 
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Credential(name) => write!(f, "credential {name}"),
-            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::File(path) => write!(f, "secret:file:{}", path.display()),
+            Self::Credential(name) => write!(f, "secret:credential:{name}"),
+            Self::Env(name) => write!(f, "secret:env:{name}"),
         }
+    }
+}
+
+impl Serialize for SecretRef {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 
@@ -51,9 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_does_not_print_itself() {
+    fn a_secret_prints_as_a_placeholder_and_a_reference_as_where_it_lies() {
         let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "Secret(…) Some(Secret(…))");
+        assert_eq!(format!("{secret} {secret:?}"), "[secret] [secret]");
         assert_eq!(secret.expose(), "hunter2");
+        assert_eq!(SecretRef::File("/run/x".into()).to_string(), "secret:file:/run/x");
     }
 }
