@@ -2,8 +2,7 @@
 //!
 //! Everything here is pure: texts of files in, rules and diagnostics out. A rule that exists is valid,
 //! because only the readers in this folder can build one.
-#[cfg(test)]
-//! Rule files to checked rules, and records to alerts. Pure: no clock, no files, no network.
+
 pub mod compile;
 pub mod condition;
 pub mod detection;
@@ -19,6 +18,8 @@ pub mod normalise;
 pub mod pattern;
 pub mod route;
 pub mod suppress;
-mod tests;
 pub mod times;
 pub mod wanted;
+
+#[cfg(test)]
+mod tests;
