@@ -11,6 +11,12 @@
 //! 6. `daemon`: the only place that joins the core to the world
 //! 7. `cli`: one file per subcommand
 
+pub mod actions;
+pub mod cli;
+pub mod daemon;
 pub mod domain;
+pub mod engine;
+pub mod journal;
 pub mod rules;
+pub mod sources;
 pub mod yaml;

@@ -60,6 +60,9 @@ pub enum Reason {
     Route {
         /// Which.
         rule: RuleRef,
+        /// The throttle's window, where the route has one and the alert has its key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<Window>,
         /// What it did.
         verdict: RouteVerdict,
     },
@@ -105,21 +108,14 @@ pub enum RouteVerdict {
         /// Which time, as the rule names it.
         time: String,
     },
-    /// More than `at_most` of this key within the window.
-    Throttled {
-        /// The values that make the key.
-        key: Vec<Vec<String>>,
-        /// How many were held back in this window, this one included.
-        surplus: u64,
-        /// When the window ends.
-        until: Timestamp,
-    },
+    /// The throttle's window is full: counted, reported when the window ends, nothing started.
+    Throttled,
     /// It waits with others of its group.
     Grouped {
         /// Which group.
         group: GroupId,
-        /// The values that make the key.
-        key: Vec<Vec<String>>,
+        /// The values that make the key; `None`: the alert lacks a key field and groups alone.
+        key: Option<Key>,
         /// When the group closes and its playbooks start.
         due: Timestamp,
         /// The playbooks that will start.
@@ -135,6 +131,22 @@ pub enum RouteVerdict {
     },
     /// The route has no playbooks: the alert is on record and stays active.
     Record,
+}
+
+/// The values of a rule's key fields: one sorted set for each field.
+pub type Key = Vec<Vec<String>>;
+
+/// A throttle's window after it counted an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The values that make the key.
+    pub key: Key,
+    /// How many went through in this window.
+    pub passed: u64,
+    /// How many were held back in this window.
+    pub surplus: u64,
+    /// When it ends.
+    pub until: Timestamp,
 }
 
 /// An alert by its id and by the journal entry that holds its body.

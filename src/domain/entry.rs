@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::alert::Alert;
-use crate::domain::decision::{AlertRef, Decision, RuleRef};
+use crate::domain::decision::{AlertRef, Decision, Key, RuleRef};
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{Body, Position};
@@ -172,7 +172,7 @@ pub enum Due {
         /// The route.
         rule: RuleRef,
         /// The values that make the key.
-        key: Vec<Vec<String>>,
+        key: Key,
         /// How many alerts it held back.
         surplus: u64,
     },

@@ -7,4 +7,5 @@ pub mod entry;
 pub mod id;
 pub mod lists;
 pub mod record;
+pub mod secret;
 pub mod time;

@@ -14,6 +14,7 @@ pub mod known;
 pub mod lists;
 pub mod matcher;
 pub mod modifiers;
+pub mod normalise;
 pub mod pattern;
 pub mod route;
 pub mod suppress;

@@ -5,3 +5,4 @@
 pub mod diagnostic;
 pub mod node;
 pub mod reader;
+pub mod secret;

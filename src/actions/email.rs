@@ -1,0 +1,168 @@
+//! Sends one mail and says who took it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lettre::Address;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::actions::settings::email::{EmailSettings, Transport};
+use crate::actions::smtp::{Delivered, Failure, Reason, Server};
+use crate::actions::templates::{Rendered, Subject};
+use crate::actions::{Outcome, Request, folder, message, resolve, scrub};
+use crate::domain::effect::{Class, EmailRequest, Mode, Reply};
+use crate::domain::secret::{Secret, SecretRef};
+
+/// Longest subject that a script gives, in characters.
+const SUBJECT_CHARS_MAX: usize = 200;
+
+/// An email destination, ready to send.
+pub(super) struct Mailer {
+    settings: EmailSettings,
+    mode: Mode,
+    way: Way,
+}
+
+enum Way {
+    Smtp(Box<Server>),
+    Folder(PathBuf),
+}
+
+/// What earlier attempts settled.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Progress {
+    accepted: Vec<String>,
+    refused: BTreeMap<String, String>,
+}
+
+impl Mailer {
+    pub(super) fn new(
+        settings: &EmailSettings,
+        mode: Mode,
+        secrets: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+    ) -> Result<Self, String> {
+        let way = match &settings.transport {
+            Transport::Folder(path) => Way::Folder(path.clone()),
+            Transport::Smtp(smtp) => {
+                let password = smtp.login.as_ref().map(|(_, password)| resolve(password, secrets)).transpose()?;
+                Way::Smtp(Box::new(Server::new(smtp, password.as_ref())?))
+            }
+        };
+        Ok(Self { settings: settings.clone(), mode, way })
+    }
+
+    pub(super) async fn send(&self, request: &Request<'_>, email: &EmailRequest) -> Outcome {
+        let bytes = match self.bytes(request, email) {
+            Ok(bytes) => bytes,
+            Err(fault) => return Outcome::rejected(fault),
+        };
+        match &self.way {
+            Way::Folder(path) => self.into_folder(path, request, bytes).await,
+            Way::Smtp(server) => self.over_smtp(server, request, &bytes).await,
+        }
+    }
+
+    fn bytes(&self, request: &Request<'_>, email: &EmailRequest) -> Result<Vec<u8>, String> {
+        let subject =
+            Subject { input: request.input, run: request.run, key: request.key, at: request.at, data: &email.data };
+        let rendered = request.templates.render(&email.template, &subject)?;
+        let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
+        let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
+        message::build(&self.settings, &rendered, request.key, request.run, request.at)
+    }
+
+    async fn into_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
+        match folder::write(path, request.key, bytes).await {
+            Ok(file) => {
+                let accepted: Vec<String> = self.settings.to.iter().map(|to| to.email.to_string()).collect();
+                let value = json!({"accepted": accepted, "refused": {}, "file": file.to_string_lossy()});
+                Outcome::Done(Reply { class: Class::Ok, status: None, value, error: None })
+            }
+            Err(error) => {
+                let error = format!("cannot write into {}: {error}", path.display());
+                Outcome::Again { error, status: None, after: None, ambiguous: false, progress: None }
+            }
+        }
+    }
+
+    async fn over_smtp(&self, server: &Server, request: &Request<'_>, bytes: &[u8]) -> Outcome {
+        let known = request.progress.and_then(|progress| serde_json::from_value::<Progress>(progress.clone()).ok());
+        let mut progress = known.unwrap_or_default();
+        let is_open = |to: &Address| {
+            let to = to.to_string();
+            !progress.accepted.contains(&to) && !progress.refused.contains_key(&to)
+        };
+        let open: Vec<Address> = self.settings.to.iter().map(|to| to.email.clone()).filter(is_open).collect();
+        if open.is_empty() {
+            return progress.done(None, String::new());
+        }
+        match server.deliver(&self.settings.from.email, &open, bytes).await {
+            Ok(delivered) => progress.take(delivered),
+            Err(Failure::Later(reason)) => progress.again(reason, false),
+            Err(Failure::Refused(reason)) => {
+                progress.refused.extend(open.iter().map(|to| (to.to_string(), reason.text.clone())));
+                progress.done(reason.code, String::new())
+            }
+            Err(Failure::Ambiguous(reason, delivered)) => {
+                progress.refuse(delivered.refused);
+                match self.mode {
+                    Mode::AtLeastOnce => progress.again(reason, true),
+                    Mode::AtMostOnce => progress.unknown(reason, delivered.accepted, delivered.later),
+                }
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// Goes on from a dialogue that came to its end.
+    fn take(mut self, delivered: Delivered) -> Outcome {
+        self.accepted.extend(delivered.accepted);
+        let status = delivered.refused.first().and_then(|(_, reason)| reason.code);
+        self.refuse(delivered.refused);
+        let Some((_, first)) = delivered.later.first() else {
+            return self.done(status.filter(|_| self.accepted.is_empty()), delivered.reply);
+        };
+        let waiting: Vec<String> =
+            delivered.later.iter().map(|(to, reason)| format!("{to}: {}", reason.text)).collect();
+        let reason = Reason { text: scrub::line(&waiting.join("; "), 400), code: first.code };
+        self.again(reason, false)
+    }
+
+    fn refuse(&mut self, refused: Vec<(String, Reason)>) {
+        self.refused.extend(refused.into_iter().map(|(to, reason)| (to, reason.text)));
+    }
+
+    fn again(self, reason: Reason, ambiguous: bool) -> Outcome {
+        let settled = !self.accepted.is_empty() || !self.refused.is_empty();
+        let progress = settled.then(|| self.value());
+        Outcome::Again { error: reason.text, status: reason.code, after: None, ambiguous, progress }
+    }
+
+    /// Everyone has taken the mail or refused it.
+    fn done(&self, status: Option<u16>, reply: String) -> Outcome {
+        let mut value = self.value();
+        if !reply.is_empty() {
+            value["reply"] = reply.into();
+        }
+        if !self.accepted.is_empty() {
+            return Outcome::Done(Reply { class: Class::Ok, status: Some(250), value, error: None });
+        }
+        let all: Vec<String> = self.refused.iter().map(|(to, why)| format!("{to}: {why}")).collect();
+        let error = Some(format!("no recipient took the mail: {}", scrub::line(&all.join("; "), 400)));
+        Outcome::Done(Reply { class: Class::Rejected, status, value, error })
+    }
+
+    /// It may or may not have arrived, and sending again is forbidden.
+    fn unknown(mut self, reason: Reason, unknown: Vec<String>, later: Vec<(String, Reason)>) -> Outcome {
+        self.refuse(later);
+        let mut value = self.value();
+        value["unknown"] = unknown.into();
+        Outcome::Done(Reply { class: Class::Unknown, status: reason.code, value, error: Some(reason.text) })
+    }
+
+    fn value(&self) -> Value {
+        json!({"accepted": self.accepted, "refused": self.refused})
+    }
+}

@@ -1,0 +1,97 @@
+//! Builds a mail's bytes. The same effect gives the same bytes, so that a mail sent again is recognisably the same.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Message, MultiPart, SinglePart};
+
+use crate::actions::scrub;
+use crate::actions::settings::email::EmailSettings;
+use crate::actions::templates::Rendered;
+use crate::domain::effect::EffectKey;
+use crate::domain::id::RunId;
+
+/// The mail as it goes over the wire: ASCII, lines of at most 998 bytes, each ended by CRLF.
+pub(super) fn build(
+    settings: &EmailSettings,
+    mail: &Rendered,
+    key: &EffectKey,
+    run: &RunId,
+    at: Timestamp,
+) -> Result<Vec<u8>, String> {
+    let mut builder = Message::builder().from(settings.from.clone());
+    for mailbox in &settings.to {
+        builder = builder.to(mailbox.clone());
+    }
+    if let Some(mailbox) = &settings.reply_to {
+        builder = builder.reply_to(mailbox.clone());
+    }
+    // Mail programs decode `=?…?=` in a subject, and with it whatever was scrubbed from the plain text.
+    let subject = mail.subject.replace("=?", "= ?");
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    let builder = builder
+        .subject(subject)
+        .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        .message_id(Some(format!("<{key}@{}>", settings.from.email.domain())))
+        .raw_header(header("Auto-Submitted", "auto-generated"))
+        .raw_header(header("X-Soard-Run", &run.to_string()))
+        .raw_header(header("X-Soard-Key", key.as_str()));
+    let text = part(ContentType::TEXT_PLAIN, &mail.text)?;
+    let message = match &mail.html {
+        None => builder.singlepart(text),
+        Some(html) => {
+            let parts = MultiPart::alternative().boundary(format!("=_soard_{key}"));
+            builder.multipart(parts.singlepart(text).singlepart(part(ContentType::TEXT_HTML, html)?))
+        }
+    };
+    let bytes = message.map_err(|error| scrub::error_line(&error))?.formatted();
+    match wire_fault(&bytes) {
+        None => Ok(bytes),
+        Some(fault) => Err(format!("the mail cannot be sent: {fault}")),
+    }
+}
+
+fn header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), scrub::line(value, 200).replace("=?", "= ?"))
+}
+
+/// A part in quoted-printable, whatever it holds: no byte of a body can end a line, let alone the message.
+fn part(kind: ContentType, text: &str) -> Result<SinglePart, String> {
+    let text = scrub::block(text, usize::MAX);
+    let encoding = ContentTransferEncoding::QuotedPrintable;
+    let body = Body::new_with_encoding(text, encoding).map_err(|_| "the body cannot be encoded")?;
+    Ok(SinglePart::builder().header(kind).body(body))
+}
+
+/// What would let a byte of the mail be taken for a line end or a command (RUSTSEC-2026-0561).
+fn wire_fault(bytes: &[u8]) -> Option<&'static str> {
+    let mut line = 0;
+    let mut before = 0;
+    for &byte in bytes {
+        match (before, byte) {
+            (b'\r', b'\n') => line = 0,
+            (b'\r', _) | (_, b'\n') => return Some("a bare line end"),
+            (_, b'\r' | b' '..=b'~' | b'\t') => line += 1,
+            _ => return Some("a byte that is not text"),
+        }
+        if line > 999 {
+            return Some("a line that is too long");
+        }
+        before = byte;
+    }
+    (before == b'\r').then_some("a bare line end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_line_ends_and_plain_text_may_go_over_the_wire() {
+        assert_eq!(wire_fault(b"a: b\r\n\r\ntext\r\n"), None);
+        for bad in [&b"a\nb"[..], b"a\rb", b"a\r", b"\nb", b"a\r\r\n", b"a\0b", b"\xc3\xa4", &[b'x'; 1200]] {
+            assert!(wire_fault(bad).is_some(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `destinations:` of soard.yaml, checked: where playbooks may send, and how.
+
+pub mod email;
+pub mod webhook;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::actions::retry::Schedule;
+use crate::actions::settings::email::{EmailSettings, Transport};
+use crate::actions::settings::webhook::{Text, WebhookSettings};
+use crate::domain::effect::Mode;
+use crate::domain::secret::SecretRef;
+use crate::domain::time::Span;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::node::{Key, Node, Value};
+use crate::yaml::reader::{self, Faults, MapReader};
+
+/// All destinations by name; empty when soard.yaml has none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings(BTreeMap<String, Destination>);
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Destination {
+    /// What happens to a request that may or may not have arrived.
+    pub mode: Mode,
+    /// How many effects are under way at a time; the others wait.
+    pub concurrency: usize,
+    /// When a failed effect is tried again.
+    pub schedule: Schedule,
+    /// What it is.
+    pub target: Target,
+}
+
+/// What a destination is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// An HTTP endpoint.
+    Webhook(Box<WebhookSettings>),
+    /// Recipients of mail.
+    Email(Box<EmailSettings>),
+}
+
+impl Target {
+    /// The word in soard.yaml, and the playbook function that uses it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Email(_) => "email",
+        }
+    }
+}
+
+impl Settings {
+    /// One destination.
+    pub fn get(&self, name: &str) -> Option<&Destination> {
+        self.0.get(name)
+    }
+
+    /// All destinations, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Destination)> {
+        self.0.iter().map(|(name, destination)| (name.as_str(), destination))
+    }
+
+    /// What the destination does with a request that may or may not have arrived.
+    pub fn mode(&self, name: &str) -> Option<Mode> {
+        self.get(name).map(|destination| destination.mode)
+    }
+
+    /// When the destination's effects are tried again.
+    pub fn schedule(&self, name: &str) -> Option<&Schedule> {
+        self.get(name).map(|destination| &destination.schedule)
+    }
+
+    /// `webhook` or `email`.
+    pub fn kind(&self, name: &str) -> Option<&'static str> {
+        self.get(name).map(|destination| destination.target.kind())
+    }
+
+    /// Names of all destinations of a kind, for the check of playbooks.
+    pub fn names(&self, kind: &str) -> Vec<&str> {
+        self.iter().filter(|(_, destination)| destination.target.kind() == kind).map(|(name, _)| name).collect()
+    }
+
+    /// Every secret that the destinations need, once.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let mut all: Vec<&SecretRef> = self.0.values().flat_map(|destination| destination.target.secrets()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Makes relative paths (mail folders, certificates) relative to the folder of soard.yaml.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        for destination in self.0.values_mut() {
+            for path in destination.target.paths() {
+                *path = folder.join(&*path);
+            }
+        }
+        self
+    }
+}
+
+impl Target {
+    fn secrets(&self) -> Vec<&SecretRef> {
+        match self {
+            Self::Webhook(webhook) => webhook.secrets(),
+            Self::Email(email) => email.secrets(),
+        }
+    }
+
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Webhook(webhook) => webhook.ca.iter_mut().collect(),
+            Self::Email(email) => match &mut email.transport {
+                Transport::Folder(path) => vec![path],
+                Transport::Smtp(smtp) => smtp.ca.iter_mut().collect(),
+            },
+        }
+    }
+}
+
+/// Reads `destinations:` of soard.yaml; every fault is noted, and what is faulty is left out.
+pub fn read_settings(node: &Node, faults: &mut Faults) -> Settings {
+    let mut settings = Settings::default();
+    let Some(mut map) = MapReader::new(node, "a map of destinations by name", faults) else { return settings };
+    for (name, node) in map.rest() {
+        check_name(name, faults);
+        if let Some(destination) = destination(node, faults) {
+            settings.0.insert(name.text.clone(), destination);
+        }
+    }
+    settings
+}
+
+fn check_name(name: &Key, faults: &mut Faults) {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if name.text.len() > 64 || name.text.is_empty() || !name.text.chars().all(good) {
+        let message = format!("`{}` is not a name for a destination", name.text);
+        let fault = Diagnostic::error("destination-name", name.place.clone(), message);
+        faults.push(fault.help("use at most 64 lower-case letters, digits, `-` and `_`"));
+    }
+}
+
+fn destination(node: &Node, faults: &mut Faults) -> Option<Destination> {
+    let mut map = MapReader::new(node, "a destination: `webhook:` or `email:`", faults)?;
+    let webhook = map.get("webhook");
+    let email = map.get("email");
+    let place = map.place();
+    map.finish(faults);
+    match (webhook, email) {
+        (Some(node), None) => webhook::read(node, faults),
+        (None, Some(node)) => email::read(node, faults),
+        _ => {
+            let message = "a destination is either `webhook:` or `email:`";
+            faults.error("destination-kind", place, message);
+            None
+        }
+    }
+}
+
+/// The keys that both kinds have.
+struct Common {
+    mode: Option<Mode>,
+    mode_given: bool,
+    concurrency: usize,
+    schedule: Schedule,
+}
+
+impl Common {
+    fn read(map: &mut MapReader<'_>, faults: &mut Faults) -> Self {
+        let mode_node = map.get("mode");
+        let mode = mode_node.and_then(|node| mode(node, faults));
+        let concurrency = map.whole("concurrency", 1..=256, faults).unwrap_or(4);
+        let retries = map.list("retries").map(|items| {
+            let waits = items.iter().filter_map(|item| span_node(item, RETRY_MIN, RETRY_MAX, faults));
+            waits.collect::<Vec<_>>()
+        });
+        if let Some(waits) = retries.as_ref().filter(|waits| waits.len() > RETRIES_MAX) {
+            let message = format!("{} retries are listed; at most {RETRIES_MAX} are taken", waits.len());
+            faults.error("too-many-retries", map.place(), message);
+        }
+        let give_up_after = span(map, "give_up_after", Span::from_secs(1), GIVE_UP_MAX, faults);
+        let concurrency = usize::try_from(concurrency).expect("the range is within usize");
+        Self { mode, mode_given: mode_node.is_some(), concurrency, schedule: Schedule::new(retries, give_up_after) }
+    }
+
+    fn destination(self, mode: Mode, target: Target) -> Destination {
+        Destination { mode, concurrency: self.concurrency, schedule: self.schedule, target }
+    }
+}
+
+const RETRY_MIN: Span = Span::from_millis(100);
+const RETRY_MAX: Span = Span::from_secs(24 * 3600);
+const GIVE_UP_MAX: Span = Span::from_secs(30 * 24 * 3600);
+const RETRIES_MAX: usize = 100;
+
+fn mode(node: &Node, faults: &mut Faults) -> Option<Mode> {
+    match &node.value {
+        Value::Str(word) if word == "at_least_once" => Some(Mode::AtLeastOnce),
+        Value::Str(word) if word == "at_most_once" => Some(Mode::AtMostOnce),
+        _ => {
+            faults.expected(node, "`at_least_once` or `at_most_once`");
+            None
+        }
+    }
+}
+
+/// An optional length of time within limits.
+fn span(map: &mut MapReader<'_>, key: &'static str, least: Span, most: Span, faults: &mut Faults) -> Option<Span> {
+    span_node(map.get(key)?, least, most, faults)
+}
+
+fn span_node(node: &Node, least: Span, most: Span, faults: &mut Faults) -> Option<Span> {
+    let span: Span = reader::parsed(node, "a length of time such as 30s, 5m or 1h30m", faults)?;
+    if (least..=most).contains(&span) {
+        return Some(span);
+    }
+    faults.error("span-out-of-range", &node.place, format!("expected {least} to {most}, found {span}"));
+    None
+}
+
+/// A text, or a reference to a secret.
+fn text_or_secret(node: &Node, faults: &mut Faults) -> Option<Text> {
+    match node.value {
+        Value::Map(_) => crate::yaml::secret::secret_ref(node, faults).map(Text::Secret),
+        _ => reader::text(node, faults).map(|text| Text::Plain(text.into())),
+    }
+}
+
+/// The host is this machine.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let literal = bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    literal || bare.eq_ignore_ascii_case("localhost")
+}

@@ -1,0 +1,210 @@
+//! One SMTP dialogue, stage by stage: only silence or a break after the final dot is ambiguous (RFC 1047).
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lettre::Address;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::actions::settings::email::{Smtp, Tls};
+use crate::actions::{read_ca, scrub};
+use crate::domain::secret::Secret;
+
+/// How many commands' worth of time the dialogue may take up to the final dot.
+const DIALOGUE_TIMEOUTS: u32 = 5;
+/// A polite end of the dialogue is not worth more than this.
+const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A mail server, ready to be spoken to.
+pub(super) struct Server {
+    host: String,
+    port: u16,
+    tls: Tls,
+    parameters: Option<TlsParameters>,
+    login: Option<Credentials>,
+    hello: ClientId,
+    timeout: Duration,
+    accept_timeout: Duration,
+}
+
+/// What the server said to each recipient of a mail that it took for at least one of them, or for none.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    /// The mail is theirs.
+    pub(super) accepted: Vec<String>,
+    /// Refused for good, with the reply.
+    pub(super) refused: Vec<(String, Reason)>,
+    /// Refused for now, with the reply.
+    pub(super) later: Vec<(String, Reason)>,
+    /// The server's words when it took the mail.
+    pub(super) reply: String,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone)]
+pub(super) struct Reason {
+    pub(super) text: String,
+    pub(super) code: Option<u16>,
+}
+
+/// How a dialogue ended without a delivery.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It may go better later.
+    Later(Reason),
+    /// The server refuses this mail.
+    Refused(Reason),
+    /// The final dot was sent and no answer came. The recipients that were to get the mail, and the others.
+    Ambiguous(Reason, Delivered),
+}
+
+impl Server {
+    pub(super) fn new(settings: &Smtp, password: Option<&Secret>) -> Result<Self, String> {
+        let parameters = match settings.tls {
+            Tls::None => None,
+            Tls::Implicit | Tls::Starttls => {
+                let mut builder = TlsParameters::builder(settings.host.clone());
+                if let Some(path) = &settings.ca {
+                    let certificate =
+                        Certificate::from_pem(&read_ca(path)?).map_err(|error| scrub::error_line(&error))?;
+                    builder = builder.add_root_certificate(certificate);
+                }
+                Some(builder.build_rustls().map_err(|error| scrub::error_line(&error))?)
+            }
+        };
+        let login = settings.login.as_ref().zip(password).map(|((username, _), password)| {
+            Credentials::new(username.clone(), password.expose().trim_end_matches(['\r', '\n']).to_owned())
+        });
+        let hello = settings.hello_name.clone().map_or_else(ClientId::default, ClientId::Domain);
+        Ok(Self {
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: settings.tls,
+            parameters,
+            login,
+            hello,
+            timeout: settings.timeout.duration(),
+            accept_timeout: settings.accept_timeout.duration(),
+        })
+    }
+
+    /// Hands one mail to the server for these recipients.
+    pub(super) async fn deliver(&self, from: &Address, to: &[Address], bytes: &[u8]) -> Result<Delivered, Failure> {
+        let deadline = Instant::now() + self.timeout * DIALOGUE_TIMEOUTS;
+        let mut connection = self.connect(deadline).await.map_err(Failure::Later)?;
+        let stage = self.stage(deadline, connection.command(Mail::new(Some(from.clone()), Vec::new()))).await;
+        stage.map_err(|fault| fault.failure("MAIL FROM"))?;
+        let mut delivered = Delivered::default();
+        for recipient in to {
+            match self.stage(deadline, connection.command(Rcpt::new(recipient.clone(), Vec::new()))).await {
+                Ok(_) => delivered.accepted.push(recipient.to_string()),
+                Err(fault) if fault.permanent => delivered.refused.push((recipient.to_string(), fault.reason)),
+                // 421 and a broken connection end the dialogue; any other 4xx is about this recipient.
+                Err(fault) if fault.reason.code.is_some_and(|code| code != 421) => {
+                    delivered.later.push((recipient.to_string(), fault.reason));
+                }
+                Err(fault) => return Err(fault.failure("RCPT TO")),
+            }
+        }
+        if !delivered.accepted.is_empty() {
+            self.stage(deadline, connection.command(Data)).await.map_err(|fault| fault.failure("DATA"))?;
+            delivered = self.content(&mut connection, bytes, delivered).await?;
+        }
+        let _ = timeout(QUIT_TIMEOUT, connection.quit()).await;
+        Ok(delivered)
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<AsyncSmtpConnection, Reason> {
+        let implicit = self.parameters.clone().filter(|_| self.tls == Tls::Implicit);
+        let server = (self.host.as_str(), self.port);
+        let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &self.hello, implicit, None);
+        let mut connection = self.stage(deadline, connecting).await.map_err(|fault| fault.at("connecting"))?;
+        if self.tls == Tls::Starttls {
+            let parameters = self.parameters.clone().expect("made for every encrypted server");
+            let upgrade = connection.starttls(parameters, &self.hello);
+            self.stage(deadline, upgrade).await.map_err(|fault| fault.at("STARTTLS"))?;
+        }
+        if let Some(login) = &self.login {
+            let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], login);
+            self.stage(deadline, login).await.map_err(|fault| fault.at("AUTH"))?;
+        }
+        Ok(connection)
+    }
+
+    /// Sends the mail itself. lettre writes and flushes the parts one by one and then the final dot; the second
+    /// look into the iterator therefore marks the moment after which the server may have the mail.
+    async fn content(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        bytes: &[u8],
+        delivered: Delivered,
+    ) -> Result<Delivered, Failure> {
+        let dot = AtomicBool::new(false);
+        let mut part = Some(bytes);
+        let parts = std::iter::from_fn(|| {
+            let next = part.take();
+            dot.store(next.is_none(), Ordering::Relaxed);
+            next
+        });
+        let sent = match timeout(self.accept_timeout, connection.message_iter(parts)).await {
+            Ok(sent) => sent.map_err(Fault::from),
+            Err(_) => Err(Fault::silence(self.accept_timeout)),
+        };
+        match sent {
+            Ok(response) => Ok(Delivered { reply: reply_line(&response), ..delivered }),
+            Err(fault) if fault.reason.code.is_none() && dot.load(Ordering::Relaxed) => {
+                Err(Failure::Ambiguous(fault.at("after the message was sent"), delivered))
+            }
+            Err(fault) => Err(fault.failure("the message")),
+        }
+    }
+
+    /// One command and its reply, within its time and the dialogue's.
+    async fn stage<T>(&self, deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        let limit = deadline.min(Instant::now() + self.timeout);
+        match timeout_at(limit, work).await {
+            Ok(result) => result.map_err(Fault::from),
+            Err(_) => Err(Fault::silence(self.timeout)),
+        }
+    }
+}
+
+/// A stage that failed.
+struct Fault {
+    reason: Reason,
+    permanent: bool,
+}
+
+impl Fault {
+    fn silence(limit: Duration) -> Self {
+        let text = format!("no answer within {:.1} s", limit.as_secs_f64());
+        Self { reason: Reason { text, code: None }, permanent: false }
+    }
+
+    fn at(self, stage: &str) -> Reason {
+        Reason { text: format!("{stage}: {}", self.reason.text), code: self.reason.code }
+    }
+
+    fn failure(self, stage: &str) -> Failure {
+        if self.permanent { Failure::Refused(self.at(stage)) } else { Failure::Later(self.at(stage)) }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let text = scrub::error_line(&error);
+        Self { permanent: error.is_permanent(), reason: Reason { text, code: error.status().map(u16::from) } }
+    }
+}
+
+fn reply_line(response: &Response) -> String {
+    let text = response.message().collect::<Vec<_>>().join(" ");
+    scrub::line(&format!("{} {text}", response.code()), 300)
+}

@@ -1,0 +1,164 @@
+//! `soard alerts show`.
+
+use serde_json::{Map, Value};
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+use crate::cli::output::{self, BOLD, FAINT, Look, NAME, count, styled, when};
+use crate::cli::plain::{self, Page, safe};
+use crate::cli::why;
+use crate::daemon::query::alerts::AlertView;
+use crate::domain::alert::Alert;
+use crate::domain::effect::Effect;
+use crate::domain::id::AlertId;
+
+/// Entities of one type that are named one by one.
+const ENTITIES_SHOWN: usize = 20;
+
+/// Show everything about one alert
+///
+/// What the source said about it, its entities and remediation, where it stands and which runs were started.
+/// `soard why` says for what reasons.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  soard alerts show a-1042.0\n  soard alerts show a-1042.0 --raw | jq .\n  \
+                        soard alerts show a-1042.0 -o json | jq .alert.entities")]
+pub struct Args {
+    /// The alert
+    #[arg(value_name = "ID")]
+    id: AlertId,
+    /// Print only the part of the record that gave the alert, as JSON
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Args {
+    pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        let Some(view) = context.access()?.alert(self.id)? else {
+            let none = Fault::nothing(format!("the journal has no alert {}", self.id));
+            return Err(none.hint("`soard alerts list --severity informational` shows the alerts"));
+        };
+        if self.raw {
+            output::print(&output::json(&view.raw))?;
+        } else {
+            context.print(&view, human)?;
+        }
+        Ok(Exit::Good)
+    }
+}
+
+pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
+    let mut page = Page::default();
+    page.line(0, plain::alert_head(&view.row));
+    page.line(2, why::sightings(view, look));
+    if let Some(rule) = &view.row.suppressed_by {
+        page.line(2, format!("held by suppression {}", plain::rule(rule)));
+    }
+    if let Some(description) = &view.alert.description {
+        page.gap();
+        page.block(2, description, look);
+    }
+    page.gap();
+    fields(&mut page, &view.alert, tags(view));
+    entities(&mut page, &view.alert);
+    guidance(&mut page, &view.alert, look);
+    acts(&mut page, view, look);
+    page.line(2, styled(FAINT, format!("`soard why {}` says what was decided, and by which rules", view.row.id)));
+    page.into_text()
+}
+
+/// The source's tags and those of playbooks.
+fn tags(view: &AlertView) -> Vec<String> {
+    let mut tags = view.alert.tags.clone();
+    for change in &view.changes {
+        if let Effect::Tag { tag, .. } = &change.effect
+            && !tags.contains(tag)
+        {
+            tags.push(tag.clone());
+        }
+    }
+    tags
+}
+
+fn fields(page: &mut Page, alert: &Alert, tags: Vec<String>) {
+    let product: Vec<&str> = [&alert.vendor, &alert.product].into_iter().flatten().map(String::as_str).collect();
+    let lists = [
+        ("product", product.join(" ")),
+        ("kind", alert.kind.clone().unwrap_or_default()),
+        ("their id", alert.external_id.clone().unwrap_or_default()),
+        (
+            "severity",
+            alert
+                .source_severity
+                .as_ref()
+                .map(|s| format!("{} ({s} in their words)", alert.severity))
+                .unwrap_or_default(),
+        ),
+        ("confidence", alert.confidence.clone().unwrap_or_default()),
+        ("tactics", alert.tactics.join(", ")),
+        ("techniques", alert.techniques.join(", ")),
+        ("tags", tags.join(", ")),
+    ];
+    for (label, text) in lists.iter().filter(|(_, text)| !text.is_empty()) {
+        page.labelled(2, label, safe(text));
+    }
+    let instants =
+        [("start", alert.start), ("end", alert.end), ("raised", alert.generated), ("received", Some(alert.received))];
+    for (label, at) in instants {
+        if let Some(at) = at {
+            page.labelled(2, label, when(at));
+        }
+    }
+    for resource in alert.resources.iter().take(ENTITIES_SHOWN) {
+        page.labelled(2, "resource", safe(resource));
+    }
+}
+
+fn entities(page: &mut Page, alert: &Alert) {
+    for (kind, entities) in &alert.entities {
+        for entity in entities.iter().take(ENTITIES_SHOWN) {
+            page.labelled(2, &safe(kind), entity_words(entity));
+        }
+        if entities.len() > ENTITIES_SHOWN {
+            page.labelled(2, "", format!("and {} more", entities.len() - ENTITIES_SHOWN));
+        }
+    }
+}
+
+fn entity_words(entity: &Map<String, Value>) -> String {
+    let words = entity.iter().map(|(name, value)| format!("{} {}", styled(FAINT, safe(name)), plain::value(value)));
+    words.collect::<Vec<_>>().join("  ")
+}
+
+fn guidance(page: &mut Page, alert: &Alert, look: &Look) {
+    if !alert.remediation.is_empty() {
+        page.line(2, styled(BOLD, "what to do"));
+        for (n, step) in (1..).zip(alert.remediation.iter().take(ENTITIES_SHOWN)) {
+            page.block(4, &format!("{n}. {step}"), look);
+        }
+    }
+    for link in alert.links.iter().take(ENTITIES_SHOWN) {
+        let label = link.label.as_ref().map(|label| format!(" ({})", safe(label))).unwrap_or_default();
+        page.labelled(2, "link", format!("{}{label}", safe(&link.url)));
+    }
+}
+
+fn acts(page: &mut Page, view: &AlertView, look: &Look) {
+    if view.runs.is_empty() {
+        page.line(2, "no playbook was started for it");
+    } else {
+        page.line(2, styled(BOLD, count(view.runs.len() as u64, "run")));
+    }
+    for run in &view.runs {
+        let row = &run.row;
+        let words = row.error.as_ref().or(row.waiting_for.as_ref()).map(|text| format!("  {}", safe(text)));
+        let state = plain::run_state(row.state);
+        let started = output::when_ago(row.started, look);
+        page.line(
+            4,
+            format!("{}  {state}, started {started}{}", styled(NAME, safe(&row.id)), words.unwrap_or_default()),
+        );
+    }
+    for change in &view.changes {
+        plain::change(page, 4, change);
+    }
+}

@@ -1,0 +1,131 @@
+//! `soard log verify`.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+use crate::cli::output::{self, BAD, GOOD, Look, WARN, count, size, styled, when_ago};
+use crate::cli::plain::{Page, safe};
+use crate::journal::verify::{Outcome, Report, Stamp, verify};
+
+/// Check every hash, the chain and the head
+///
+/// Reads the files alone and changes nothing; a daemon may be running. Exits with 0 when the journal is whole, with
+/// 1 when something was changed, removed or added, with 2 when it cannot be read. A journal that was cut at its end
+/// and whose HEAD was rewritten is whole in itself: compare the last hash with one that was kept elsewhere.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  soard log verify\n  soard log verify --journal /backup/soard/journal\n  \
+                        soard log verify -o json | jq .last.hash")]
+pub struct Args {
+    /// The journal's folder; the one of --dir when absent
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+}
+
+/// The verdict as it is printed.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Verified {
+    journal: String,
+    /// `good`, `torn`, `tampered` or `unreadable`.
+    verdict: &'static str,
+    /// Where and how it is not good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// Bytes of a torn tail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    torn_bytes: Option<u64>,
+    entries: u64,
+    segments: u64,
+    first: Option<End>,
+    last: Option<End>,
+    /// Entries that are older than the one before.
+    backwards: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_backwards: Option<u64>,
+    /// The entry that HEAD names.
+    head_seq: Option<u64>,
+}
+
+/// An end of the journal.
+#[derive(Debug, Serialize)]
+struct End {
+    seq: u64,
+    at: Timestamp,
+    hash: String,
+}
+
+impl Args {
+    pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        let dir = self.journal.clone().unwrap_or_else(|| context.places.journal());
+        let report = verify(&dir);
+        if let Outcome::Unreadable(error) = report.outcome {
+            let hint = "say where the journal is with --journal, or where soard.yaml is with --dir";
+            return Err(Fault::from(error).hint(hint));
+        }
+        let verified = Verified::new(dir.display().to_string(), report);
+        context.print(&verified, human)?;
+        Ok(if verified.verdict == "tampered" { Exit::Nothing } else { Exit::Good })
+    }
+}
+
+impl Verified {
+    fn new(journal: String, report: Report) -> Self {
+        let (verdict, place, torn_bytes) = match report.outcome {
+            Outcome::Good => ("good", None, None),
+            Outcome::Torn { bytes, place } => ("torn", Some(place.to_string()), Some(bytes)),
+            Outcome::Tampered(place) => ("tampered", Some(place.to_string()), None),
+            Outcome::Unreadable(error) => ("unreadable", Some(output::with_causes(&error)), None),
+        };
+        let end = |Stamp { seq, at, hash }| End { seq, at, hash };
+        Self {
+            journal,
+            verdict,
+            place,
+            torn_bytes,
+            entries: report.entries,
+            segments: report.segments,
+            first: report.first.map(end),
+            last: report.last.map(end),
+            backwards: report.backwards,
+            first_backwards: report.first_backwards,
+            head_seq: report.head.map(|head| head.seq),
+        }
+    }
+}
+
+pub(in crate::cli) fn human(verified: &Verified, look: &Look) -> String {
+    let mut page = Page::default();
+    let (style, words) = match verified.verdict {
+        "good" => (GOOD, "good: every hash is right, the chain is whole, and nothing is missing that HEAD names"),
+        "torn" => (WARN, "good, but its last batch breaks off: a crash, or a daemon that is writing it right now"),
+        _ => (BAD, "tampered: something was changed, removed, added or moved"),
+    };
+    page.line(0, styled(style, words));
+    if let Some(place) = &verified.place {
+        page.labelled(2, "where", safe(place));
+    }
+    if let Some(bytes) = verified.torn_bytes {
+        page.labelled(2, "tail", format!("{}, never acknowledged", size(bytes)));
+    }
+    page.labelled(2, "journal", safe(&verified.journal));
+    let segments = count(verified.segments, "segment");
+    page.labelled(2, "entries", format!("{} in {segments} up to there", verified.entries));
+    for (label, end) in [("first", &verified.first), ("last", &verified.last)] {
+        if let Some(End { seq, at, hash }) = end {
+            page.labelled(2, label, format!("entry {seq}, {}", when_ago(*at, look)));
+            page.labelled(2, "", format!("hash {}", safe(hash)));
+        }
+    }
+    match verified.head_seq {
+        Some(seq) => page.labelled(2, "HEAD", format!("names entry {seq}")),
+        None => page.labelled(2, "HEAD", styled(WARN, "absent or not readable: a cut end would go unnoticed")),
+    }
+    if let Some(first) = verified.first_backwards {
+        let times = count(verified.backwards, "time");
+        page.labelled(2, "clock", styled(WARN, format!("went backwards {times}, first at entry {first}")));
+    }
+    page.into_text()
+}

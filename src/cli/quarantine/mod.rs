@@ -1,0 +1,29 @@
+//! `soard quarantine`: records that no format took.
+
+pub mod list;
+pub mod retry;
+pub mod show;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+
+/// What to do with quarantined records.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List quarantined records, the newest first
+    List(list::Args),
+    /// Show one quarantined record and why it is there
+    Show(show::Args),
+    /// Send quarantined records through again, once a format takes them
+    Retry(retry::Args),
+}
+
+impl Command {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        match self {
+            Self::List(args) => args.run(context),
+            Self::Show(args) => args.run(context),
+            Self::Retry(args) => args.run(context),
+        }
+    }
+}

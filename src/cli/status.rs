@@ -1,0 +1,125 @@
+//! `soard status`: how the daemon stands.
+
+use crate::cli::Context;
+use crate::cli::access::spoken;
+use crate::cli::fault::{Exit, Fault};
+use crate::cli::output::{BAD, BOLD, Look, WARN, count, short_hash, size, styled, when, when_ago};
+use crate::cli::plain::{Page, safe};
+use crate::cli::table::{Cell, Table};
+use crate::daemon::report::{BundleReport, DestinationReport, RefusedBundle, SourceReport, Status};
+use crate::domain::alert;
+use crate::domain::time::Span;
+
+/// Show how the daemon stands
+///
+/// Its bundle and the one it refused, sources, destinations, alerts on record, open runs and the journal's head.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  soard status\n  soard status -o json | jq .sources")]
+pub struct Args {}
+
+impl Args {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        let status: Status = context.daemon()?.get("/v1/status").map_err(spoken)?;
+        context.print(&status, human)?;
+        Ok(Exit::Good)
+    }
+}
+
+pub(super) fn human(status: &Status, look: &Look) -> String {
+    let mut page = Page::default();
+    let up = Span::from_secs(status.uptime_secs);
+    let version = styled(BOLD, format!("soard {}", safe(&status.version)));
+    page.line(0, format!("{version}, process {}, up {up} since {}", status.pid, when(status.started)));
+    page.labelled(0, "bundle", bundle_words(&status.bundle, look));
+    if let Some(refused) = &status.refused_bundle {
+        refused_words(&mut page, refused, look);
+    }
+    let head = format!("entry {}, hash {}", status.journal.seq, short_hash(&status.journal.hash));
+    page.labelled(0, "journal", head);
+    if !status.journal.room {
+        page.labelled(0, "", styled(BAD, "the disk is nearly full: new alerts are refused, only results are written"));
+    }
+    page.labelled(0, "state", safe(&status.state_dir));
+    page.labelled(0, "alerts", alert_words(status));
+    let open = format!("{}, {}", count(status.runs_open, "open run"), count(status.groups_open, "open group"));
+    page.labelled(0, "work", format!("{open}, {} waiting to be decided", count(status.queue_depth, "input")));
+    if status.quarantined > 0 {
+        let see = "see `soard quarantine list`";
+        let records = styled(WARN, count(status.quarantined, "record"));
+        page.labelled(0, "quarantine", format!("{records}; {see}"));
+    }
+    page.labelled(0, "totals", totals(status));
+    page.gap();
+    let mut text = page.into_text();
+    text.push_str(&sources(&status.sources).render(look));
+    text.push('\n');
+    text.push_str(&destinations(&status.destinations).render(look));
+    text
+}
+
+/// A bundle with its commit, its age and what it has.
+pub(super) fn bundle_words(bundle: &BundleReport, look: &Look) -> String {
+    let commit = bundle.commit.as_deref().map(|commit| format!(" (commit {})", short_hash(commit)));
+    let counts: Vec<String> = bundle.counts.iter().map(|(name, n)| format!("{n} {}", safe(name))).collect();
+    let loaded = when_ago(bundle.loaded_at, look);
+    let has = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    format!("{}{}, loaded {loaded}{has}", short_hash(&bundle.id), commit.unwrap_or_default())
+}
+
+fn refused_words(page: &mut Page, refused: &RefusedBundle, look: &Look) {
+    let faults = styled(BAD, count(refused.faults.len() as u64, "fault"));
+    let at = when_ago(refused.at, look);
+    page.labelled(0, "", format!("a newer one was refused {at} with {faults}; the bundle above stays in charge"));
+    for fault in &refused.faults {
+        page.block(13, fault, look);
+    }
+}
+
+fn alert_words(status: &Status) -> String {
+    let words = alert::Status::ALL.map(alert::Status::as_str);
+    let statuses = words.iter().map(|word| (*word, status.alerts.by_status.get(*word)));
+    let words = alert::Severity::ALL.map(alert::Severity::as_str);
+    let severities = words.iter().rev().map(|word| (*word, status.alerts.by_severity.get(*word)));
+    let counted =
+        statuses.chain(severities).filter_map(|(word, n)| n.filter(|n| **n > 0).map(|n| format!("{n} {word}")));
+    let counted: Vec<String> = counted.collect();
+    format!("{} on record: {}", status.alerts.total, counted.join(", "))
+}
+
+fn totals(status: &Status) -> String {
+    let totals = status.totals.iter().filter(|(_, n)| **n > 0);
+    let totals: Vec<String> = totals.map(|(name, n)| format!("{n} {}", safe(name.replace('_', " ")))).collect();
+    if totals.is_empty() { "nothing yet".to_owned() } else { totals.join(", ") }
+}
+
+fn error_cell(error: Option<&String>) -> Cell {
+    error.map_or_else(|| Cell::from("-"), |error| Cell::new(error, WARN))
+}
+
+fn sources(sources: &[SourceReport]) -> Table {
+    let mut table = Table::new(&["SOURCE", "KIND", "RECORDS", "SIZE", "REFUSED", "LAST ERROR"], 5);
+    for source in sources {
+        table.row(vec![
+            Cell::new(&source.name, BOLD),
+            Cell::from(&source.kind),
+            Cell::from(source.records.to_string()),
+            Cell::from(size(source.bytes)),
+            Cell::from(source.refused.to_string()),
+            error_cell(source.last_error.as_ref()),
+        ]);
+    }
+    table
+}
+
+fn destinations(destinations: &[DestinationReport]) -> Table {
+    let head = ["DESTINATION", "KIND", "SENT", "FAILED", "IN FLIGHT", "WAITING", "LAST ERROR"];
+    let mut table = Table::new(&head, 6);
+    for to in destinations {
+        let numbers = [to.sent, to.failed, to.in_flight, to.waiting].map(|n| Cell::from(n.to_string()));
+        let mut cells = vec![Cell::new(&to.name, BOLD), Cell::from(&to.kind)];
+        cells.extend(numbers);
+        cells.push(error_cell(to.last_error.as_ref()));
+        table.row(cells);
+    }
+    table
+}

@@ -1,0 +1,140 @@
+//! `soard why`: what was decided then, and what came of it, read from the journal alone.
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+use crate::cli::output::{BOLD, FAINT, Look, NAME, ago, count, severity_style, styled, when};
+use crate::cli::plain::{self, Page, safe};
+use crate::daemon::query::alerts::AlertView;
+use crate::daemon::query::groups::GroupView;
+use crate::daemon::query::runs::RunView;
+use crate::daemon::query::why::{Subject, Why};
+use crate::domain::id::Trigger;
+
+const EXAMPLES: &str = "\
+Examples:
+  soard why a-1042.0                 why this alert was kept, dismissed, held back or acted upon
+  soard why a-1042.0/notify-email    what started this run, and what each of its steps did
+  soard why g-17                     which alerts this group has, by which rule, and what it started
+  soard why a-1042.0 -o json | jq '.alert.seen[].decision'";
+
+/// Say why something happened
+///
+/// For an alert: each time it was seen, what each stage decided, by which rule at which file and line of which
+/// bundle and git commit, and which stage stopped it. For a run: what started it and what each step did. For a
+/// group: its alerts, its rule and its runs. Nothing is decided again: this is what is on record.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An alert, a run or a group
+    #[arg(value_name = "ID")]
+    id: Subject,
+}
+
+impl Args {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        let Some(why) = context.access()?.why(&self.id)? else {
+            let list = match self.id {
+                Subject::Run(_) => "`soard runs list` shows the runs",
+                Subject::Alert(_) | Subject::Group(_) => "`soard alerts list` shows the alerts",
+            };
+            return Err(Fault::nothing(format!("the journal has no {}", self.id)).hint(list));
+        };
+        context.print(&why, human)?;
+        Ok(Exit::Good)
+    }
+}
+
+pub(super) fn human(why: &Why, look: &Look) -> String {
+    let mut page = Page::default();
+    match why {
+        Why::Alert(view) => alert(&mut page, view, look),
+        Why::Run(view) => run(&mut page, view, look),
+        Why::Group(view) => group(&mut page, view, look),
+    }
+    page.into_text()
+}
+
+fn alert(page: &mut Page, view: &AlertView, look: &Look) {
+    page.line(0, plain::alert_head(&view.row));
+    page.line(2, sightings(view, look));
+    for seen in &view.seen {
+        plain::decision(page, 2, seen, look);
+    }
+    if view.seen_left_out > 0 {
+        page.line(2, format!("and {} more decisions, which this view leaves out", view.seen_left_out));
+    }
+    if !view.runs.is_empty() {
+        page.line(2, styled(BOLD, "runs"));
+        for view in &view.runs {
+            plain::run(page, 4, view, look);
+        }
+    }
+    if !view.changes.is_empty() {
+        page.line(2, styled(BOLD, "changed by playbooks"));
+        for change in &view.changes {
+            plain::change(page, 4, change);
+        }
+    }
+}
+
+/// How often the alert was seen, and from where.
+pub(super) fn sightings(view: &AlertView, look: &Look) -> String {
+    let row = &view.row;
+    let source = format!("from source {}", safe(&row.source));
+    let format = view.seen.last().map(|seen| format!(" (format {})", safe(&seen.format))).unwrap_or_default();
+    if row.count == 1 {
+        return format!("seen once, {} ({}), {source}{format}", when(row.received), ago(row.received, look));
+    }
+    let last = format!("last {} ({})", when(row.last_seen), ago(row.last_seen, look));
+    format!("seen {} times, first {}, {last}, {source}{format}", row.count, when(row.received))
+}
+
+fn run(page: &mut Page, view: &RunView, look: &Look) {
+    let cause = &view.cause;
+    plain::run(page, 0, view, look);
+    let at = when(view.row.started);
+    let what = match (&cause.trigger, &cause.title) {
+        (Trigger::Alert(id), Some(title)) => format!("alert {} “{}”", styled(NAME, id), safe(title)),
+        (Trigger::Alert(id), None) => format!("alert {}", styled(NAME, id)),
+        (Trigger::Group(id), _) => format!("group {} of {}", styled(NAME, id), count(cause.alerts, "alert")),
+    };
+    page.labelled(
+        2,
+        "started",
+        format!("{at} ({}) for {what}, journal entry {}", ago(view.row.started, look), cause.seq),
+    );
+    page.labelled(2, "route", plain::rule(&cause.rule));
+    page.labelled(2, "bundle", format!("{}: the run began with it and ends on it", plain::bundle(&view.bundle)));
+}
+
+fn group(page: &mut Page, view: &GroupView, look: &Look) {
+    let alerts = count(view.members_total, "alert");
+    let state = match view.closed {
+        Some(closed) => format!("closed {} ({})", when(closed), ago(closed, look)),
+        None => format!("open, closes {} ({})", when(view.due), ago(view.due, look)),
+    };
+    page.line(0, format!("{}  {}  {state}", styled(NAME, view.id), styled(BOLD, alerts)));
+    page.labelled(2, "route", plain::rule(&view.rule));
+    let in_common =
+        view.key.as_ref().map_or_else(|| "nothing: it lacks a key field and groups alone".into(), plain::key);
+    page.labelled(2, "in common", in_common);
+    page.labelled(2, "opened", format!("{} by {}", when(view.opened), plain::bundle(&view.bundle)));
+    let playbooks = safe(view.playbooks.join(", "));
+    page.labelled(2, "starts", playbooks);
+    page.line(2, styled(BOLD, "alerts"));
+    for member in &view.members {
+        let severity = styled(severity_style(member.severity), format!("{:<13}", member.severity));
+        let title = safe(&member.title);
+        page.line(4, format!("{}  {}  {severity}  {title}", styled(NAME, member.id), styled(FAINT, when(member.at))));
+    }
+    let left_out = view.members_total.saturating_sub(view.members.len() as u64);
+    if left_out > 0 {
+        page.line(4, format!("and {left_out} more"));
+    }
+    if !view.runs.is_empty() {
+        page.line(2, styled(BOLD, "runs"));
+        for view in &view.runs {
+            plain::run(page, 4, view, look);
+        }
+    }
+}

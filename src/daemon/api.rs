@@ -1,0 +1,348 @@
+//! The control socket: HTTP over a Unix socket, for `soard`'s own commands.
+//!
+//! Only the daemon's own user and root may speak to it; the kernel says who the peer is. Views are folds over the
+//! journal and run on threads that may block, a few at a time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::daemon::query::alerts::{self, AlertFilter};
+use crate::daemon::query::log::{self, LogFilter, LogPage};
+use crate::daemon::query::quarantine::{self, QuarantineFilter};
+use crate::daemon::query::runs::{self, RunFilter};
+use crate::daemon::query::why::{Subject, Why, why};
+use crate::daemon::query::{Lines, QueryError, lines};
+use crate::daemon::report::{ReloadReport, RetryReport, Status};
+use crate::domain::id::{AlertId, RunId};
+use crate::journal::reader::Reader;
+
+/// How many queries read the journal at once; further ones wait.
+pub const SCANS_MAX: usize = 4;
+
+/// How long a command waits for the daemon's answer.
+const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long `/v1/log?follow` waits for a line before it answers with none.
+const FOLLOW_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// How often it looks.
+const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
+/// How long open requests may go on once the daemon stops.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// What the control socket needs of the daemon.
+#[derive(Debug)]
+pub struct Api {
+    /// Reads the journal.
+    pub reader: Reader,
+    /// Commands to the daemon's main loop.
+    pub commands: mpsc::Sender<Command>,
+}
+
+/// What only the daemon's main loop can answer.
+#[derive(Debug)]
+pub enum Command {
+    /// How do things stand?
+    Status(oneshot::Sender<Status>),
+    /// Load the bundle anew.
+    Reload(oneshot::Sender<ReloadReport>),
+    /// Send a quarantined record through again.
+    Retry {
+        /// Ordinal of the record.
+        record_no: u64,
+        /// What came of it; an error says why the record stays in quarantine.
+        done: oneshot::Sender<Result<RetryReport, String>>,
+    },
+}
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// What is wrong.
+    pub error: String,
+}
+
+/// Serves the control socket until `stop` turns true.
+pub async fn serve(listener: UnixListener, api: Api, stop: watch::Receiver<bool>) {
+    let own = match own_uid() {
+        Ok(own) => own,
+        Err(error) => {
+            tracing::error!(%error, "cannot tell the daemon's own user: the control socket stays closed");
+            return;
+        }
+    };
+    let shared = Arc::new(Shared { api, scans: Arc::new(Semaphore::new(SCANS_MAX)), stop: stop.clone() });
+    let service = router(shared, own).into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stopped(stop.clone()));
+    tokio::select! {
+        result = serving => if let Err(error) = result {
+            tracing::error!(%error, "the control socket failed");
+        },
+        () = async { stopped(stop).await; tokio::time::sleep(STOP_WAIT_MAX).await } => {}
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone means the same as one that says stop.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+struct Shared {
+    api: Api,
+    scans: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+}
+
+type Shares = State<Arc<Shared>>;
+
+fn router(shared: Arc<Shared>, own: u32) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/reload", post(reload))
+        .route("/v1/alerts", get(alert_list))
+        .route("/v1/alerts/{id}", get(alert_show))
+        .route("/v1/why/{*id}", get(why_show))
+        .route("/v1/runs", get(run_list))
+        .route("/v1/run", get(run_show))
+        .route("/v1/quarantine", get(quarantine_list))
+        .route("/v1/quarantine/{record_no}", get(quarantine_show))
+        .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
+        .route("/v1/log", get(log_page))
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, "there is no such page on the control socket"))
+        .layer(middleware::from_fn(move |ConnectInfo(peer): ConnectInfo<Peer>, request, next| {
+            only_owner(own, peer, request, next)
+        }))
+        .with_state(shared)
+}
+
+/// Who is at the other end, as the kernel says.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self { uid: stream.io().peer_cred().ok().map(|peer| peer.uid()) }
+    }
+}
+
+/// The daemon's own user, by asking the kernel about a socket of which both ends are ours.
+fn own_uid() -> io::Result<u32> {
+    Ok(UnixStream::pair()?.0.peer_cred()?.uid())
+}
+
+async fn only_owner(own: u32, peer: Peer, request: Request, next: Next) -> Response {
+    if may_speak(own, peer.uid) {
+        return next.run(request).await;
+    }
+    let who = "only the daemon's own user and root may use the control socket";
+    Failure::new(StatusCode::FORBIDDEN, who).into_response()
+}
+
+fn may_speak(own: u32, peer: Option<u32>) -> bool {
+    peer.is_some_and(|uid| uid == own || uid == 0)
+}
+
+/// An error with its HTTP status.
+#[derive(Debug)]
+struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failure {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+
+    fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("the journal has no {what}"))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(ApiError { error: self.error })).into_response()
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{:#}", anyhow::Error::new(error)))
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+/// Query parameters, with our errors.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Query(asked) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(asked))
+    }
+}
+
+/// What the path names, with our errors.
+struct Named<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(named) = Path::from_request_parts(parts, state).await?;
+        Ok(Self(named))
+    }
+}
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+async fn status(State(shared): Shares) -> Answer<Status> {
+    shared.command(Command::Status).await.map(Json)
+}
+
+async fn reload(State(shared): Shares) -> Answer<ReloadReport> {
+    shared.command(Command::Reload).await.map(Json)
+}
+
+async fn alert_list(State(shared): Shares, Asked(filter): Asked<AlertFilter>) -> Answer<alerts::AlertList> {
+    shared.scan(1, move |lines| alerts::list(lines, &filter)).await.map(Json)
+}
+
+async fn alert_show(State(shared): Shares, Named(id): Named<AlertId>) -> Answer<alerts::AlertView> {
+    let view = shared.scan(1, move |lines| alerts::show(lines, id)).await?;
+    view.map(Json).ok_or_else(|| Failure::not_found(format!("alert {id}")))
+}
+
+async fn why_show(State(shared): Shares, Named(id): Named<String>) -> Answer<Why> {
+    let subject: Subject = id.parse().map_err(|bad| Failure::new(StatusCode::BAD_REQUEST, format!("{bad}")))?;
+    let answer = shared.scan(1, move |lines| why(lines, &subject)).await?;
+    answer.map(Json).ok_or_else(|| Failure::not_found(id))
+}
+
+async fn run_list(State(shared): Shares, Asked(filter): Asked<RunFilter>) -> Answer<runs::RunList> {
+    shared.scan(1, move |lines| runs::list(lines, &filter)).await.map(Json)
+}
+
+#[derive(Deserialize)]
+struct OneRun {
+    id: RunId,
+}
+
+async fn run_show(State(shared): Shares, Asked(OneRun { id }): Asked<OneRun>) -> Answer<runs::RunView> {
+    let wanted = id.clone();
+    let view = shared.scan(1, move |lines| runs::show(lines, &wanted)).await?;
+    view.map(Json).ok_or_else(|| Failure::not_found(format!("run {id}")))
+}
+
+async fn quarantine_list(
+    State(shared): Shares,
+    Asked(filter): Asked<QuarantineFilter>,
+) -> Answer<quarantine::QuarantineList> {
+    shared.scan(1, move |lines| quarantine::list(lines, &filter)).await.map(Json)
+}
+
+async fn quarantine_show(State(shared): Shares, Named(record_no): Named<u64>) -> Answer<quarantine::QuarantineView> {
+    let view = shared.scan(1, move |lines| quarantine::show(lines, record_no)).await?;
+    view.map(Json).ok_or_else(|| Failure::not_found(format!("quarantined record {record_no}")))
+}
+
+async fn quarantine_retry(State(shared): Shares, Named(record_no): Named<u64>) -> Answer<RetryReport> {
+    let report = shared.command(|done| Command::Retry { record_no, done }).await?;
+    report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
+}
+
+async fn log_page(State(shared): Shares, Asked(filter): Asked<LogFilter>) -> Answer<LogPage> {
+    let deadline = Instant::now() + FOLLOW_WAIT_MAX;
+    let mut filter = filter;
+    loop {
+        let page = shared.log(filter.clone()).await?;
+        if !filter.follow || !page.lines.is_empty() || Instant::now() >= deadline {
+            return Ok(Json(page));
+        }
+        filter.from = Some(page.next);
+        if shared.grown(page.next, deadline).await {
+            continue;
+        }
+        return Ok(Json(page));
+    }
+}
+
+impl Shared {
+    /// Asks the main loop.
+    async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+        let busy = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is too busy to answer");
+        let gone = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+        let (done, answer) = oneshot::channel();
+        let ask = async {
+            self.api.commands.send(ask(done)).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())
+        };
+        tokio::time::timeout(COMMAND_WAIT_MAX, ask).await.map_err(|_| busy())?
+    }
+
+    /// Reads the journal on a thread that may block.
+    async fn scan<T: Send + 'static>(
+        &self,
+        from: u64,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
+        let reader = self.api.reader.clone();
+        let scan = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            query(&mut lines(&reader, from))
+        });
+        let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
+        Ok(scan.await.map_err(died)??)
+    }
+
+    async fn log(&self, filter: LogFilter) -> Result<LogPage, Failure> {
+        self.scan(filter.start(self.api.reader.head().seq), move |lines| log::page(lines, &filter)).await
+    }
+
+    /// Waits until the journal has reached this entry; false when the time is up or the daemon stops.
+    async fn grown(&self, seq: u64, deadline: Instant) -> bool {
+        let mut stop = self.stop.clone();
+        while self.api.reader.head().seq < seq {
+            tokio::select! {
+                () = tokio::time::sleep(FOLLOW_EVERY) => {}
+                _ = stop.wait_for(|stop| *stop) => return false,
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,147 @@
+//! Views over the journal: pure folds over its lines.
+//!
+//! There is no index yet, so a query reads the journal from its beginning. It parses only the lines that can
+//! matter to it, and keeps rows with bounded texts, never bodies.
+
+pub mod alerts;
+pub mod groups;
+pub mod log;
+pub mod quarantine;
+pub mod runs;
+pub mod why;
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::domain::alert::Alert;
+use crate::domain::entry::{Entry, Facts};
+use crate::journal::JournalError;
+use crate::journal::line::Line;
+use crate::journal::reader::Reader;
+
+/// Longest text in a row of a list, in characters.
+pub const ROW_TEXT_CHARS_MAX: usize = 200;
+
+/// How many rows a list has unless told otherwise.
+pub const ROWS_DEFAULT: u64 = 50;
+
+/// One line of the journal, as queries see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Position in the journal, from 1.
+    pub seq: u64,
+    /// When the daemon took the input.
+    pub at: Timestamp,
+    /// Kind of the entry.
+    pub kind: String,
+    /// Its content, verbatim.
+    pub data: Box<RawValue>,
+    /// Hash of the line, in hex.
+    pub hash: String,
+}
+
+impl LogLine {
+    /// The facts of the line.
+    ///
+    /// # Errors
+    /// When its content does not have the shape of its kind.
+    pub fn entry(&self) -> Result<Entry, QueryError> {
+        let facts = Facts::parse(&self.kind, self.data.get());
+        let facts = facts.map_err(|cause| QueryError::Entry { seq: self.seq, kind: self.kind.clone(), cause })?;
+        Ok(Entry { seq: self.seq, at: self.at, facts })
+    }
+
+    /// Whether the content has this text as it stands in JSON. Cheap; tells which lines are worth parsing.
+    fn has(&self, text: &str) -> bool {
+        self.data.get().contains(text)
+    }
+}
+
+/// The journal's lines, in order.
+pub type Lines<'a> = &'a mut dyn Iterator<Item = Result<LogLine, QueryError>>;
+
+/// The journal's lines from this sequence number to the head as it is now.
+pub fn lines(reader: &Reader, from: u64) -> impl Iterator<Item = Result<LogLine, QueryError>> + use<> {
+    let plain = |Line { seq, at, kind, data, hash, .. }| LogLine { seq, at, kind, data, hash };
+    reader.lines(from).map(move |line| line.map(plain).map_err(QueryError::Journal))
+}
+
+/// A query that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The journal could not be read.
+    #[error("read the journal")]
+    Journal(#[source] JournalError),
+    /// A line is not what its kind says.
+    #[error("understand journal entry {seq} of kind {kind:?}")]
+    Entry {
+        /// Its sequence number.
+        seq: u64,
+        /// Its kind.
+        kind: String,
+        /// Why.
+        #[source]
+        cause: serde_json::Error,
+    },
+}
+
+/// A view that grows entry by entry.
+trait Fold {
+    /// Whether the line can matter; others are not parsed.
+    fn wants(&self, line: &LogLine) -> bool;
+    /// Takes the next entry.
+    fn apply(&mut self, entry: &Entry);
+}
+
+fn fold(lines: Lines<'_>, view: &mut impl Fold) -> Result<(), QueryError> {
+    for line in lines {
+        let line = line?;
+        if view.wants(&line) {
+            view.apply(&line.entry()?);
+        }
+    }
+    Ok(())
+}
+
+/// A bundle as a view names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleRef {
+    /// SHA-256 over its files, in hex.
+    pub id: String,
+    /// The git commit, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+/// Which commit each bundle was loaded from.
+#[derive(Debug, Default)]
+struct Bundles(HashMap<String, Option<String>>);
+
+impl Bundles {
+    fn apply(&mut self, entry: &Entry) {
+        if let Facts::Bundle(bundle) = &entry.facts {
+            self.0.insert(bundle.id.clone(), bundle.commit.clone());
+        }
+    }
+
+    fn named(&self, id: &str) -> BundleRef {
+        BundleRef { id: id.into(), commit: self.0.get(id).cloned().flatten() }
+    }
+}
+
+/// The text, or its beginning and an ellipsis.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(ROW_TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// What the alert is about, in a word or two: its host, else its first resource, account or address.
+fn about(alert: &Alert) -> Option<String> {
+    let resource = alert.resources.first().map(String::as_str);
+    alert.host().or(resource).or(alert.account()).or(alert.ip()).map(short)
+}

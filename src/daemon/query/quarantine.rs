@@ -1,0 +1,151 @@
+//! Quarantined records: the list, and one with its bytes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold, short};
+use crate::domain::entry::{Entry, Facts, Quarantine};
+use crate::domain::id::AlertId;
+use crate::domain::record::{Body, Position};
+
+/// One quarantined record in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// Ordinal of the record: what `show` and `retry` take.
+    pub record_no: u64,
+    /// When it was quarantined.
+    pub at: Timestamp,
+    /// Name of the source.
+    pub source: String,
+    /// Why, in words.
+    pub cause: String,
+    /// Size of the record in bytes.
+    pub bytes: u64,
+    /// What came of sending it through again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<Retried>,
+}
+
+/// A retry that went well; one that fails leaves the record as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retried {
+    /// When.
+    pub at: Timestamp,
+    /// Ordinal of the record that it became.
+    pub record_no: u64,
+    /// The alerts that it gave.
+    pub alerts: Vec<AlertId>,
+}
+
+/// Which quarantined records a list shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuarantineFilter {
+    /// From this source only.
+    pub source: Option<String>,
+    /// Quarantined at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Also those that were sent through again since.
+    pub all: bool,
+    /// At most this many rows; 50 when absent.
+    pub limit: Option<u64>,
+}
+
+/// A list of quarantined records, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuarantineList {
+    /// The rows.
+    pub records: Vec<QuarantineRow>,
+    /// How many records fit the filter, shown or not.
+    pub matching: u64,
+}
+
+/// One quarantined record with its bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuarantineView {
+    /// As in a list, but with the whole cause.
+    pub row: QuarantineRow,
+    /// Sequence number of the entry.
+    pub seq: u64,
+    /// Where the record lay.
+    pub position: Position,
+    /// The record, verbatim.
+    pub record: Body,
+}
+
+/// Lists quarantined records.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn list(lines: Lines<'_>, filter: &QuarantineFilter) -> Result<QuarantineList, QueryError> {
+    let mut rows = Rows::default();
+    fold(lines, &mut rows)?;
+    let mut records: Vec<QuarantineRow> = rows.rows.into_values().rev().filter(|row| filter.fits(row)).collect();
+    let matching = records.len() as u64;
+    records.truncate(usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX));
+    Ok(QuarantineList { records, matching })
+}
+
+impl QuarantineFilter {
+    fn fits(&self, row: &QuarantineRow) -> bool {
+        (self.all || row.retried.is_none())
+            && self.source.as_ref().is_none_or(|source| row.source == *source)
+            && self.since.is_none_or(|since| row.at >= since)
+    }
+}
+
+/// Shows one quarantined record; `None` when the record with this ordinal was not quarantined.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn show(lines: Lines<'_>, record_no: u64) -> Result<Option<QuarantineView>, QueryError> {
+    let mut rows = Rows { only: Some(record_no), ..Rows::default() };
+    fold(lines, &mut rows)?;
+    let Some((row, (seq, found))) = rows.rows.remove(&record_no).zip(rows.found) else { return Ok(None) };
+    let row = QuarantineRow { cause: found.cause, ..row };
+    Ok(Some(QuarantineView { row, seq, position: found.position, record: found.record }))
+}
+
+#[derive(Default)]
+struct Rows {
+    rows: BTreeMap<u64, QuarantineRow>,
+    /// Keep this record's bytes.
+    only: Option<u64>,
+    found: Option<(u64, Quarantine)>,
+}
+
+impl Fold for Rows {
+    fn wants(&self, line: &LogLine) -> bool {
+        line.kind == "quarantine" || line.kind == "intake" && line.has("\"position\":{\"retry\"")
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        match &entry.facts {
+            Facts::Quarantine(quarantine) => {
+                let row = QuarantineRow {
+                    record_no: quarantine.record_no,
+                    at: entry.at,
+                    source: quarantine.source.clone(),
+                    cause: short(&quarantine.cause),
+                    bytes: quarantine.record.bytes().map_or(0, |bytes| bytes.len() as u64),
+                    retried: None,
+                };
+                self.rows.insert(quarantine.record_no, row);
+                if self.only == Some(quarantine.record_no) {
+                    self.found = Some((entry.seq, quarantine.clone()));
+                }
+            }
+            Facts::Intake(intake) => {
+                if let Position::Retry { quarantine } = intake.position
+                    && let Some(row) = self.rows.get_mut(&quarantine)
+                {
+                    let alerts = intake.alerts.iter().map(|taken| taken.id).collect();
+                    row.retried = Some(Retried { at: entry.at, record_no: intake.record_no, alerts });
+                }
+            }
+            _ => {}
+        }
+    }
+}

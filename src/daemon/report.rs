@@ -1,0 +1,151 @@
+//! What the daemon reports of itself: plain data, sent over the control socket.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::AlertId;
+
+/// Everything `soard status` shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of soard.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// When the daemon was started.
+    pub started: Timestamp,
+    /// How long ago that was, in seconds.
+    pub uptime_secs: u64,
+    /// The state folder.
+    pub state_dir: String,
+    /// The bundle in charge.
+    pub bundle: BundleReport,
+    /// The bundle that was refused since, if the last reload failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_bundle: Option<RefusedBundle>,
+    /// The journal.
+    pub journal: JournalReport,
+    /// Every source, by name.
+    pub sources: Vec<SourceReport>,
+    /// Every destination, by name.
+    pub destinations: Vec<DestinationReport>,
+    /// The alerts on record.
+    pub alerts: AlertCounts,
+    /// Totals since the journal began, by name.
+    pub totals: BTreeMap<String, u64>,
+    /// Runs that have not ended.
+    pub runs_open: u64,
+    /// Groups that have not closed.
+    pub groups_open: u64,
+    /// Records in quarantine.
+    pub quarantined: u64,
+    /// Inputs that wait to be decided.
+    pub queue_depth: u64,
+}
+
+/// A bundle that is in charge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BundleReport {
+    /// SHA-256 over its files, in hex.
+    pub id: String,
+    /// The git commit, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// When it took over.
+    pub loaded_at: Timestamp,
+    /// How many rules, formats and playbooks.
+    pub counts: BTreeMap<String, usize>,
+}
+
+/// A bundle that did not pass its check; the one before stays in charge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefusedBundle {
+    /// When it was refused.
+    pub at: Timestamp,
+    /// Its faults, as a person reads them.
+    pub faults: Vec<String>,
+}
+
+/// How the journal stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalReport {
+    /// Sequence number of the last entry.
+    pub seq: u64,
+    /// Its hash, in hex.
+    pub hash: String,
+    /// There is room for new alerts; without it they are refused, and only results are written.
+    pub room: bool,
+}
+
+/// How a source stands, since the daemon was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Its name in `soard.yaml`.
+    pub name: String,
+    /// `file`, `folder`, `http` or `stdin`.
+    pub kind: String,
+    /// Records handed over.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records or requests that were turned away.
+    pub refused: u64,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// How a destination stands, since the daemon was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// Its name in `soard.yaml`.
+    pub name: String,
+    /// `webhook` or `email`.
+    pub kind: String,
+    /// Attempts under way.
+    pub in_flight: u64,
+    /// Effects that wait for their turn or for their next attempt.
+    pub waiting: u64,
+    /// Effects that succeeded.
+    pub sent: u64,
+    /// Effects that did not.
+    pub failed: u64,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// How many alerts are on record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlertCounts {
+    /// All.
+    pub total: u64,
+    /// By status.
+    pub by_status: BTreeMap<String, u64>,
+    /// By severity.
+    pub by_severity: BTreeMap<String, u64>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// The bundle passed its check and is in charge; otherwise the one before stays.
+    pub loaded: bool,
+    /// The bundle in charge now.
+    pub bundle: BundleReport,
+    /// Faults, as a person reads them: errors when it was refused, else warnings.
+    pub faults: Vec<String>,
+}
+
+/// What came of sending a quarantined record through again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetryReport {
+    /// Ordinal of the quarantined record.
+    pub record_no: u64,
+    /// The format that took it this time.
+    pub format: String,
+    /// The alerts that it gave.
+    pub alerts: Vec<AlertId>,
+}

@@ -1,0 +1,297 @@
+//! Applies an entry to the state: the same at decide time and at recovery.
+
+use jiff::Timestamp;
+
+use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
+use crate::domain::effect::{Class, Effect};
+use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
+use crate::domain::id::RunId;
+use crate::domain::record::{FolderPosition, Position};
+use crate::engine::intake::{after, delivery_hash};
+use crate::engine::state::{Delivery, Flight, Group, OpenWindow, REDELIVERY_KEPT_SECS, Run, State, Timer};
+
+/// Applies the next entry.
+pub fn apply(state: &mut State, entry: &Entry) {
+    state.seq = entry.seq;
+    state.at = entry.at;
+    forget(state, entry.at);
+    match &entry.facts {
+        Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
+        Facts::Log(_) => {}
+        Facts::Bundle(bundle) => state.bundle.clone_from(&bundle.id),
+        Facts::Intake(intake) => apply_intake(state, entry, intake),
+        Facts::Quarantine(quarantine) => apply_quarantine(state, entry.seq, quarantine),
+        Facts::Due(due) => apply_due(state, entry, due),
+        Facts::Intent(intent) => {
+            if let Some(run) = state.runs.get_mut(&intent.run) {
+                run.entries.push(entry.seq);
+            }
+            apply_steps(state, entry, &intent.run, &intent.steps);
+        }
+        Facts::Attempt(attempt) => {
+            state.totals.retries += 1;
+            if let Some(flight) = state.flights.get_mut(&attempt.key) {
+                flight.failed = attempt.n;
+                flight.next = Some(attempt.next);
+                flight.progress.clone_from(&attempt.progress);
+                flight.error = Some(attempt.error.clone());
+                state.timers.insert((attempt.next, Timer::Retry(attempt.key.clone())));
+            }
+        }
+        Facts::Result(result) => apply_result(state, entry.seq, result),
+        Facts::Run(end) => apply_end(state, entry, end),
+    }
+}
+
+/// Drops what is over by now: throttle windows without a surplus and old idempotency keys.
+fn forget(state: &mut State, at: Timestamp) {
+    while let Some((until, hash)) = state.window_ends.first().copied().filter(|(until, _)| *until <= at) {
+        if state.windows.get(&hash).is_some_and(|window| window.surplus > 0) {
+            break;
+        }
+        state.window_ends.remove(&(until, hash));
+        state.windows.remove(&hash);
+    }
+    while let Some((until, hash)) = state.delivery_ends.front().copied().filter(|(until, _)| *until <= at) {
+        state.delivery_ends.pop_front();
+        if state.deliveries.get(&hash).is_some_and(|known| known.until == until) {
+            state.deliveries.remove(&hash);
+        }
+    }
+}
+
+fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
+    state.records = intake.record_no;
+    if let Some(hash) = delivery_hash(state, &intake.source, &intake.position)
+        && intake.redelivery_of.is_none()
+    {
+        let kept = jiff::SignedDuration::from_secs(REDELIVERY_KEPT_SECS);
+        let until = entry.at.saturating_add(kept).unwrap_or(Timestamp::MAX);
+        state.deliveries.insert(hash, Delivery { record_no: intake.record_no, until });
+        state.delivery_ends.push_back((until, hash));
+    }
+    apply_position(state, &intake.source, &intake.position);
+    for (at, taken) in (0..).zip(&intake.alerts) {
+        apply_taken(state, entry, taken);
+        let alert = AlertRef { id: taken.id, seq: entry.seq, at };
+        for reason in &taken.decision.reasons {
+            match reason {
+                Reason::Suppress { .. } => state.totals.suppressed += 1,
+                Reason::Route { rule, window, verdict } => {
+                    if let Some(window) = window {
+                        apply_window(state, rule, window, taken);
+                    }
+                    apply_verdict(state, entry.at, intake, rule, verdict, alert);
+                }
+                Reason::Duplicate { .. } | Reason::Resolved | Reason::NoRoute => {}
+            }
+        }
+    }
+}
+
+fn apply_position(state: &mut State, source: &str, position: &Position) {
+    match position {
+        Position::File(file) => {
+            state.files.insert(source.into(), file.clone());
+        }
+        Position::Folder(folder) => {
+            let FolderPosition { file, sha256, .. } = folder.clone();
+            state.folders.entry(source.into()).or_default().insert((file, sha256), folder.clone());
+        }
+        Position::Retry { quarantine } => {
+            state.quarantine.remove(quarantine);
+        }
+        Position::Http(_) | Position::Stdin { .. } => {}
+    }
+}
+
+fn apply_taken(state: &mut State, entry: &Entry, taken: &Taken) {
+    let known = state.alerts.get(taken.id).copied();
+    let mut slot = after(known, taken.id, &taken.alert, &taken.decision);
+    slot.seq = entry.seq;
+    if known.is_some() {
+        state.totals.duplicates += 1;
+        if let Some(place) = state.alerts.get_mut(taken.id) {
+            *place = slot;
+        }
+    } else {
+        state.totals.alerts += 1;
+        slot.identity_until = match taken.identity_until {
+            None => u32::MAX,
+            Some(until) => u32::try_from(until.as_second().saturating_add(1)).unwrap_or(u32::MAX - 1),
+        };
+        let identity = u64::from_str_radix(&taken.identity, 16).unwrap_or_default();
+        state.alerts.insert(identity, slot);
+    }
+}
+
+fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Taken) {
+    let hash = state.key_hash("throttle", &rule.id, Some(&window.key), taken.id);
+    let Window { key, passed, surplus, until } = window.clone();
+    if let Some(old) = state.windows.insert(hash, OpenWindow { rule: rule.clone(), key, passed, surplus, until })
+        && old.until != until
+    {
+        state.window_ends.remove(&(old.until, hash));
+        state.timers.remove(&(old.until, Timer::Throttle(hash)));
+    }
+    state.window_ends.insert((until, hash));
+    if surplus > 0 {
+        state.timers.insert((until, Timer::Throttle(hash)));
+    }
+}
+
+fn apply_verdict(
+    state: &mut State,
+    at: Timestamp,
+    intake: &Intake,
+    rule: &RuleRef,
+    verdict: &RouteVerdict,
+    alert: AlertRef,
+) {
+    match verdict {
+        RouteVerdict::Muted { .. } => state.totals.muted += 1,
+        RouteVerdict::Throttled => state.totals.throttled += 1,
+        RouteVerdict::Record => {}
+        RouteVerdict::Run { runs, .. } => {
+            for run in runs {
+                start(state, at, run, &intake.bundle, vec![alert]);
+            }
+        }
+        RouteVerdict::Grouped { group, key, due, playbooks } => {
+            let hash = state.key_hash("group", &rule.id, key.as_ref(), alert.id);
+            state.groups_opened = state.groups_opened.max(group.0);
+            state.group_keys.insert(*group, hash);
+            state.timers.insert((*due, Timer::Group(*group)));
+            let open = state.groups.entry(hash).or_insert_with(|| Group {
+                id: *group,
+                rule: rule.clone(),
+                due: *due,
+                alerts: Vec::new(),
+                playbooks: playbooks.clone(),
+                bundle: intake.bundle.clone(),
+            });
+            match open.alerts.iter_mut().find(|member| member.id == alert.id) {
+                Some(member) => *member = alert,
+                None => open.alerts.push(alert),
+            }
+        }
+    }
+}
+
+fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: &str, alerts: Vec<AlertRef>) {
+    let hash = state.hash(&[&run.to_string()]);
+    state.ran.insert(hash);
+    let (bundle, waiting) = (bundle.into(), std::collections::BTreeSet::new());
+    let open = Run { bundle, alerts, started: at, entries: Vec::new(), steps: 0, waiting };
+    state.runs.insert(run.clone(), open);
+}
+
+fn apply_quarantine(state: &mut State, seq: u64, quarantine: &Quarantine) {
+    state.records = quarantine.record_no;
+    state.totals.quarantined += 1;
+    apply_position(state, &quarantine.source, &quarantine.position);
+    state.quarantine.insert(quarantine.record_no, seq);
+}
+
+fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
+    match due {
+        Due::Group { group, alerts, runs, bundle, .. } => {
+            if let Some(hash) = state.group_keys.remove(group)
+                && let Some(open) = state.groups.remove(&hash)
+            {
+                state.timers.remove(&(open.due, Timer::Group(*group)));
+            }
+            for run in runs {
+                start(state, entry.at, run, bundle, alerts.clone());
+            }
+        }
+        Due::Timer { run, step } => {
+            let over = Timer::Sleep(run.clone(), *step);
+            if state.timers.first().is_some_and(|(_, first)| *first == over) {
+                state.timers.pop_first();
+            }
+            if let Some(open) = state.runs.get_mut(run) {
+                open.waiting.remove(step);
+                open.entries.push(entry.seq);
+            }
+        }
+        Due::Retry { key } => {
+            if let Some(flight) = state.flights.get_mut(key)
+                && let Some(next) = flight.next.take()
+            {
+                state.timers.remove(&(next, Timer::Retry(key.clone())));
+            }
+        }
+        Due::Throttle { rule, key, .. } => {
+            let alert = crate::domain::id::AlertId { record: 0, index: 0 };
+            let hash = state.key_hash("throttle", &rule.id, Some(key), alert);
+            if let Some(window) = state.windows.remove(&hash) {
+                state.window_ends.remove(&(window.until, hash));
+                state.timers.remove(&(window.until, Timer::Throttle(hash)));
+            }
+        }
+    }
+}
+
+fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
+    let Some(run) = state.runs.get_mut(id) else { return };
+    for step in steps {
+        run.steps = step.n + 1;
+        match &step.effect {
+            Effect::Sleep { until } => {
+                run.waiting.insert(step.n);
+                state.timers.insert((*until, Timer::Sleep(id.clone(), step.n)));
+            }
+            Effect::SetStatus { alert, status, .. } => {
+                if let Some(slot) = state.alerts.get_mut(*alert) {
+                    slot.status = *status;
+                    slot.held = true;
+                }
+            }
+            effect => {
+                let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
+                run.waiting.insert(step.n);
+                let flight = Flight {
+                    run: id.clone(),
+                    step: step.n,
+                    intent: entry.seq,
+                    asked: entry.at,
+                    destination: destination.into(),
+                    failed: 0,
+                    next: None,
+                    mode: step.mode.unwrap_or_default(),
+                    progress: None,
+                    error: None,
+                };
+                state.flights.insert(key.clone(), flight);
+            }
+        }
+    }
+}
+
+fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
+    if result.reply.class == Class::Ok {
+        state.totals.effects_ok += 1;
+    } else {
+        state.totals.effects_failed += 1;
+    }
+    if let Some(flight) = state.flights.remove(&result.key)
+        && let Some(next) = flight.next
+    {
+        state.timers.remove(&(next, Timer::Retry(result.key.clone())));
+    }
+    if let Some(run) = state.runs.get_mut(&result.run) {
+        run.waiting.remove(&result.step);
+        run.entries.push(seq);
+    }
+}
+
+fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {
+    apply_steps(state, entry, &end.run, &end.steps);
+    match end.end {
+        End::Finished { .. } => state.totals.runs_finished += 1,
+        End::Failed { .. } => state.totals.runs_failed += 1,
+        End::Stalled { .. } => state.totals.runs_stalled += 1,
+    }
+    state.runs.remove(&end.run);
+}

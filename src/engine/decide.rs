@@ -1,0 +1,93 @@
+//! One input gives at most one entry of facts.
+
+use jiff::Timestamp;
+
+use crate::domain::effect::EffectKey;
+use crate::domain::entry::{Attempt, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
+use crate::domain::id::{RunId, Trigger};
+use crate::domain::record::{Body, Position};
+use crate::engine::input::{Asked, Input, NewStep};
+use crate::engine::intake;
+use crate::engine::state::{State, Timer};
+use crate::rules::compile::Rules;
+
+/// Decides what an input means. `at` is the time of the input; an entry is never earlier than the one before.
+///
+/// `None`: the input says nothing new (an outcome that is on record already, a timer that is gone).
+pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Option<Entry> {
+    let at = at.max(state.at);
+    let facts = match input {
+        Input::Log(log) => Facts::Log(log),
+        Input::Bundle(bundle) => Facts::Bundle(bundle),
+        Input::Intake(arrival) => Facts::Intake(Box::new(intake::decide(state, rules, at, *arrival))),
+        Input::Refused { record, cause } => {
+            if let Position::Retry { quarantine } = record.position
+                && state.quarantine.contains_key(&quarantine)
+            {
+                return None;
+            }
+            Facts::Quarantine(Quarantine {
+                record_no: state.records + 1,
+                source: record.source.to_string(),
+                position: record.position,
+                record: Body::new(&record.bytes),
+                cause,
+            })
+        }
+        Input::Due => due(state, at)?,
+        Input::Asked(asked) => asked_facts(state, asked)?,
+        Input::Failed { key, error, status, next, progress } => {
+            let flight = state.flights.get(&key)?;
+            Facts::Attempt(Attempt { n: flight.failed + 1, key, error, status, next, progress })
+        }
+        Input::Done { key, reply } => {
+            let flight = state.flights.get(&key)?;
+            let (run, step, attempts) = (flight.run.clone(), flight.step, flight.failed + 1);
+            Facts::Result(StepResult { run, step, key, attempts, reply })
+        }
+    };
+    Some(Entry { seq: state.seq + 1, at, facts })
+}
+
+fn due(state: &State, at: Timestamp) -> Option<Facts> {
+    let (_, timer) = state.timers.first().filter(|(due, _)| *due <= at)?;
+    Some(Facts::Due(match timer {
+        Timer::Throttle(hash) => {
+            let window = &state.windows[hash];
+            Due::Throttle { rule: window.rule.clone(), key: window.key.clone(), surplus: window.surplus }
+        }
+        Timer::Group(id) => {
+            let group = &state.groups[&state.group_keys[id]];
+            let run = |playbook: &String| RunId { trigger: Trigger::Group(*id), playbook: playbook.clone() };
+            Due::Group {
+                group: *id,
+                rule: group.rule.clone(),
+                alerts: group.alerts.clone(),
+                runs: group.playbooks.iter().map(run).collect(),
+                bundle: group.bundle.clone(),
+            }
+        }
+        Timer::Sleep(run, step) => Due::Timer { run: run.clone(), step: *step },
+        Timer::Retry(key) => Due::Retry { key: key.clone() },
+    }))
+}
+
+fn asked_facts(state: &State, asked: Asked) -> Option<Facts> {
+    let run = state.runs.get(&asked.run)?;
+    if run.steps != asked.known_steps || !run.waiting.is_empty() {
+        return None;
+    }
+    let numbered = (run.steps..).zip(asked.steps);
+    let steps: Vec<Step> = numbered.map(|(n, step)| number(state, &asked.run, n, step)).collect();
+    match asked.end {
+        Some(end) => Some(Facts::Run(RunEnd { run: asked.run, steps, end })),
+        None if steps.is_empty() => None,
+        None => Some(Facts::Intent(Intent { run: asked.run, steps })),
+    }
+}
+
+fn number(state: &State, run: &RunId, n: u32, step: NewStep) -> Step {
+    let key = step.effect.destination().map(|_| EffectKey::new(&state.journal, run, n));
+    let mode = key.as_ref().map(|_| step.mode.unwrap_or_default());
+    Step { n, effect: step.effect, args_sha256: step.args_sha256, key, mode, value: step.value }
+}

@@ -1,0 +1,255 @@
+//! The stages that an alert passes: duplicate → suppress → for each route: mute → throttle → group → run.
+//!
+//! Alerts of one record are decided in order, and each sees what those before it did. Since the state must not
+//! change while it is read, what they did is kept in [`Ahead`] until `apply` does the same to the state.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::domain::alert::{Alert, Status};
+use crate::domain::decision::{Anew, Decision, Identity, Key, Reason, RouteVerdict, Window};
+use crate::domain::entry::{Intake, Taken};
+use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
+use crate::domain::record::{Body, Position};
+use crate::engine::input::{Arrival, Candidate};
+use crate::engine::state::{Slot, State};
+use crate::rules::compile::Rules;
+use crate::rules::matcher::Matches;
+use crate::rules::route::Route;
+use crate::rules::suppress::Suppression;
+
+/// Decides a record's alerts.
+pub fn decide(state: &State, rules: &Rules, at: Timestamp, arrival: Arrival) -> Intake {
+    let record_no = state.records + 1;
+    let record = arrival.record;
+    let redelivery_of = redelivery(state, at, &record.source, &record.position);
+    let mut ahead = Ahead { groups_opened: state.groups_opened, ..Ahead::default() };
+    let mut alerts = Vec::with_capacity(arrival.alerts.len());
+    if redelivery_of.is_none() {
+        for (index, candidate) in (0..).zip(arrival.alerts) {
+            let stages = Stages { state, rules, at, id: AlertId { record: record_no, index } };
+            alerts.push(stages.decide(candidate, &arrival.format, &mut ahead));
+        }
+    }
+    Intake {
+        record_no,
+        source: record.source.to_string(),
+        position: record.position,
+        record: Body::new(if redelivery_of.is_none() { &record.bytes } else { &[] }),
+        format: arrival.format,
+        bundle: arrival.bundle,
+        alerts,
+        redelivery_of,
+    }
+}
+
+/// The key by which a redelivered record is known: the sender's `Idempotency-Key` and the index in the batch.
+pub(crate) fn delivery_hash(state: &State, source: &str, position: &Position) -> Option<u64> {
+    let Position::Http(http) = position else { return None };
+    let key = http.key.as_deref()?;
+    Some(state.hash(&["delivery", source, key, &http.index.to_string()]))
+}
+
+fn redelivery(state: &State, at: Timestamp, source: &str, position: &Position) -> Option<u64> {
+    let known = state.deliveries.get(&delivery_hash(state, source, position)?)?;
+    (known.until > at).then_some(known.record_no)
+}
+
+/// What the alerts before this one, of the same record, did.
+#[derive(Default)]
+struct Ahead {
+    slots: HashMap<u64, Slot>,
+    windows: HashMap<u64, Window>,
+    groups: HashMap<u64, (GroupId, Timestamp)>,
+    groups_opened: u64,
+    started: HashSet<RunId>,
+}
+
+struct Stages<'a> {
+    state: &'a State,
+    rules: &'a Rules,
+    at: Timestamp,
+    /// The alert's id, if it is new.
+    id: AlertId,
+}
+
+impl Stages<'_> {
+    fn decide(mut self, candidate: Candidate, format: &str, ahead: &mut Ahead) -> Taken {
+        let Candidate { mut alert, part, window, matches } = candidate;
+        alert.received = self.at;
+        let (by, identity) = self.identity(&alert, format);
+        let identity_until = match by {
+            Identity::ExternalId => None,
+            Identity::Fingerprint => Some(window.unwrap_or_default().after(self.at)),
+        };
+        let known = ahead.slots.get(&identity).or_else(|| self.state.alerts.known(identity, self.at)).copied();
+        if let Some(known) = known {
+            self.id = known.id;
+        }
+        let suppression = self.rules.suppress.iter().find(|s| s.holds(&matches, self.at, &alert.source));
+        let decision = match known {
+            None => self.anew(&alert, &matches, suppression, Vec::new(), ahead),
+            Some(known) => self.repeat(&alert, &matches, suppression, &known, by, ahead),
+        };
+        let slot = after(known, self.id, &alert, &decision);
+        ahead.slots.insert(identity, slot);
+        Taken { id: self.id, part, alert, identity: format!("{identity:016x}"), identity_until, decision }
+    }
+
+    fn identity(&self, alert: &Alert, format: &str) -> (Identity, u64) {
+        match (&alert.external_id, &alert.fingerprint) {
+            (Some(id), _) => (Identity::ExternalId, self.state.hash(&["id", &alert.source, id])),
+            (None, Some(print)) => {
+                (Identity::Fingerprint, self.state.hash(&["fingerprint", &alert.source, format, print]))
+            }
+            (None, None) => (Identity::Fingerprint, self.state.hash(&["none", &self.id.to_string()])),
+        }
+    }
+
+    /// A repeat only counts, unless something about it asks for a new decision.
+    fn repeat(
+        &self,
+        alert: &Alert,
+        matches: &Matches,
+        suppression: Option<&Suppression>,
+        known: &Slot,
+        by: Identity,
+        ahead: &mut Ahead,
+    ) -> Decision {
+        let open = alert.status.is_open();
+        let anew = if open && alert.severity > known.severity {
+            Some(Anew::SeverityRose { from: known.severity, to: alert.severity })
+        } else if known.held {
+            None
+        } else if open && known.suppressed && suppression.is_none() {
+            Some(Anew::NotSuppressedAnyMore)
+        } else if open && !known.suppressed && !known.status.is_open() {
+            Some(Anew::Reopened)
+        } else if !known.suppressed && (alert.status != known.status || alert.severity < known.severity) {
+            Some(Anew::Changed)
+        } else {
+            None
+        };
+        let reason = Reason::Duplicate { by, count: u64::from(known.count) + 1, anew };
+        match anew {
+            None => Decision { status: known.status, reasons: vec![reason] },
+            Some(Anew::Changed) => Decision { status: alert.status, reasons: vec![reason] },
+            Some(_) => self.anew(alert, matches, suppression, vec![reason], ahead),
+        }
+    }
+
+    fn anew(
+        &self,
+        alert: &Alert,
+        matches: &Matches,
+        suppression: Option<&Suppression>,
+        mut reasons: Vec<Reason>,
+        ahead: &mut Ahead,
+    ) -> Decision {
+        if let Some(suppression) = suppression {
+            reasons.push(Reason::Suppress { rule: suppression.rule.clone(), expires: suppression.expires });
+            return Decision { status: Status::Dismissed, reasons };
+        }
+        if !alert.status.is_open() {
+            reasons.push(Reason::Resolved);
+            return Decision { status: alert.status, reasons };
+        }
+        let routes = self.rules.route(matches);
+        if routes.is_empty() {
+            reasons.push(Reason::NoRoute);
+        }
+        reasons.extend(routes.into_iter().map(|route| self.route(alert, route, ahead)));
+        Decision { status: alert.status, reasons }
+    }
+
+    fn route(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> Reason {
+        let rule = route.rule.clone();
+        if let Some(time) = route.still(self.at) {
+            return Reason::Route { rule, window: None, verdict: RouteVerdict::Muted { time } };
+        }
+        let window = self.throttle(alert, route, ahead);
+        if let Some((_, true)) = &window {
+            return Reason::Route { rule, window: window.map(|w| w.0), verdict: RouteVerdict::Throttled };
+        }
+        let verdict = if route.playbooks.is_empty() {
+            RouteVerdict::Record
+        } else if route.group_by.is_empty() {
+            self.run(route, ahead)
+        } else {
+            self.group(alert, route, ahead)
+        };
+        Reason::Route { rule, window: window.map(|w| w.0), verdict }
+    }
+
+    /// The window after this alert, and whether the alert is surplus.
+    fn throttle(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> Option<(Window, bool)> {
+        let throttle = route.throttle.as_ref()?;
+        let key: Key = throttle.per.iter().map(|field| field.values(alert)).collect::<Option<_>>()?;
+        let hash = self.state.key_hash("throttle", &route.rule.id, Some(&key), self.id);
+        let open = ahead.windows.get(&hash).cloned().or_else(|| {
+            let open = self.state.windows.get(&hash).filter(|open| open.until > self.at)?;
+            Some(Window { key: open.key.clone(), passed: open.passed, surplus: open.surplus, until: open.until })
+        });
+        let until = throttle.within.after(self.at);
+        let mut window = open.unwrap_or(Window { key, passed: 0, surplus: 0, until });
+        let surplus = window.passed >= throttle.at_most;
+        if surplus {
+            window.surplus += 1;
+        } else {
+            window.passed += 1;
+        }
+        ahead.windows.insert(hash, window.clone());
+        Some((window, surplus))
+    }
+
+    fn group(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> RouteVerdict {
+        let key: Option<Key> = route.group_by.iter().map(|field| field.values(alert)).collect();
+        let hash = self.state.key_hash("group", &route.rule.id, key.as_ref(), self.id);
+        let open = self.state.groups.get(&hash).map(|group| (group.id, group.due));
+        let (group, due) = ahead.groups.get(&hash).copied().or(open).unwrap_or_else(|| {
+            ahead.groups_opened += 1;
+            (GroupId(ahead.groups_opened), route.group_wait.after(self.at))
+        });
+        ahead.groups.insert(hash, (group, due));
+        RouteVerdict::Grouped { group, key, due, playbooks: route.playbooks.clone() }
+    }
+
+    fn run(&self, route: &Route, ahead: &mut Ahead) -> RouteVerdict {
+        let (mut runs, mut ran_before) = (Vec::new(), Vec::new());
+        for playbook in &route.playbooks {
+            let run = RunId { trigger: Trigger::Alert(self.id), playbook: playbook.clone() };
+            if self.state.has_run(&run) || !ahead.started.insert(run.clone()) {
+                ran_before.push(playbook.clone());
+            } else {
+                runs.push(run);
+            }
+        }
+        RouteVerdict::Run { runs, ran_before }
+    }
+}
+
+/// The alert's slot after a decision; `seq` and `identity_until` are the caller's to set.
+pub(crate) fn after(known: Option<Slot>, id: AlertId, alert: &Alert, decision: &Decision) -> Slot {
+    let suppressed_now = decision.reasons.iter().any(|reason| matches!(reason, Reason::Suppress { .. }));
+    let Some(mut slot) = known else {
+        return Slot {
+            id,
+            seq: 0,
+            identity_until: u32::MAX,
+            count: 1,
+            severity: alert.severity,
+            status: decision.status,
+            suppressed: suppressed_now,
+            held: false,
+        };
+    };
+    slot.count = slot.count.saturating_add(1);
+    slot.status = decision.status;
+    if let Some(Reason::Duplicate { anew: Some(anew), .. }) = decision.reasons.first() {
+        slot.severity = alert.severity;
+        slot.suppressed = suppressed_now;
+        slot.held &= !matches!(anew, Anew::SeverityRose { .. });
+    }
+    slot
+}

@@ -1,0 +1,14 @@
+//! The core: pure, synchronous decisions over a state that is nothing but the fold of the journal.
+//!
+//! `decide(&State, &Rules, at, Input) -> Option<Entry>` reads no clock, no file and no network; `apply(&mut State,
+//! &Entry)` is all that recovery does. What is to be done outside follows from the state: [`tasks`].
+
+pub mod apply;
+pub mod decide;
+pub mod input;
+pub mod intake;
+pub mod state;
+pub mod tasks;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! What the journal adds up to: just what later decisions need.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::domain::alert::{Severity, Status};
+use crate::domain::decision::{AlertRef, Key, RuleRef};
+use crate::domain::effect::{EffectKey, Mode};
+use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::record::{FilePosition, FolderPosition};
+
+/// The fold of the journal.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Sequence number of the last entry applied.
+    pub seq: u64,
+    /// Its time; the next entry is not earlier.
+    pub at: Timestamp,
+    /// Random id of the journal; empty before the first entry.
+    pub journal: String,
+    /// Id of the bundle in charge; empty before the first `bundle` entry.
+    pub bundle: String,
+    /// Records counted so far, quarantined ones included.
+    pub records: u64,
+    /// Groups opened so far.
+    pub groups_opened: u64,
+    /// Every retained alert, by id.
+    pub alerts: Alerts,
+    /// Runs that were ever started, by hash of their id: a playbook starts once for a trigger.
+    pub(crate) ran: HashSet<u64>,
+    /// Open runs.
+    pub runs: BTreeMap<RunId, Run>,
+    /// Effects without an outcome.
+    pub flights: HashMap<EffectKey, Flight>,
+    /// Open groups, by hash of rule and key.
+    pub groups: HashMap<u64, Group>,
+    pub(crate) group_keys: HashMap<GroupId, u64>,
+    /// Throttle windows, by hash of rule and key.
+    pub(crate) windows: HashMap<u64, OpenWindow>,
+    pub(crate) window_ends: BTreeSet<(Timestamp, u64)>,
+    /// What waits for its time.
+    pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
+    /// Idempotency keys seen within [`REDELIVERY_KEPT_SECS`].
+    pub(crate) deliveries: HashMap<u64, Delivery>,
+    pub(crate) delivery_ends: VecDeque<(Timestamp, u64)>,
+    /// Quarantined records by their ordinal: sequence number of their entry.
+    pub quarantine: BTreeMap<u64, u64>,
+    /// Where each file source stands.
+    pub files: BTreeMap<String, FilePosition>,
+    /// Where each folder source stands: the last position in each file, by file name and content.
+    pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
+    /// Totals for `soard status`.
+    pub totals: Totals,
+}
+
+/// How long an `Idempotency-Key` is known.
+pub const REDELIVERY_KEPT_SECS: i64 = 7 * 24 * 3600;
+
+/// Totals since the journal began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Alerts seen for the first time.
+    pub alerts: u64,
+    /// Repeats that folded into them.
+    pub duplicates: u64,
+    /// Alerts that a suppression dismissed.
+    pub suppressed: u64,
+    /// Alerts that a throttle held back.
+    pub throttled: u64,
+    /// Alerts that a mute or active time held back.
+    pub muted: u64,
+    /// Records quarantined.
+    pub quarantined: u64,
+    /// Runs that finished.
+    pub runs_finished: u64,
+    /// Runs that failed.
+    pub runs_failed: u64,
+    /// Runs that stalled.
+    pub runs_stalled: u64,
+    /// Effects that succeeded.
+    pub effects_ok: u64,
+    /// Effects that were refused, gave up, or are unknown.
+    pub effects_failed: u64,
+    /// Attempts that failed and were followed by another.
+    pub retries: u64,
+}
+
+/// An open run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Id of the bundle it began with and ends on.
+    pub bundle: String,
+    /// What it was started for.
+    pub alerts: Vec<AlertRef>,
+    /// When it was started.
+    pub started: Timestamp,
+    /// Sequence numbers of its `intent`, `result` and timer entries, in order: its replay.
+    pub entries: Vec<u64>,
+    /// Steps on record.
+    pub steps: u32,
+    /// Steps without an outcome.
+    pub waiting: BTreeSet<u32>,
+}
+
+/// An effect without an outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flight {
+    /// Whose.
+    pub run: RunId,
+    /// Which step.
+    pub step: u32,
+    /// Sequence number of the `intent` entry that holds the request.
+    pub intent: u64,
+    /// Time of that entry.
+    pub asked: Timestamp,
+    /// Name of the destination.
+    pub destination: String,
+    /// Attempts that failed so far.
+    pub failed: u32,
+    /// When the next attempt is due; `None`: an attempt is under way.
+    pub next: Option<Timestamp>,
+    /// What to do when it is unclear whether it arrived.
+    pub mode: Mode,
+    /// What the next attempt has to know of the last.
+    pub progress: Option<Value>,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+/// An open group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Its id.
+    pub id: GroupId,
+    /// The route that gathers it.
+    pub rule: RuleRef,
+    /// When it closes.
+    pub due: Timestamp,
+    /// Its alerts so far.
+    pub alerts: Vec<AlertRef>,
+    /// The playbooks that will start.
+    pub playbooks: Vec<String>,
+    /// Id of the bundle that opened it.
+    pub bundle: String,
+}
+
+/// A throttle's window.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OpenWindow {
+    pub rule: RuleRef,
+    pub key: Key,
+    pub passed: u64,
+    pub surplus: u64,
+    pub until: Timestamp,
+}
+
+/// A record that a sender named by an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Delivery {
+    pub record_no: u64,
+    pub until: Timestamp,
+}
+
+/// What waits for its time, in the order in which equal times are served.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Throttle(u64),
+    Group(GroupId),
+    Sleep(RunId, u32),
+    Retry(EffectKey),
+}
+
+impl State {
+    /// When the earliest timer is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Whether the playbook was ever started for the trigger.
+    pub fn has_run(&self, run: &RunId) -> bool {
+        self.ran.contains(&self.hash(&[&run.to_string()]))
+    }
+
+    /// 64 bits of SHA-256 over the parts, keyed with the journal's random id so that nobody outside can
+    /// make two different alerts collide.
+    pub(crate) fn hash(&self, parts: &[&str]) -> u64 {
+        let mut digest = Sha256::new();
+        digest.update(self.journal.as_bytes());
+        for part in parts {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part.as_bytes());
+        }
+        let bytes: [u8; 8] = digest.finalize()[..8].try_into().expect("eight bytes of thirty-two");
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Hash of a rule's key; an alert that lacks a key field (`None`) has a key of its own.
+    pub(crate) fn key_hash(&self, stage: &str, rule: &str, key: Option<&Key>, alert: AlertId) -> u64 {
+        let text = match key {
+            Some(key) => serde_json::to_string(key).expect("lists of strings are JSON"),
+            None => format!("alone {alert}"),
+        };
+        self.hash(&[stage, rule, &text])
+    }
+}
+
+/// Retained alerts: 40 bytes each, found by id or by identity.
+#[derive(Debug, Default)]
+pub struct Alerts {
+    /// In order of id, since ids only grow.
+    slots: Vec<Slot>,
+    by_identity: HashMap<u64, u32>,
+}
+
+/// What later decisions need of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Its id.
+    pub id: AlertId,
+    /// Sequence number of the entry with its latest body.
+    pub seq: u64,
+    /// When its fingerprint is forgotten, in seconds since 1970, rounded up; `u32::MAX`: never.
+    pub(crate) identity_until: u32,
+    /// How often it was seen.
+    pub count: u32,
+    /// Highest severity so far decided upon.
+    pub severity: Severity,
+    /// Where it stands.
+    pub status: Status,
+    /// A suppression dismissed it.
+    pub suppressed: bool,
+    /// A playbook or an operator set the status: it outranks the source's until severity rises.
+    pub held: bool,
+}
+
+impl Alerts {
+    /// How many are retained.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// All, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter()
+    }
+
+    /// The alert with this id.
+    pub fn get(&self, id: AlertId) -> Option<&Slot> {
+        self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &self.slots[at])
+    }
+
+    /// The alert with this identity, unless it is forgotten by now.
+    pub(crate) fn known(&self, identity: u64, at: Timestamp) -> Option<&Slot> {
+        let slot = &self.slots[*self.by_identity.get(&identity)? as usize];
+        (i64::from(slot.identity_until) > at.as_second() || slot.identity_until == u32::MAX).then_some(slot)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: AlertId) -> Option<&mut Slot> {
+        self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &mut self.slots[at])
+    }
+
+    pub(crate) fn insert(&mut self, identity: u64, slot: Slot) {
+        debug_assert!(self.slots.last().is_none_or(|last| last.id < slot.id), "ids only grow");
+        let at = u32::try_from(self.slots.len()).expect("fewer than four thousand million alerts are retained");
+        self.slots.push(slot);
+        self.by_identity.insert(identity, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_on_record_costs_at_most_64_bytes() {
+        let map_entry = std::mem::size_of::<(u64, u32)>() + 1;
+        assert!(std::mem::size_of::<Slot>() + map_entry <= 64, "{} + {map_entry}", std::mem::size_of::<Slot>());
+    }
+}

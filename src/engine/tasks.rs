@@ -1,0 +1,133 @@
+//! What is to be done outside, derived from the state alone, so that a restart finds it again.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
+use crate::domain::effect::{EffectKey, Mode};
+use crate::domain::entry::{Due, Entry, Facts};
+use crate::domain::id::RunId;
+use crate::engine::state::{Flight, Run, State};
+
+/// One thing to do once the entry that asks for it is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Evaluate a run from its replay.
+    Evaluate(Evaluate),
+    /// Make the next attempt of an effect.
+    Send(Box<Send>),
+    /// An attempt was under way when the daemon died and its destination forbids a second: its outcome is unknown.
+    Forget(EffectKey),
+}
+
+/// A run to evaluate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluate {
+    /// Which.
+    pub run: RunId,
+    /// Its bundle.
+    pub bundle: String,
+    /// What it was started for.
+    pub alerts: Vec<AlertRef>,
+    /// Its replay: sequence numbers.
+    pub entries: Vec<u64>,
+    /// How many steps are on record.
+    pub steps: u32,
+    /// When it was started: what `now()` is until it has seen a result.
+    pub started: Timestamp,
+}
+
+/// An attempt to make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Send {
+    /// Which effect.
+    pub key: EffectKey,
+    /// Whose.
+    pub run: RunId,
+    /// Which step.
+    pub step: u32,
+    /// Sequence number of the entry that holds the request.
+    pub intent: u64,
+    /// Name of the destination.
+    pub destination: String,
+    /// Attempt number, from 1.
+    pub attempt: u32,
+    /// What to do when it is unclear whether it arrived.
+    pub mode: Mode,
+    /// What it has to know of the last attempt.
+    pub progress: Option<Value>,
+    /// The run's bundle, for templates.
+    pub bundle: String,
+    /// What the run was started for.
+    pub alerts: Vec<AlertRef>,
+}
+
+/// The tasks that an entry, already applied, sets off.
+pub fn of(state: &State, entry: &Entry) -> Vec<Task> {
+    match &entry.facts {
+        Facts::Intake(intake) => {
+            let reasons = intake.alerts.iter().flat_map(|taken| &taken.decision.reasons);
+            let runs = reasons.flat_map(|reason| match reason {
+                Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } => runs.as_slice(),
+                _ => &[],
+            });
+            runs.filter_map(|run| evaluate(state, run)).collect()
+        }
+        Facts::Due(Due::Group { runs, .. }) => runs.iter().filter_map(|run| evaluate(state, run)).collect(),
+        Facts::Due(Due::Timer { run, .. }) => evaluate(state, run).into_iter().collect(),
+        Facts::Due(Due::Retry { key }) => send(state, key).into_iter().collect(),
+        Facts::Intent(intent) => {
+            let keys = intent.steps.iter().filter_map(|step| step.key.as_ref());
+            let mut tasks: Vec<Task> = keys.filter_map(|key| send(state, key)).collect();
+            if tasks.is_empty() {
+                tasks.extend(evaluate(state, &intent.run));
+            }
+            tasks
+        }
+        Facts::Result(result) => evaluate(state, &result.run).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Everything that waits to be done in a recovered state.
+pub fn unfinished(state: &State) -> Vec<Task> {
+    let evaluations = state.runs.keys().filter_map(|run| evaluate(state, run));
+    let mut keys: Vec<&EffectKey> = state.flights.keys().collect();
+    keys.sort_by_key(|key| (state.flights[*key].intent, state.flights[*key].step));
+    let sends = keys.into_iter().filter_map(|key| match &state.flights[key] {
+        Flight { next: Some(_), .. } => None,
+        Flight { mode: Mode::AtMostOnce, .. } => Some(Task::Forget(key.clone())),
+        Flight { .. } => send(state, key),
+    });
+    evaluations.chain(sends).collect()
+}
+
+/// A run that waits for nothing is to be evaluated.
+fn evaluate(state: &State, id: &RunId) -> Option<Task> {
+    let run: &Run = state.runs.get(id).filter(|run| run.waiting.is_empty())?;
+    Some(Task::Evaluate(Evaluate {
+        run: id.clone(),
+        bundle: run.bundle.clone(),
+        alerts: run.alerts.clone(),
+        entries: run.entries.clone(),
+        steps: run.steps,
+        started: run.started,
+    }))
+}
+
+fn send(state: &State, key: &EffectKey) -> Option<Task> {
+    let flight = state.flights.get(key)?;
+    let run = state.runs.get(&flight.run)?;
+    Some(Task::Send(Box::new(Send {
+        key: key.clone(),
+        run: flight.run.clone(),
+        step: flight.step,
+        intent: flight.intent,
+        destination: flight.destination.clone(),
+        attempt: flight.failed + 1,
+        mode: flight.mode,
+        progress: flight.progress.clone(),
+        bundle: run.bundle.clone(),
+        alerts: run.alerts.clone(),
+    })))
+}

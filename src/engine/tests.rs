@@ -1,0 +1,382 @@
+//! The core with a manual clock. After every test the journal's text is applied to an empty state, which must come
+//! out equal to the live one: recovery only applies.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::domain::alert::{Alert, Severity, Status};
+use crate::domain::decision::{Anew, Reason, RouteVerdict};
+use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
+use crate::domain::entry::{Due, End, Entry, Facts, Log, Taken};
+use crate::domain::id::RunId;
+use crate::domain::record::{HttpPosition, Position, Record};
+use crate::domain::time::Span;
+use crate::engine::apply::apply;
+use crate::engine::decide::decide;
+use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
+use crate::engine::state::State;
+use crate::engine::tasks::{self, Task};
+use crate::rules::compile::{Rules, compile};
+use crate::rules::known::{Known, PlaybookEntries};
+
+struct World {
+    rules: Rules,
+    state: State,
+    at: Timestamp,
+    entries: Vec<Entry>,
+}
+
+fn rules(route: &str, suppress: &str) -> Rules {
+    let both = PlaybookEntries { on_alert: true, on_group: true };
+    let playbooks = ["mail", "ticket"].map(|name| (name.to_owned(), both)).into();
+    let files = BTreeMap::from([
+        ("rules/route/t.yaml".to_owned(), route.to_owned()),
+        ("rules/suppress/t.yaml".to_owned(), suppress.to_owned()),
+    ]);
+    let (rules, faults) = compile(&files, &Known { playbooks, sources: None });
+    assert!(faults.iter().all(|fault| fault.code == "no-expiry"), "{faults:#?}");
+    rules
+}
+
+const PLAIN: &str = "route: [{ id: all, title: All, owner: a@example.com, playbooks: [mail] }]";
+const NONE: &str = "suppress: []";
+
+fn suppress(field: &str) -> String {
+    format!(
+        "suppress: [{{ id: quiet, title: Quiet, owner: a@example.com, reason: expected, expires: 2031-01-01, match: {{ {field} }} }}]"
+    )
+}
+
+impl World {
+    fn new(route: &str, suppress: &str) -> Self {
+        let at = "2030-01-01T00:00:00Z".parse().unwrap();
+        let mut world = Self { rules: rules(route, suppress), state: State::default(), at, entries: Vec::new() };
+        world.put(Input::Log(Log::Opened { journal: "j".into(), version: "0".into() })).unwrap();
+        world
+    }
+
+    fn put(&mut self, input: Input) -> Option<Vec<Task>> {
+        let entry = decide(&self.state, &self.rules, self.at, input)?;
+        apply(&mut self.state, &entry);
+        let tasks = tasks::of(&self.state, &entry);
+        self.entries.push(entry);
+        Some(tasks)
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        self.at += SignedDuration::from_secs(seconds);
+    }
+
+    fn due(&mut self) -> Option<Due> {
+        self.put(Input::Due)?;
+        match &self.entries.last()?.facts {
+            Facts::Due(due) => Some(due.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn record(&mut self, position: Position, alerts: &[Value]) -> Vec<Taken> {
+        let received = self.at;
+        let candidate = |more: &Value| {
+            let mut alert = json!({ "source": "s", "title": "T", "severity": "medium", "received": received });
+            alert.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let alert: Alert = serde_json::from_value(alert).unwrap();
+            let matches = self.rules.matches(&alert);
+            Candidate { alert, part: String::new(), window: Some(Span::from_secs(3600)), matches }
+        };
+        let alerts = alerts.iter().map(candidate).collect();
+        let record = Record { source: "s".into(), bytes: b"{}".to_vec(), position };
+        self.put(Input::Intake(Box::new(Arrival { record, format: "f".into(), bundle: "b".into(), alerts }))).unwrap();
+        match &self.entries.last().unwrap().facts {
+            Facts::Intake(intake) => intake.alerts.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn alert(&mut self, more: Value) -> Taken {
+        self.record(Position::Stdin { line: 1 }, &[more]).remove(0)
+    }
+
+    fn ask(&mut self, run: &RunId, effects: Vec<Effect>, end: Option<End>) -> Option<Vec<Task>> {
+        let known_steps = self.state.runs.get(run).map_or(0, |run| run.steps);
+        let step = |effect: Effect| {
+            let value = effect.destination().is_none().then(|| json!(null));
+            NewStep { effect, args_sha256: "x".into(), mode: None, value }
+        };
+        let steps = effects.into_iter().map(step).collect();
+        self.put(Input::Asked(Asked { run: run.clone(), known_steps, steps, end }))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut recovered = State::default();
+        for entry in &self.entries {
+            let facts = Facts::parse(entry.facts.kind(), &entry.facts.data()).unwrap();
+            apply(&mut recovered, &Entry { seq: entry.seq, at: entry.at, facts });
+        }
+        assert_eq!(sorted(&recovered), sorted(&self.state));
+    }
+}
+
+/// Maps print in any order: compare what they print, sorted.
+fn sorted(state: &State) -> Vec<String> {
+    let mut lines: Vec<String> = format!("{state:#?}").lines().map(String::from).collect();
+    lines.sort();
+    lines
+}
+
+fn webhook() -> Effect {
+    Effect::Webhook(WebhookRequest {
+        destination: "hook".into(),
+        method: None,
+        path: Vec::new(),
+        query: BTreeMap::new(),
+        headers: BTreeMap::new(),
+        body: None,
+    })
+}
+
+fn runs(taken: &Taken) -> Vec<String> {
+    let verdicts = taken.decision.reasons.iter().filter_map(|reason| match reason {
+        Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } => Some(runs.iter().map(RunId::to_string)),
+        _ => None,
+    });
+    verdicts.flatten().collect()
+}
+
+fn anew(taken: &Taken) -> Option<Anew> {
+    taken.decision.reasons.iter().find_map(|reason| match reason {
+        Reason::Duplicate { anew, .. } => *anew,
+        _ => None,
+    })
+}
+
+#[test]
+fn a_repeat_only_counts_and_a_risen_severity_starts_only_what_has_not_run() {
+    let route = "route:\n  - { id: high, title: H, owner: a@example.com, match: { severity: high }, playbooks: [mail, ticket] }\n  \
+                 - { id: all, title: A, owner: a@example.com, playbooks: [mail] }";
+    let mut world = World::new(route, NONE);
+    assert_eq!(runs(&world.alert(json!({ "external_id": "1" }))), ["a-1.0/mail"]);
+    let repeat = world.alert(json!({ "external_id": "1" }));
+    assert_eq!((runs(&repeat), anew(&repeat), repeat.id.to_string()), (vec![], None, "a-1.0".into()));
+    let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    assert_eq!(runs(&worse), ["a-1.0/ticket"]);
+    assert_eq!(anew(&worse), Some(Anew::SeverityRose { from: Severity::Medium, to: Severity::High }));
+    assert_eq!(world.state.alerts.get(worse.id).unwrap().count, 3);
+    assert_eq!(runs(&world.alert(json!({ "external_id": "2" }))), ["a-4.0/mail"]);
+}
+
+#[test]
+fn a_fingerprint_folds_within_its_window_from_first_sight() {
+    let mut world = World::new(PLAIN, NONE);
+    let print = json!({ "fingerprint": "x" });
+    let first = world.alert(print.clone());
+    world.pass(3500);
+    assert_eq!(world.alert(print.clone()).id, first.id);
+    world.pass(200);
+    let later = world.alert(print);
+    assert_ne!(later.id, first.id);
+    assert_eq!(runs(&later).len(), 1);
+    assert_ne!(world.alert(json!({})).id, world.alert(json!({})).id, "alerts without identity never fold");
+}
+
+#[test]
+fn a_suppressed_alert_is_on_record_as_dismissed_until_the_suppression_no_longer_matches() {
+    let mut world = World::new(PLAIN, &suppress("kind: Scan"));
+    let scan = json!({ "external_id": "1", "kind": "Scan" });
+    let dismissed = world.alert(scan.clone());
+    assert_eq!((dismissed.decision.status, runs(&dismissed)), (Status::Dismissed, vec![]));
+    assert!(matches!(&dismissed.decision.reasons[0], Reason::Suppress { rule, .. } if rule.id == "quiet"));
+    assert_eq!(anew(&world.alert(scan.clone())), None);
+    world.rules = rules(PLAIN, NONE);
+    assert_eq!(
+        world.state.alerts.get(dismissed.id).unwrap().status,
+        Status::Dismissed,
+        "removing a rule reverts nothing"
+    );
+    let seen_again = world.alert(scan);
+    assert_eq!((anew(&seen_again), runs(&seen_again).len()), (Some(Anew::NotSuppressedAnyMore), 1));
+    assert_eq!(seen_again.decision.status, Status::Active);
+}
+
+#[test]
+fn an_expired_suppression_holds_nothing() {
+    let mut world = World::new(PLAIN, &suppress("kind: Scan"));
+    world.at = "2031-01-02T00:00:01Z".parse().unwrap();
+    assert_eq!(world.alert(json!({ "kind": "Scan" })).decision.status, Status::Active);
+}
+
+#[test]
+fn the_source_resolves_and_reopens_but_a_set_status_outranks_it_until_severity_rises() {
+    let mut world = World::new(PLAIN, NONE);
+    let id = |status: &str| json!({ "external_id": "1", "status": status });
+    let first = world.alert(id("active"));
+    let resolved = world.alert(id("resolved"));
+    assert_eq!((resolved.decision.status, anew(&resolved)), (Status::Resolved, Some(Anew::Changed)));
+    let reopened = world.alert(id("active"));
+    assert_eq!((anew(&reopened), runs(&reopened).len()), (Some(Anew::Reopened), 0));
+
+    let run: RunId = runs(&first)[0].parse().unwrap();
+    let dismiss = Effect::SetStatus { alert: first.id, status: Status::Dismissed, comment: None };
+    world.ask(&run, vec![dismiss], Some(End::Finished { value: json!(null) })).unwrap();
+    assert_eq!(world.state.alerts.get(first.id).unwrap().status, Status::Dismissed);
+    assert_eq!(anew(&world.alert(id("active"))), None);
+    let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    assert_eq!(worse.decision.status, Status::Active);
+}
+
+#[test]
+fn a_throttle_counts_by_key_and_reports_its_surplus() {
+    let route = "route: [{ id: t, title: T, owner: a@example.com, playbooks: [mail], throttle: { per: [kind], at_most: 2, within: 1h } }]";
+    let mut world = World::new(route, NONE);
+    let started: Vec<usize> = (0..5).map(|_| runs(&world.alert(json!({ "kind": "a" }))).len()).collect();
+    assert_eq!(started, [1, 1, 0, 0, 0]);
+    assert_eq!(runs(&world.alert(json!({ "kind": "b" }))).len(), 1, "another key has its own window");
+    assert_eq!(runs(&world.alert(json!({}))).len(), 1, "an alert without the key is never throttled");
+    world.pass(3600);
+    assert!(matches!(world.due(), Some(Due::Throttle { surplus: 3, .. })));
+    assert_eq!(world.due(), None);
+    assert_eq!(runs(&world.alert(json!({ "kind": "a" }))).len(), 1);
+}
+
+#[test]
+fn alerts_of_one_record_see_what_those_before_them_did() {
+    let route = "route: [{ id: t, title: T, owner: a@example.com, playbooks: [mail], throttle: { per: [kind], at_most: 2, within: 1h } }]";
+    let mut world = World::new(route, NONE);
+    let batch: Vec<Value> = (0..4).map(|_| json!({ "kind": "a" })).collect();
+    let taken = world.record(Position::Stdin { line: 1 }, &batch);
+    assert_eq!(taken.iter().map(|taken| runs(taken).len()).collect::<Vec<_>>(), [1, 1, 0, 0]);
+    let twice =
+        world.record(Position::Stdin { line: 2 }, &[json!({ "external_id": "x" }), json!({ "external_id": "x" })]);
+    assert_eq!(twice[0].id, twice[1].id);
+    assert_eq!(world.state.alerts.get(twice[0].id).unwrap().count, 2);
+}
+
+#[test]
+fn a_group_waits_closes_and_starts_its_playbook_once_and_a_missing_key_groups_alone() {
+    let route = "route: [{ id: g, title: G, owner: a@example.com, playbooks: [mail], group_by: [entities.host.name], group_wait: 30s }]";
+    let mut world = World::new(route, NONE);
+    let host = |name: &str| json!({ "entities": { "host": [{ "name": name }] } });
+    for name in ["a", "a", "b"] {
+        world.alert(host(name));
+        world.pass(5);
+    }
+    world.alert(json!({}));
+    world.alert(json!({}));
+    assert_eq!(world.state.groups.len(), 4);
+    world.pass(60);
+    let mut sizes = Vec::new();
+    while let Some(Due::Group { alerts, runs, .. }) = world.due() {
+        assert_eq!(runs.len(), 1);
+        sizes.push(alerts.len());
+    }
+    assert_eq!(sizes, [2, 1, 1, 1]);
+    assert_eq!(world.state.runs.len(), 4);
+    world.alert(host("a"));
+    assert_eq!(world.state.groups.len(), 1, "a closed group takes no more; the next one opens");
+}
+
+#[test]
+fn a_redelivered_record_is_known_by_its_key_and_index_for_a_week() {
+    let mut world = World::new(PLAIN, NONE);
+    let position =
+        |key: &str, index| Position::Http(HttpPosition { key: Some(key.into()), index, peer: "127.0.0.1:1".into() });
+    assert_eq!(world.record(position("k", 0), &[json!({})]).len(), 1);
+    assert_eq!(world.record(position("k", 0), &[json!({})]).len(), 0);
+    assert!(matches!(&world.entries.last().unwrap().facts, Facts::Intake(i) if i.redelivery_of == Some(1)));
+    assert_eq!(world.record(position("k", 1), &[json!({})]).len(), 1);
+    world.pass(8 * 24 * 3600);
+    assert_eq!(world.record(position("k", 0), &[json!({})]).len(), 1);
+}
+
+fn started(world: &mut World) -> RunId {
+    runs(&world.alert(json!({})))[0].parse().unwrap()
+}
+
+fn only_key(tasks: &[Task]) -> EffectKey {
+    match tasks {
+        [Task::Send(send)] => send.key.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done(class: Class) -> Reply {
+    Reply { class, status: None, value: json!(null), error: None }
+}
+
+#[test]
+fn an_effect_is_asked_for_tried_again_at_its_time_with_the_same_key_and_ends_once() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let key = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
+    assert_eq!(world.ask(&run, vec![webhook()], None), None, "an evaluation of a run that waits is stale");
+    let next = world.at + SignedDuration::from_secs(5);
+    let failed = Input::Failed { key: key.clone(), error: "down".into(), status: None, next, progress: None };
+    assert_eq!(world.put(failed), Some(vec![]));
+    assert_eq!(tasks::unfinished(&world.state), vec![], "a restart does not start the schedule over");
+    assert_eq!(world.due(), None);
+    world.pass(5);
+    let tasks = world.put(Input::Due).unwrap();
+    assert!(matches!(&tasks[..], [Task::Send(send)] if send.attempt == 2 && send.key == key), "{tasks:?}");
+    let tasks = world.put(Input::Done { key: key.clone(), reply: done(Class::Ok) }).unwrap();
+    assert!(matches!(&tasks[..], [Task::Evaluate(job)] if job.steps == 1 && job.entries.len() == 2), "{tasks:?}");
+    assert_eq!(world.put(Input::Done { key, reply: done(Class::Dead) }), None, "the first outcome counts");
+    world.ask(&run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
+    assert!(world.state.runs.is_empty() && world.state.flights.is_empty());
+}
+
+#[test]
+fn parallel_effects_wait_for_the_last_and_a_sleep_for_its_time() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let until = world.at + SignedDuration::from_secs(60);
+    let tasks = world.ask(&run, vec![Effect::Now, webhook(), Effect::Sleep { until }], None).unwrap();
+    let key = only_key(&tasks);
+    assert_eq!(world.put(Input::Done { key, reply: done(Class::Ok) }), Some(vec![]));
+    world.pass(60);
+    let tasks = world.put(Input::Due).unwrap();
+    assert!(matches!(&tasks[..], [Task::Evaluate(job)] if job.steps == 3), "{tasks:?}");
+}
+
+#[test]
+fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
+    let mut world = World::new(PLAIN, NONE);
+    let first = started(&mut world);
+    assert!(matches!(&tasks::unfinished(&world.state)[..], [Task::Evaluate(job)] if job.run == first));
+    let key = only_key(&world.ask(&first, vec![webhook()], None).unwrap());
+    assert!(matches!(&tasks::unfinished(&world.state)[..], [Task::Send(send)] if send.key == key && send.attempt == 1));
+
+    let second = started(&mut world);
+    let step = NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::AtMostOnce), value: None };
+    let asked = Asked { run: second, known_steps: 0, steps: vec![step], end: None };
+    let once = only_key(&world.put(Input::Asked(asked)).unwrap());
+    let unfinished = tasks::unfinished(&world.state);
+    assert!(unfinished.contains(&Task::Forget(once)), "{unfinished:?}");
+    assert_eq!(unfinished.len(), 2);
+}
+
+#[test]
+fn a_refused_record_is_kept_aside_until_a_retry_takes_it() {
+    let mut world = World::new(PLAIN, NONE);
+    let record = |position| Record { source: "s".into(), bytes: b"?".to_vec(), position };
+    world.put(Input::Refused { record: record(Position::Stdin { line: 1 }), cause: "no format".into() }).unwrap();
+    assert_eq!(world.state.quarantine.len(), 1);
+    let retry = Position::Retry { quarantine: 1 };
+    assert_eq!(world.put(Input::Refused { record: record(retry.clone()), cause: "still".into() }), None);
+    assert_eq!(world.record(retry, &[json!({})])[0].id.to_string(), "a-2.0");
+    assert!(world.state.quarantine.is_empty());
+}
+
+#[test]
+fn time_never_goes_back() {
+    let mut world = World::new(PLAIN, NONE);
+    let first = world.alert(json!({})).alert.received;
+    world.pass(-3600);
+    assert_eq!(world.alert(json!({})).alert.received, first);
+}

@@ -1,0 +1,276 @@
+//! The journal: an append-only log in files, the only source of truth.
+//!
+//! Entries are lines of JSON in segment files. Each line carries the hash of the line before and its own hash,
+//! the number of its batch and how many lines of that batch follow; `docs/journal-format.md` owns the format.
+//! One thread writes: it takes everything queued, writes it at once, syncs once, then acknowledges.
+//!
+//! What this folder keeps to:
+//!
+//! - Nothing is acknowledged before `fdatasync` said so, and a failed sync is never tried again: the kernel
+//!   reports it once and then forgets. The journal stops and the daemon has to restart from what the disk has.
+//! - Only one batch is ever on its way to the disk. Recovery rests on it: bad bytes followed by a whole line of
+//!   a later batch cannot come from a torn write.
+//! - Recovery never repairs silently. A torn tail is moved aside and reported; anything else stops the start.
+//!
+//! Read in this order: [`line`] (one line), `recover` (what a crash may leave behind), [`writer`] (the thread),
+//! `start` (lock, recover, open), [`reader`] and [`verify`].
+
+mod disk;
+mod head;
+mod index;
+pub mod line;
+mod queue;
+pub mod reader;
+mod recover;
+mod segment;
+mod start;
+pub mod verify;
+pub mod writer;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::journal::line::Line;
+use crate::journal::writer::Journal;
+
+/// Takes each intact entry in order while the journal is opened; its error ends the opening.
+pub type Apply<'a> = dyn FnMut(&Line) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
+
+/// Locks the journal in `dir` (made when absent), recovers it and opens it for writing.
+///
+/// Each entry of each whole batch is given to `apply`, in order. A torn tail is moved to a side file, and after
+/// an unclean stop the last segment is replaced by a verified copy, before this returns.
+///
+/// # Errors
+/// [`JournalError::Locked`] when another daemon has it, [`JournalError::Corrupt`] with the place when it is
+/// damaged, [`JournalError::Apply`] when `apply` refused an entry, [`JournalError::Io`] otherwise. On an error
+/// nothing was written but the side file.
+pub fn open(dir: &Path, settings: Settings, apply: &mut Apply<'_>) -> Result<(Journal, Recovery), JournalError> {
+    start::open(disk::Disk::default(), dir, settings, apply)
+}
+
+/// An entry as the core hands it over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// When the daemon took the input, in whole microseconds: the line keeps no more.
+    pub at: Timestamp,
+    /// Kind of the entry: lower-case letters and `_`.
+    pub kind: &'static str,
+    /// Content as compact JSON on one line, at most [`line::DATA_BYTES_MAX`] bytes.
+    pub data: String,
+}
+
+/// What an acknowledgement carries: whoever keeps it can later prove that the entry was changed or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Position of the entry, from 1; 0 stands for the empty journal.
+    pub seq: u64,
+    /// The entry's hash in hex; 64 zeros for the empty journal.
+    pub hash: String,
+}
+
+impl Receipt {
+    /// The head of an empty journal.
+    pub fn empty() -> Self {
+        Self { seq: 0, hash: line::ZEROS.into() }
+    }
+}
+
+/// The journal's limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// A segment that would grow beyond this is closed and the next one begun; 64 MiB.
+    pub segment_bytes_max: u64,
+    /// Most entries in one batch; 4096.
+    pub batch_entries_max: usize,
+    /// Most bytes of content in one batch, unless a single entry is larger; 1 MiB.
+    pub batch_bytes_max: usize,
+    /// Free space below which [`Journal::room`] says no; 256 MiB.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 64 << 20,
+            batch_entries_max: 4096,
+            batch_bytes_max: 1 << 20,
+            reserve_bytes: 256 << 20,
+        }
+    }
+}
+
+/// What opening found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether a tail was cut off.
+    pub verdict: Verdict,
+    /// How many entries were recovered.
+    pub entries: u64,
+    /// The last of them.
+    pub head: Receipt,
+    /// The tail that was cut off. The daemon records it as the first entry that it appends; until then each
+    /// opening reports it again.
+    pub torn: Option<Torn>,
+}
+
+/// How the journal was found. A corrupt one is an error, not a verdict: it is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Whole batches to the end.
+    Clean,
+    /// The last batch was never complete, hence never acknowledged; it was moved aside.
+    Torn,
+}
+
+/// A tail that was moved aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their SHA-256, in hex.
+    pub sha256: String,
+    /// Name of the side file, in the journal's folder.
+    pub file: String,
+}
+
+/// Why an entry was not acknowledged. The core has applied it to its state already, so the daemon cannot go on
+/// with that state after either: it stops, and recovery at the next start tells what is on record.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The disk, the quota or the file size limit is full. The file was cut back to the last acknowledged batch;
+    /// neither this entry nor any after it is kept. Fatal but clean: stop in good order and start again.
+    /// [`Journal::room`] is there to refuse new input before it comes to this.
+    #[error("the disk is full: the entry was not kept")]
+    Full(#[source] Arc<io::Error>),
+    /// A write or a sync failed, or an entry was too long. Whether the entry is on disk is unknown: abort at once.
+    #[error("the journal has stopped: whether the entry was kept is unknown until the next start")]
+    Stopped(#[source] Arc<JournalError>),
+}
+
+/// What went wrong with the journal as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The operating system refused something.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process holds the lock.
+    #[error("the journal in {} is in use by another soard", dir.display())]
+    Locked {
+        /// The journal's folder.
+        dir: PathBuf,
+    },
+    /// There is neither a segment nor a HEAD file.
+    #[error("there is no journal in {}", dir.display())]
+    Absent {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Damage that no crash can explain, or loss of acknowledged entries.
+    #[error("the journal is damaged: {0}")]
+    Corrupt(Place),
+    /// An intact entry that the core could not apply.
+    #[error("cannot apply entry {seq} of the journal in {file}")]
+    Apply {
+        /// Which entry.
+        seq: u64,
+        /// In which segment.
+        file: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// An entry beyond the limit.
+    #[error("an entry of {bytes} bytes is too long for the journal: at most {} are allowed", line::DATA_BYTES_MAX)]
+    TooLong {
+        /// Length of its content.
+        bytes: usize,
+    },
+    /// The writer thread ended by a panic.
+    #[error("the journal's writer thread has died")]
+    Died,
+    /// The journal had stopped before.
+    #[error("the journal has stopped")]
+    Stopped(#[source] Arc<JournalError>),
+}
+
+/// Where the journal is damaged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The entry that should stand there.
+    pub seq: u64,
+    /// Name of the segment file.
+    pub file: String,
+    /// Offset of the first bad byte's line in that file.
+    pub offset: u64,
+    /// How.
+    pub damage: Damage,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} in {} at byte {}: {}", self.seq, self.file, self.offset, self.damage)
+    }
+}
+
+/// A kind of damage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The line has no end.
+    #[error("the line breaks off")]
+    Cut,
+    /// The line's hash is not that of its bytes, or it has none.
+    #[error("its hash does not fit its content")]
+    Hash,
+    /// The hash is good, but this is no line of this version.
+    #[error("its hash is good, but it is not a journal line of version 1")]
+    Form,
+    /// Another entry stands here: entries were removed, inserted, doubled or moved.
+    #[error("entry {found} stands in its place")]
+    Seq {
+        /// Which.
+        found: u64,
+    },
+    /// Its `prev` is not the hash of the entry before.
+    #[error("it does not continue the entry before it")]
+    Prev,
+    /// Its batch does not continue the batch of the entry before.
+    #[error("its batch does not continue the one before it")]
+    Batch,
+    /// The segment ends within a batch, and another segment follows.
+    #[error("the segment ends within a batch, and another segment follows")]
+    Unfinished,
+    /// A segment file is missing or misnamed.
+    #[error("a segment is missing: this one begins with entry {found}")]
+    Segment {
+        /// First entry of the segment that was found instead.
+        found: u64,
+    },
+    /// The journal ends before an entry that was acknowledged.
+    #[error("acknowledged entries are missing: HEAD names entry {head}")]
+    Missing {
+        /// The entry that HEAD names.
+        head: u64,
+    },
+    /// HEAD names another hash for this entry.
+    #[error("HEAD names another hash for it")]
+    Fork,
+}
+
+impl JournalError {
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { doing, path, source }
+    }
+}

@@ -1,0 +1,220 @@
+//! The queue between the daemon and the writer thread.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::journal::{AppendError, Draft, JournalError, Receipt, Settings};
+
+/// Most entries that wait.
+const ENTRIES_MAX: usize = 65_536;
+
+/// Most bytes of content that wait, unless a single entry is larger.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Called once on the writer thread when the entry's fate is known.
+pub(super) type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
+
+/// An entry that waits. Whatever becomes of it, it is answered.
+pub(super) struct Waiting {
+    pub draft: Draft,
+    done: Option<Done>,
+}
+
+impl Waiting {
+    pub fn new(draft: Draft, done: Done) -> Self {
+        Self { draft, done: Some(done) }
+    }
+
+    pub fn answer(mut self, fate: Result<Receipt, AppendError>) {
+        let done = self.done.take().expect("only this and drop take it, and both end its life");
+        done(fate);
+    }
+}
+
+impl Drop for Waiting {
+    /// The writer died with it in hand.
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(Err(AppendError::Stopped(Arc::new(JournalError::Died))));
+        }
+    }
+}
+
+/// Entries in the order of their arrival.
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    filled: Condvar,
+    drained: Condvar,
+}
+
+struct Inner {
+    entries: VecDeque<Waiting>,
+    bytes: usize,
+    state: State,
+}
+
+enum State {
+    Open,
+    Closing,
+    Refusing(AppendError),
+}
+
+/// What there is to do for the writer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// A batch was taken.
+    Batch,
+    /// Nothing came in time.
+    Idle,
+    /// The queue is empty and nothing more will come.
+    Closed,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        let inner = Inner { entries: VecDeque::new(), bytes: 0, state: State::Open };
+        Self { inner: Mutex::new(inner), filled: Condvar::new(), drained: Condvar::new() }
+    }
+
+    /// Adds an entry; waits while the queue is full. After [`Queue::refuse`] the entry is refused at once.
+    pub fn push(&self, waiting: Waiting) {
+        let mut inner = self.lock();
+        let fits =
+            |inner: &Inner| inner.entries.len() < ENTRIES_MAX && inner.bytes + waiting.draft.data.len() <= BYTES_MAX;
+        while matches!(inner.state, State::Open) && !inner.entries.is_empty() && !fits(&inner) {
+            inner = self.drained.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let State::Refusing(why) = &inner.state {
+            let why = why.clone();
+            drop(inner);
+            return waiting.answer(Err(why));
+        }
+        inner.bytes += waiting.draft.data.len();
+        inner.entries.push_back(waiting);
+        drop(inner);
+        self.filled.notify_one();
+    }
+
+    /// Takes what waits, up to one batch; waits for it, for at most `patience` if there is one.
+    pub fn take(&self, batch: &mut Vec<Waiting>, limits: &Settings, patience: Option<Duration>) -> Work {
+        let mut inner = self.lock();
+        while inner.entries.is_empty() {
+            if !matches!(inner.state, State::Open) {
+                return Work::Closed;
+            }
+            let timed_out;
+            (inner, timed_out) = match patience {
+                Some(patience) => {
+                    let (inner, wait) =
+                        self.filled.wait_timeout(inner, patience).unwrap_or_else(PoisonError::into_inner);
+                    (inner, wait.timed_out())
+                }
+                None => (self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner), false),
+            };
+            if timed_out && inner.entries.is_empty() {
+                return Work::Idle;
+            }
+        }
+        let mut bytes = 0;
+        while let Some(next) = inner.entries.front() {
+            let length = next.draft.data.len();
+            let full = batch.len() >= limits.batch_entries_max || bytes + length > limits.batch_bytes_max;
+            if full && !batch.is_empty() {
+                break;
+            }
+            bytes += length;
+            batch.extend(inner.entries.pop_front());
+        }
+        inner.bytes -= bytes;
+        drop(inner);
+        self.drained.notify_all();
+        Work::Batch
+    }
+
+    /// No more entries will come: the writer finishes what waits.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        if matches!(inner.state, State::Open) {
+            inner.state = State::Closing;
+        }
+        drop(inner);
+        self.filled.notify_all();
+    }
+
+    /// Refuses what waits and all that comes; the first reason stays.
+    pub fn refuse(&self, why: &AppendError) {
+        let mut inner = self.lock();
+        if !matches!(inner.state, State::Refusing(_)) {
+            inner.state = State::Refusing(why.clone());
+        }
+        let waiting = std::mem::take(&mut inner.entries);
+        inner.bytes = 0;
+        drop(inner);
+        self.drained.notify_all();
+        for waiting in waiting {
+            waiting.answer(Err(why.clone()));
+        }
+    }
+
+    /// Refuses a batch that was taken, and then like [`Queue::refuse`].
+    pub fn refuse_batch(&self, why: &AppendError, batch: &mut Vec<Waiting>) {
+        for waiting in batch.drain(..) {
+            waiting.answer(Err(why.clone()));
+        }
+        self.refuse(why);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(bytes: usize) -> Waiting {
+        let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "log", data: "x".repeat(bytes) };
+        Waiting::new(draft, Box::new(|_| ()))
+    }
+
+    fn sizes(queue: &Queue, limits: &Settings) -> Vec<usize> {
+        let mut batch = Vec::new();
+        queue.take(&mut batch, limits, None);
+        batch.iter().map(|waiting| waiting.draft.data.len()).collect()
+    }
+
+    #[test]
+    fn a_batch_keeps_its_limits_but_takes_at_least_one() {
+        let queue = Queue::new();
+        for bytes in [1, 1, 1, 60, 41, 200, 5] {
+            queue.push(waiting(bytes));
+        }
+        let limits = Settings { batch_entries_max: 2, batch_bytes_max: 100, ..Settings::default() };
+        for expected in [vec![1, 1], vec![1, 60], vec![41], vec![200], vec![5]] {
+            assert_eq!(sizes(&queue, &limits), expected);
+        }
+        assert_eq!(queue.take(&mut Vec::new(), &limits, Some(Duration::ZERO)), Work::Idle);
+        queue.close();
+        assert_eq!(queue.take(&mut Vec::new(), &limits, None), Work::Closed);
+    }
+
+    #[test]
+    fn a_full_queue_holds_its_callers_back_until_it_drains() {
+        let queue = Arc::new(Queue::new());
+        queue.push(waiting(BYTES_MAX));
+        let (sender, pushed) = std::sync::mpsc::channel();
+        let pusher = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                queue.push(waiting(1));
+                sender.send(()).unwrap();
+            }
+        });
+        assert!(pushed.recv_timeout(Duration::from_millis(50)).is_err(), "the queue is full");
+        assert_eq!(sizes(&queue, &Settings::default()), [BYTES_MAX]);
+        pusher.join().unwrap();
+        assert_eq!(sizes(&queue, &Settings::default()), [1]);
+    }
+}

@@ -1,0 +1,529 @@
+//! Walks the journal and tells what a crash may have left behind from what it cannot.
+//!
+//! The walk stops at the first line whose own hash fails or that has no end. Then:
+//!
+//! 1. A line with a *good* hash but a wrong place in the chain is corruption: tearing cannot make one.
+//! 2. The bad bytes belong to the batch that the last good line left unfinished, else to the next one. A later
+//!    whole line of a batch greater than that is corruption, since a batch is written only when the one before
+//!    is durable.
+//! 3. Otherwise it is a torn tail. The batch that it belongs to was never acknowledged and goes as a whole.
+//! 4. If HEAD names an entry beyond what is left, acknowledged entries are missing: corruption.
+//!
+//! A segment that another one follows has to be good to its end.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
+use std::path::Path;
+
+use crate::journal::head::Head;
+use crate::journal::line::{self, Line, Parts};
+use crate::journal::segment::{self, read_piece};
+use crate::journal::{Damage, JournalError, Place, Receipt};
+
+/// How many places within bad bytes are tried as the begin of a whole line.
+const EMBEDDED_MAX: usize = 64;
+
+/// Reads a line's fields and refuses it when its own hash is wrong.
+type Check = fn(&[u8]) -> Result<Parts<'_>, Damage>;
+
+/// Takes each line of each whole batch, with where it begins and ends.
+type Each<'a> = dyn FnMut(Range<u64>, Line) -> Result<(), JournalError> + 'a;
+
+/// The last line of a walk so far: what the next one has to continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tip {
+    pub receipt: Receipt,
+    pub batch: u64,
+    pub left: u32,
+}
+
+impl Tip {
+    /// Before the first line.
+    pub fn empty() -> Self {
+        Self { receipt: Receipt::empty(), batch: 0, left: 0 }
+    }
+
+    /// The batch that the next line belongs to.
+    pub fn next_batch(&self) -> u64 {
+        self.batch.saturating_add(u64::from(self.left == 0))
+    }
+
+    fn take(&mut self, line: &Line) {
+        self.receipt.seq = line.seq;
+        self.receipt.hash.clone_from(&line.hash);
+        (self.batch, self.left) = (line.batch, line.left);
+    }
+
+    /// Reads the piece as the line that continues this one.
+    fn next_line(&self, piece: &[u8], check: Check) -> Result<Line, Damage> {
+        let parts = check(piece.strip_suffix(b"\n").ok_or(Damage::Cut)?)?;
+        if self.receipt.seq.checked_add(1) != Some(parts.seq) {
+            return Err(Damage::Seq { found: parts.seq });
+        }
+        if parts.prev != self.receipt.hash {
+            return Err(Damage::Prev);
+        }
+        if parts.batch != self.next_batch() || (self.left > 0 && parts.left != self.left - 1) {
+            return Err(Damage::Batch);
+        }
+        parts.read()
+    }
+}
+
+/// What a walk over one segment found.
+#[derive(Debug)]
+struct Walk {
+    /// The last line of the last whole batch.
+    whole: Tip,
+    /// Where that line ends.
+    whole_bytes: u64,
+    /// Where the segment ends.
+    bytes: u64,
+    /// What follows the last whole batch.
+    tail: Tail,
+}
+
+#[derive(Debug)]
+enum Tail {
+    Nothing,
+    Torn(Bad),
+    Corrupt(Bad),
+}
+
+/// The first bad line.
+#[derive(Debug)]
+struct Bad {
+    seq: u64,
+    offset: u64,
+    damage: Damage,
+}
+
+/// Walks one segment that continues `from`.
+fn walk(
+    bytes: &mut dyn BufRead,
+    path: &Path,
+    from: Tip,
+    check: Check,
+    each: &mut Each<'_>,
+) -> Result<Walk, JournalError> {
+    let mut tip = from.clone();
+    let mut walk = Walk { whole: from, whole_bytes: 0, bytes: 0, tail: Tail::Nothing };
+    let mut piece = Vec::new();
+    let mut batch = Vec::new();
+    while read_piece(bytes, &mut piece).map_err(JournalError::io("read", path))? {
+        let offset = walk.bytes;
+        walk.bytes += piece.len() as u64;
+        match tip.next_line(&piece, check) {
+            Ok(line) => {
+                tip.take(&line);
+                batch.push((offset..walk.bytes, line));
+            }
+            Err(damage) => {
+                let torn = matches!(damage, Damage::Cut | Damage::Hash);
+                let bad = Bad { seq: tip.receipt.seq.saturating_add(1), offset, damage };
+                let newest = newest_batch(bytes, path, check, &mut piece, &mut walk.bytes)?;
+                let torn = torn && newest.is_none_or(|newest| newest <= tip.next_batch());
+                walk.tail = if torn { Tail::Torn(bad) } else { Tail::Corrupt(bad) };
+                return Ok(walk);
+            }
+        }
+        if tip.left == 0 {
+            for (span, line) in batch.drain(..) {
+                each(span, line)?;
+            }
+            walk.whole = tip.clone();
+            walk.whole_bytes = walk.bytes;
+        }
+    }
+    if tip.left > 0 {
+        let seq = tip.receipt.seq.saturating_add(1);
+        walk.tail = Tail::Torn(Bad { seq, offset: walk.bytes, damage: Damage::Cut });
+    }
+    Ok(walk)
+}
+
+/// The greatest batch number of a whole line in the bad piece and in all that follows.
+fn newest_batch(
+    bytes: &mut dyn BufRead,
+    path: &Path,
+    check: Check,
+    piece: &mut Vec<u8>,
+    end: &mut u64,
+) -> Result<Option<u64>, JournalError> {
+    let mut newest = None;
+    loop {
+        newest = newest.max(embedded_batch(piece, check));
+        if !read_piece(bytes, piece).map_err(JournalError::io("read", path))? {
+            return Ok(newest);
+        }
+        *end += piece.len() as u64;
+    }
+}
+
+/// The batch of the whole line that the piece ends with. Damage that took the line end before it makes such a
+/// line stand behind bad bytes, so it is looked for at each place where a line could begin.
+fn embedded_batch(piece: &[u8], check: Check) -> Option<u64> {
+    let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
+    let starts = piece.windows(line::START.len()).enumerate().filter(|(_, window)| *window == line::START);
+    starts.take(EMBEDDED_MAX).find_map(|(at, _)| check(&piece[at..]).ok()).map(|parts| parts.batch)
+}
+
+/// What the whole journal is found to hold, if it is not corrupt.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The last line of the last whole batch.
+    pub tip: Tip,
+    /// First entries of the segments.
+    pub segments: Vec<u64>,
+    /// The last line before the last segment.
+    pub last_from: Tip,
+    /// Where the last whole batch ends in the last segment.
+    pub whole_bytes: u64,
+    /// The torn tail of the last segment.
+    pub torn: Option<TornTail>,
+}
+
+/// A tail that recovery moves aside.
+#[derive(Debug)]
+pub(super) struct TornTail {
+    /// Its length, from the end of the last whole batch.
+    pub bytes: u64,
+    /// The first line that is bad or missing in it.
+    pub place: Place,
+}
+
+/// Takes each line of each whole batch, with the first entry of its segment and where it begins and ends in it.
+pub(super) type EachOfAll<'a> = dyn FnMut(u64, Range<u64>, Line) -> Result<(), JournalError> + 'a;
+
+/// Walks all segments in the folder.
+pub(super) fn walk_all(dir: &Path, head: Option<&Head>, each: &mut EachOfAll<'_>) -> Result<Found, JournalError> {
+    let head = head.map_or_else(Receipt::empty, |head| head.receipt.clone());
+    let segments = segment::list(dir)?;
+    let mut found = Found { tip: Tip::empty(), segments, last_from: Tip::empty(), whole_bytes: 0, torn: None };
+    for (at, &first) in found.segments.iter().enumerate() {
+        let is_last = at + 1 == found.segments.len();
+        let place =
+            |bad: Bad| Place { seq: bad.seq, file: segment::name(first), offset: bad.offset, damage: bad.damage };
+        let expected = found.tip.receipt.seq.saturating_add(1);
+        if first != expected {
+            let bad = Bad { seq: expected, offset: 0, damage: Damage::Segment { found: first } };
+            return Err(JournalError::Corrupt(place(bad)));
+        }
+        let path = segment::path(dir, first);
+        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
+        let mut on_line = |span: Range<u64>, line: Line| {
+            let forked = line.seq == head.seq && line.hash != head.hash;
+            if forked {
+                let bad = Bad { seq: line.seq, offset: span.start, damage: Damage::Fork };
+                return Err(JournalError::Corrupt(place(bad)));
+            }
+            each(first, span, line)
+        };
+        let mut bytes = BufReader::with_capacity(256 << 10, file);
+        found.last_from = found.tip.clone();
+        let walk = walk(&mut bytes, &path, found.tip, line::check, &mut on_line)?;
+        let torn = match walk.tail {
+            Tail::Corrupt(bad) => return Err(JournalError::Corrupt(place(bad))),
+            Tail::Torn(bad) if !is_last => {
+                let damage = if bad.offset == walk.bytes { Damage::Unfinished } else { bad.damage };
+                return Err(JournalError::Corrupt(place(Bad { damage, ..bad })));
+            }
+            Tail::Torn(bad) => Some(TornTail { bytes: walk.bytes - walk.whole_bytes, place: place(bad) }),
+            Tail::Nothing => None,
+        };
+        (found.tip, found.whole_bytes, found.torn) = (walk.whole, walk.whole_bytes, torn);
+    }
+    nothing_missing(found, &head)
+}
+
+/// HEAD must not name an entry beyond the last whole batch.
+fn nothing_missing(found: Found, head: &Receipt) -> Result<Found, JournalError> {
+    if head.seq <= found.tip.receipt.seq {
+        return Ok(found);
+    }
+    let last = found.segments.last().copied().unwrap_or(1);
+    let missing = Damage::Missing { head: head.seq };
+    Err(JournalError::Corrupt(match found.torn {
+        Some(torn) if torn.place.damage == Damage::Hash => torn.place,
+        Some(torn) => Place { damage: missing, ..torn.place },
+        None => Place {
+            seq: found.tip.receipt.seq + 1,
+            file: segment::name(last),
+            offset: found.whole_bytes,
+            damage: missing,
+        },
+    }))
+}
+
+/// Whether a copy of a segment's whole batches is exactly that: it leads from the line before to the tip.
+pub(super) fn leads_to(path: &Path, bytes: u64, from: Tip, tip: &Tip) -> Result<bool, JournalError> {
+    let file = File::open(path).map_err(JournalError::io("open", path))?;
+    let walk = walk(&mut BufReader::new(file), path, from, line::check, &mut |_, _| Ok(()))?;
+    Ok(matches!(walk.tail, Tail::Nothing) && walk.whole == *tip && walk.bytes == bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ops::Range;
+
+    use super::*;
+    use crate::journal::Draft;
+    use crate::journal::line::Slot;
+
+    /// xorshift64*: small, seeded, good enough to choose damage.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+        }
+
+        fn between(&mut self, range: Range<usize>) -> usize {
+            range.start + self.below(range.len())
+        }
+    }
+
+    /// What the writer knows of a log that it wrote.
+    struct Log {
+        bytes: Vec<u8>,
+        /// Where each line lies and the batch it is of.
+        lines: Vec<(Range<usize>, u64)>,
+        receipts: Vec<Receipt>,
+        data: Vec<String>,
+        /// The last batch that was synced and acknowledged; a later one may be on its way.
+        durable: u64,
+    }
+
+    impl Log {
+        fn write(random: &mut Random) -> Self {
+            let mut log =
+                Self { bytes: Vec::new(), lines: Vec::new(), receipts: Vec::new(), data: Vec::new(), durable: 0 };
+            let mut tip = Receipt::empty();
+            let batches = random.between(2..9) as u64;
+            for batch in 1..=batches {
+                for left in (0..random.between(1..5) as u32).rev() {
+                    let data = format!(r#"{{"record":"{}"}}"#, "x".repeat(random.below(300)));
+                    let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "intake", data };
+                    let start = log.bytes.len();
+                    let slot = Slot { seq: tip.seq + 1, batch, left, prev: &tip.hash };
+                    let hash = line::write(&mut log.bytes, &slot, &draft);
+                    tip = Receipt { seq: tip.seq + 1, hash };
+                    log.lines.push((start..log.bytes.len(), batch));
+                    log.receipts.push(tip.clone());
+                    log.data.push(draft.data);
+                }
+            }
+            log.durable = batches - random.below(2) as u64;
+            log
+        }
+
+        /// The last entry of the batch; 0 for batch 0.
+        fn last_seq(&self, batch: u64) -> u64 {
+            self.lines.iter().filter(|(_, b)| *b <= batch).count() as u64
+        }
+
+        fn damage(&self, random: &mut Random) -> Damaged {
+            let (length, count) = (self.bytes.len(), self.lines.len());
+            let mut bytes = self.bytes.clone();
+            let last_batch = self.lines.iter().find(|(_, b)| *b == self.lines[count - 1].1).unwrap().0.start;
+            let anywhere = if random.below(2) == 0 { 0 } else { last_batch };
+            let (kind, touched, unordered) = match random.below(8) {
+                0 => ("none", length..length, false),
+                1 => {
+                    let at = random.between(anywhere..length);
+                    bytes[at] ^= 1 << random.below(8);
+                    ("flip", at..at + 1, false)
+                }
+                2 => {
+                    let at = random.between(anywhere..length);
+                    bytes.truncate(at);
+                    ("cut", at..length, false)
+                }
+                3 => {
+                    let size = [512, 4096][random.below(2)];
+                    let at = random.between(anywhere..length) / size * size;
+                    let end = (at + size).min(length);
+                    bytes[at..end].fill(0);
+                    ("zero page", at..end, false)
+                }
+                4 => {
+                    // The last batch arrives in part: some of its sectors never do, and the file may be too short.
+                    let at = random.between(last_batch..length) / 64 * 64;
+                    let at = at.max(last_batch);
+                    let end = random.between(at..length);
+                    bytes[at..end].fill(0);
+                    bytes.truncate(random.between(end..length));
+                    ("torn", at..length, false)
+                }
+                5 => {
+                    let (a, b) = (random.below(count - 1), count - 1);
+                    let b = random.between(a + 1..b + 1);
+                    bytes = self.lines[..a]
+                        .iter()
+                        .chain([&self.lines[b]])
+                        .chain(&self.lines[a + 1..b])
+                        .chain([&self.lines[a]])
+                        .chain(&self.lines[b + 1..])
+                        .flat_map(|(span, _)| self.bytes[span.clone()].iter().copied())
+                        .collect();
+                    ("swap", length..length, true)
+                }
+                6 => {
+                    let (from, to) = (random.below(count), random.below(count));
+                    let copy = self.bytes[self.lines[from].0.clone()].to_vec();
+                    let at = self.lines[to.max(from)].0.end;
+                    bytes.splice(at..at, copy);
+                    ("double", length..length, true)
+                }
+                _ => {
+                    let from = random.below(count - 1);
+                    let to = random.between(from..count - 1);
+                    bytes.drain(self.lines[from].0.start..self.lines[to].0.end);
+                    ("delete", length..length, true)
+                }
+            };
+            Damaged { kind, bytes, touched, unordered }
+        }
+    }
+
+    struct Damaged {
+        kind: &'static str,
+        bytes: Vec<u8>,
+        /// The bytes of the log that were changed or cut off.
+        touched: Range<usize>,
+        /// Whole lines stand where they do not belong.
+        unordered: bool,
+    }
+
+    /// The right verdict, from what was done to the log and not from its content: where the journal then ends
+    /// and whether a tail is torn, or `None` for corrupt.
+    fn expected(log: &Log, damaged: &Damaged, head: u64) -> Option<(u64, bool)> {
+        if damaged.unordered {
+            return None;
+        }
+        let touched = |span: &Range<usize>| span.start < damaged.touched.end && damaged.touched.start < span.end;
+        let Some(first) = log.lines.iter().position(|(span, _)| touched(span)) else {
+            return Some((log.lines.len() as u64, false));
+        };
+        let batch = log.lines[first].1;
+        if log.lines[first..].iter().any(|(span, b)| *b > batch && !touched(span)) {
+            return None;
+        }
+        let end = log.last_seq(batch - 1);
+        let end_bytes = end.checked_sub(1).map_or(0, |at| log.lines[at as usize].0.end);
+        (head <= end).then_some((end, damaged.bytes.len() > end_bytes))
+    }
+
+    /// The verdict as [`expected`] gives it; an end beyond all ends when something was recovered that was never written.
+    fn verdict(log: &Log, bytes: &[u8], head: u64, check: Check) -> Option<(u64, bool)> {
+        let path = Path::new("memory");
+        let (mut seen, mut invented) = (0, false);
+        let mut each = |_, line: Line| {
+            seen += 1;
+            let written = seen <= log.data.len() && log.data[seen - 1] == line.data.get();
+            invented |= !written || log.receipts[seen - 1].hash != line.hash;
+            Ok(())
+        };
+        let mut from = bytes;
+        let walk = walk(&mut from, path, Tip::empty(), check, &mut each).unwrap();
+        assert_eq!(walk.bytes, bytes.len() as u64);
+        let torn = match walk.tail {
+            Tail::Corrupt(_) => return None,
+            Tail::Torn(_) => true,
+            Tail::Nothing => false,
+        };
+        assert_eq!(walk.whole.receipt.seq, seen as u64);
+        let end = if invented { u64::MAX } else { walk.whole.receipt.seq };
+        (head <= end).then_some((end, torn))
+    }
+
+    /// Wrong verdicts over `count` damaged logs, by kind of damage, and how many verdicts there were of each sort.
+    fn wrong_verdicts(count: u64, check: Check) -> (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>) {
+        let (mut wrong, mut sorts) = (BTreeMap::new(), BTreeMap::new());
+        for seed in 1..=count / 40 {
+            let mut random = Random(seed);
+            let log = Log::write(&mut random);
+            for _ in 0..40 {
+                let damaged = log.damage(&mut random);
+                // HEAD is up to date after a killed process, and up to a second old after a power cut.
+                let fresh = random.below(2) == 0;
+                let head =
+                    log.last_seq(if fresh { log.durable } else { random.below(log.durable as usize + 1) as u64 });
+                let right = expected(&log, &damaged, head);
+                if verdict(&log, &damaged.bytes, head, check) != right {
+                    *wrong.entry(damaged.kind).or_default() += 1;
+                }
+                if fresh && let Some((end, _)) = right {
+                    assert!(end >= log.last_seq(log.durable), "the oracle itself loses acknowledged entries");
+                }
+                *sorts.entry(right.map_or("corrupt", |(_, torn)| if torn { "torn" } else { "clean" })).or_default() +=
+                    1;
+            }
+        }
+        (wrong, sorts)
+    }
+
+    #[test]
+    fn no_damage_is_misjudged() {
+        let (wrong, sorts) = wrong_verdicts(20_000, line::check);
+        assert_eq!(wrong, BTreeMap::new());
+        for sort in ["clean", "torn", "corrupt"] {
+            assert!(sorts[sort] > 1_000, "{sorts:?}");
+        }
+    }
+
+    /// The control: without the line's own hash, verdicts go wrong.
+    #[test]
+    fn without_the_own_hash_damage_is_misjudged() {
+        let (wrong, _) = wrong_verdicts(2_000, |line| line::split(line).ok_or(Damage::Hash));
+        assert!(wrong["flip"] > 100, "{wrong:?}");
+    }
+
+    fn lines(slots: &[(u64, u64, u32)]) -> Vec<Vec<u8>> {
+        let mut prev = line::ZEROS.to_string();
+        let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "log", data: "{}".into() };
+        let mut line_of = |&(seq, batch, left): &(u64, u64, u32)| {
+            let mut bytes = Vec::new();
+            prev = line::write(&mut bytes, &Slot { seq, batch, left, prev: &prev }, &draft);
+            bytes
+        };
+        slots.iter().map(&mut line_of).collect()
+    }
+
+    fn damage_of(bytes: &[u8]) -> Option<Damage> {
+        let mut from = bytes;
+        match walk(&mut from, Path::new("m"), Tip::empty(), line::check, &mut |_, _| Ok(())).unwrap().tail {
+            Tail::Corrupt(bad) => Some(bad.damage),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn lines_that_were_forged_with_good_hashes_do_not_fit() {
+        let good = [(1, 1, 1), (2, 1, 0), (3, 2, 0)];
+        assert_eq!(damage_of(&lines(&good).concat()), None);
+        for (slots, damage) in [
+            (vec![(2, 1, 0)], Damage::Seq { found: 2 }),
+            (vec![(1, 1, 0), (3, 2, 0)], Damage::Seq { found: 3 }),
+            (vec![(1, 2, 0)], Damage::Batch),
+            (vec![(1, 1, 1), (2, 2, 0)], Damage::Batch),
+            (vec![(1, 1, 2), (2, 1, 0)], Damage::Batch),
+            (vec![(1, 1, 0), (2, 1, 0)], Damage::Batch),
+        ] {
+            assert_eq!(damage_of(&lines(&slots).concat()), Some(damage), "{slots:?}");
+        }
+        let other = lines(&[(1, 1, 1), (2, 1, 0)]);
+        let mut forked = lines(&good);
+        forked[0] = lines(&[(1, 1, 1)]).remove(0);
+        assert_eq!(damage_of(&[forked[0].as_slice(), &other[1], &forked[2]].concat()), None);
+        let mut longer = Vec::new();
+        let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "log", data: "1".into() };
+        line::write(&mut longer, &Slot { seq: 1, batch: 1, left: 1, prev: line::ZEROS }, &draft);
+        assert_eq!(damage_of(&[longer.as_slice(), &forked[1]].concat()), Some(Damage::Prev));
+    }
+}

@@ -1,0 +1,133 @@
+//! Opening: lock, walk, judge, move a torn tail aside, replace the last segment by a copy, start the writer.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::journal::disk::Disk;
+use crate::journal::head::{Head, HeadFile};
+use crate::journal::index::{Index, Segment};
+use crate::journal::line::sha256;
+use crate::journal::queue::Queue;
+use crate::journal::recover::{self, Found};
+use crate::journal::segment;
+use crate::journal::writer::{Active, Journal, Writer};
+use crate::journal::{Apply, JournalError, Recovery, Settings, Torn, Verdict};
+
+pub(super) fn open(
+    disk: Disk,
+    dir: &Path,
+    settings: Settings,
+    apply: &mut Apply<'_>,
+) -> Result<(Journal, Recovery), JournalError> {
+    segment::make_dir(dir)?;
+    let lock = lock(dir)?;
+    segment::remove_unfinished(dir)?;
+    let head = Head::read(dir)?;
+    let mut segments: Vec<Segment> = Vec::new();
+    let found = recover::walk_all(dir, head.as_ref(), &mut |first, span, line| {
+        if segments.last().is_none_or(|segment| segment.first != first) {
+            segments.push(Segment::new(first));
+        }
+        let segment = segments.last_mut().expect("one was pushed if there was none");
+        segment.add(line.seq, span.start, span.end);
+        apply(&line).map_err(|source| JournalError::Apply { seq: line.seq, file: segment::name(first), source })
+    })?;
+    let torn = move_aside(dir, &found)?;
+    let receipt = found.tip.receipt.clone();
+    let clean_stop = head.is_some_and(|head| head.closed && head.receipt == receipt) && found.torn.is_none();
+    if !clean_stop {
+        replace_last(dir, &found)?;
+    }
+    let active = open_active(dir, &found)?;
+    let head = HeadFile::open(dir, disk.clone())?;
+    head.write(&Head { receipt: receipt.clone(), closed: false })?;
+    head.sync()?;
+    segment::sync_dir(dir)?;
+    let verdict = if torn.is_some() { Verdict::Torn } else { Verdict::Clean };
+    let recovery = Recovery { verdict, entries: receipt.seq, head: receipt.clone(), torn };
+    let (dir, queue) = (Arc::from(dir), Arc::new(Queue::new()));
+    let index = Arc::new(Index::new(segments, receipt));
+    let writer = Writer { disk, dir, settings, queue, index, active, head, tip: found.tip };
+    Ok((Journal::start(writer, lock)?, recovery))
+}
+
+/// Takes the lock that keeps a second daemon out; it goes with the process, however that ends.
+fn lock(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join("LOCK");
+    let file = segment::open_to_write(&path).map_err(JournalError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { dir: dir.into() }),
+        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path)(error)),
+    }
+}
+
+/// Keeps a torn tail in a side file, named by the entry that would have begun there. When the file of an earlier
+/// opening is still there and no entry was appended since, nobody has recorded that tail yet: it is named again.
+fn move_aside(dir: &Path, found: &Found) -> Result<Option<Torn>, JournalError> {
+    let begin = format!("{:020}-", found.tip.receipt.seq.saturating_add(1));
+    let Some(torn) = &found.torn else { return unrecorded(dir, &begin) };
+    let segment = dir.join(&torn.place.file);
+    let mut bytes = Vec::new();
+    let read = File::open(&segment).and_then(|mut file| {
+        file.seek(SeekFrom::Start(found.whole_bytes))?;
+        file.read_to_end(&mut bytes)
+    });
+    read.map_err(JournalError::io("read", &segment))?;
+    let sha256 = sha256(&bytes);
+    let file = format!("{begin}{}.torn", &sha256[..16]);
+    write_whole(dir, &dir.join(&file), |to| to.write_all(&bytes))?;
+    Ok(Some(Torn { bytes: bytes.len() as u64, sha256, file }))
+}
+
+fn unrecorded(dir: &Path, begin: &str) -> Result<Option<Torn>, JournalError> {
+    let mut names = segment::names(dir)?;
+    names.retain(|name| name.starts_with(begin) && name.ends_with(".torn"));
+    let Some(file) = names.into_iter().max() else { return Ok(None) };
+    let path = dir.join(&file);
+    let bytes = fs::read(&path).map_err(JournalError::io("read", &path))?;
+    Ok(Some(Torn { bytes: bytes.len() as u64, sha256: sha256(&bytes), file }))
+}
+
+/// Replaces the last segment by a copy of its whole batches. After a failed sync memory may show bytes that the
+/// disk does not have, after a crash bytes that were never synced; a copy has been written and synced by us.
+fn replace_last(dir: &Path, found: &Found) -> Result<(), JournalError> {
+    let Some(&first) = found.segments.last() else { return Ok(()) };
+    let path = segment::path(dir, first);
+    let source = File::open(&path).map_err(JournalError::io("open", &path))?;
+    write_whole(dir, &path, |to| {
+        // As `dyn`, so that the bytes really pass through here: the system's own ways to copy may share the old
+        // file's blocks, which are the very ones in doubt.
+        let from: &mut dyn Read = &mut source.take(found.whole_bytes);
+        io::copy(from, to)?;
+        // What was walked and what was copied were two reads: only a copy that proves itself takes the place.
+        match recover::leads_to(&segment::unfinished(&path), found.whole_bytes, found.last_from.clone(), &found.tip) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::Error::other("the copy is not what was read before")),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    })
+}
+
+/// Writes a file under another name, syncs it and gives it its name: after a crash it is whole or not there.
+fn write_whole(dir: &Path, path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JournalError> {
+    let unfinished = segment::unfinished(path);
+    let make = || {
+        let mut file = segment::open_to_write(&unfinished)?;
+        write(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    make().map_err(JournalError::io("write", path))?;
+    segment::sync_dir(dir)
+}
+
+/// Opens the last segment for writing; a new journal gets its first.
+fn open_active(dir: &Path, found: &Found) -> Result<Active, JournalError> {
+    let first = found.segments.last().copied().unwrap_or(1);
+    let path = segment::path(dir, first);
+    let file = segment::open_to_write(&path).map_err(JournalError::io("open", &path))?;
+    Ok(Active { first, path, file, bytes: found.whole_bytes })
+}

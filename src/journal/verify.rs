@@ -1,0 +1,116 @@
+//! Checks a journal from its files alone, without lock and without changing anything.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::journal::head::Head;
+use crate::journal::recover::walk_all;
+use crate::journal::{JournalError, Place, Receipt};
+
+/// What checking a journal found.
+#[derive(Debug)]
+pub struct Report {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// Whole entries up to the end or to the first bad one, in whole batches.
+    pub entries: u64,
+    /// Segments that these entries lie in.
+    pub segments: u64,
+    /// The first of these entries.
+    pub first: Option<Stamp>,
+    /// The last of these entries.
+    pub last: Option<Stamp>,
+    /// How many of them are older than the one before. The daemon's time never goes backwards, so this is worth a
+    /// look; it is not damage.
+    pub backwards: u64,
+    /// The first of those.
+    pub first_backwards: Option<u64>,
+    /// The entry that HEAD names; `None` when HEAD is absent or not readable, so that a cut end goes unnoticed.
+    pub head: Option<Receipt>,
+}
+
+/// An entry by number, time and hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Which entry.
+    pub seq: u64,
+    /// When the daemon took the input.
+    pub at: Timestamp,
+    /// Its hash in hex. Compare it with a receipt that was kept elsewhere: a journal that was cut or rewritten as
+    /// a whole is good in itself.
+    pub hash: String,
+}
+
+/// The verdict on a journal.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Whole batches to the end, every hash right, none missing that HEAD names.
+    Good,
+    /// As good, then a batch that breaks off: a crash, or a daemon that is writing it right now.
+    Torn {
+        /// Length of the tail.
+        bytes: u64,
+        /// The first line that is bad or missing in it.
+        place: Place,
+    },
+    /// Something was changed, removed, added or moved, or the disk lost it. No crash explains it.
+    Tampered(Place),
+    /// The files could not be read.
+    Unreadable(JournalError),
+}
+
+/// Checks the journal in `dir`: every hash, the chain, the order, HEAD.
+pub fn verify(dir: &Path) -> Report {
+    let mut report = Report {
+        outcome: Outcome::Good,
+        entries: 0,
+        segments: 0,
+        first: None,
+        last: None,
+        backwards: 0,
+        first_backwards: None,
+        head: None,
+    };
+    if let Err(error) = report.walk(dir) {
+        report.outcome = match error {
+            JournalError::Corrupt(place) => Outcome::Tampered(place),
+            other => Outcome::Unreadable(other),
+        };
+    }
+    report
+}
+
+impl Report {
+    fn walk(&mut self, dir: &Path) -> Result<(), JournalError> {
+        // HEAD first: a daemon that writes on makes it older than the segments, never newer.
+        let head = Head::read(dir)?;
+        self.head = head.as_ref().map(|head| head.receipt.clone());
+        let mut segment = 0;
+        let found = walk_all(dir, head.as_ref(), &mut |first, _, line| {
+            self.segments += u64::from(segment != first);
+            segment = first;
+            self.take(Stamp { seq: line.seq, at: line.at, hash: line.hash });
+            Ok(())
+        })?;
+        if found.segments.is_empty() && head.is_none() {
+            return Err(JournalError::Absent { dir: dir.into() });
+        }
+        if let Some(torn) = found.torn {
+            self.outcome = Outcome::Torn { bytes: torn.bytes, place: torn.place };
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, stamp: Stamp) {
+        self.entries += 1;
+        if self.last.as_ref().is_some_and(|last| stamp.at < last.at) {
+            self.backwards += 1;
+            self.first_backwards.get_or_insert(stamp.seq);
+        }
+        if self.first.is_none() {
+            self.first = Some(stamp.clone());
+        }
+        self.last = Some(stamp);
+    }
+}

@@ -1,0 +1,408 @@
+//! The writer thread: one batch at a time, one write, one sync, then the acknowledgements.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::journal::disk::{Disk, is_full};
+use crate::journal::head::{Head, HeadFile};
+use crate::journal::index::Index;
+use crate::journal::line::{self, DATA_BYTES_MAX, Slot};
+use crate::journal::queue::{Done, Queue, Waiting, Work};
+use crate::journal::reader::Reader;
+use crate::journal::recover::Tip;
+use crate::journal::segment;
+use crate::journal::{AppendError, Draft, JournalError, Receipt, Settings};
+
+/// How long HEAD may lie in memory alone.
+const HEAD_SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How long an answer about free space stays good.
+const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Beyond this a buffer is given back after a batch.
+const BUFFER_KEPT_BYTES: usize = 4 << 20;
+
+/// The journal, open for writing. Dropping it without [`Journal::close`] finishes what waits, but leaves the
+/// journal as after an unclean stop.
+pub struct Journal {
+    dir: Arc<Path>,
+    reserve_bytes: u64,
+    queue: Arc<Queue>,
+    index: Arc<Index>,
+    writer: Option<JoinHandle<Result<Writer, Arc<JournalError>>>>,
+    room: Mutex<Option<(Instant, bool)>>,
+    /// Holds the lock on the journal until the writer has ended.
+    _lock: File,
+}
+
+impl Journal {
+    pub(super) fn start(writer: Writer, lock: File) -> Result<Self, JournalError> {
+        let (dir, queue, index) = (Arc::clone(&writer.dir), Arc::clone(&writer.queue), Arc::clone(&writer.index));
+        let reserve_bytes = writer.settings.reserve_bytes;
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run());
+        let writer = Some(thread.map_err(JournalError::io("start the writer thread for", &dir))?);
+        Ok(Self { dir, reserve_bytes, queue, index, writer, room: Mutex::default(), _lock: lock })
+    }
+
+    /// Hands an entry to the writer thread. Entries are written in the order of these calls; each gets the number
+    /// that follows the one before. Waits while too much is queued, so do not hold what `done` needs.
+    ///
+    /// `done` is called once: on the writer thread when the entry is durable or refused, or at once, on this
+    /// thread, when the journal has stopped before. It must be short, must not block and must not append.
+    pub fn append(&self, draft: Draft, done: Done) {
+        self.queue.push(Waiting::new(draft, done));
+    }
+
+    /// A reader that sees each batch as soon as it is durable.
+    pub fn reader(&self) -> Reader {
+        Reader::live(Arc::clone(&self.dir), Arc::clone(&self.index))
+    }
+
+    /// Whether free space is above the reserve. When it is not, the daemon refuses new records, so that results,
+    /// timers and operators can still be recorded. Asks the system at most once a second; when the system does
+    /// not answer, writing will tell.
+    pub fn room(&self) -> bool {
+        let mut last = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last {
+            Some((when, room)) if when.elapsed() < ROOM_CHECK_EVERY => room,
+            _ => {
+                let free = rustix::fs::statvfs(&*self.dir).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+                let room = free.map_or(true, |free| free >= self.reserve_bytes);
+                *last = Some((Instant::now(), room));
+                room
+            }
+        }
+    }
+
+    /// Writes what waits, marks the journal as closed in good order and releases the lock.
+    ///
+    /// # Errors
+    /// The error that had stopped the journal, or that of the last writes. After [`AppendError::Full`] closing
+    /// succeeds: what was acknowledged is in good order.
+    pub fn close(mut self) -> Result<(), JournalError> {
+        self.finish()?.close()
+    }
+
+    fn finish(&mut self) -> Result<Writer, JournalError> {
+        self.queue.close();
+        let writer = self.writer.take().expect("only close and drop take the thread, and both own the journal");
+        writer.join().map_err(|_| JournalError::Died)?.map_err(JournalError::Stopped)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.writer.is_some() {
+            let _ = self.finish();
+        }
+    }
+}
+
+/// The segment that is written to.
+pub(super) struct Active {
+    pub first: u64,
+    pub path: PathBuf,
+    pub file: File,
+    /// Where the last durable batch ends.
+    pub bytes: u64,
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub disk: Disk,
+    pub dir: Arc<Path>,
+    pub settings: Settings,
+    pub queue: Arc<Queue>,
+    pub index: Arc<Index>,
+    pub active: Active,
+    pub head: HeadFile,
+    /// The last durable line.
+    pub tip: Tip,
+}
+
+/// A batch as it will stand in the file.
+#[derive(Default)]
+struct Rendered {
+    bytes: Vec<u8>,
+    /// Number, begin and end of each line in `bytes`.
+    entries: Vec<(u64, u64, u64)>,
+    receipts: Vec<Receipt>,
+    tip: Option<Tip>,
+}
+
+impl Writer {
+    fn run(mut self) -> Result<Self, Arc<JournalError>> {
+        let _mourner = Mourner(Arc::clone(&self.queue));
+        let mut head_synced = Instant::now();
+        let mut head_dirty = false;
+        let (mut batch, mut rendered) = (Vec::new(), Rendered::default());
+        loop {
+            let patience = head_dirty.then(|| HEAD_SYNC_EVERY.saturating_sub(head_synced.elapsed()));
+            match self.queue.take(&mut batch, &self.settings, patience) {
+                Work::Closed => return Ok(self),
+                Work::Idle => {}
+                Work::Batch => {
+                    if let Err(why) = self.commit(&batch, &mut rendered) {
+                        self.queue.refuse_batch(&why, &mut batch);
+                        return match why {
+                            AppendError::Full(_) => Ok(self),
+                            AppendError::Stopped(why) => Err(why),
+                        };
+                    }
+                    head_dirty = true;
+                    for (waiting, receipt) in batch.drain(..).zip(rendered.receipts.drain(..)) {
+                        waiting.answer(Ok(receipt));
+                    }
+                }
+            }
+            if head_dirty && head_synced.elapsed() >= HEAD_SYNC_EVERY {
+                if let Err(why) = self.head.sync() {
+                    let why = Arc::new(why);
+                    self.queue.refuse(&AppendError::Stopped(Arc::clone(&why)));
+                    return Err(why);
+                }
+                (head_dirty, head_synced) = (false, Instant::now());
+            }
+        }
+    }
+
+    /// Makes a batch durable. On an error nothing of it is acknowledged, and the writer must not go on.
+    fn commit(&mut self, batch: &[Waiting], rendered: &mut Rendered) -> Result<(), AppendError> {
+        self.render(batch, rendered).map_err(stopped)?;
+        let length = rendered.bytes.len() as u64;
+        if self.active.bytes > 0 && self.active.bytes.saturating_add(length) > self.settings.segment_bytes_max {
+            self.rotate()?;
+        }
+        if let Err(error) = self.disk.write_at(&self.active.file, &rendered.bytes, self.active.bytes) {
+            return Err(self.after_failed_write(error));
+        }
+        // A failed sync is never tried again: the kernel has forgotten what it did not write.
+        self.disk.sync(&self.active.file).map_err(JournalError::io("sync", &self.active.path)).map_err(stopped)?;
+        self.tip = rendered.tip.take().expect("a batch has at least one entry");
+        let head = Head { receipt: self.tip.receipt.clone(), closed: false };
+        self.head.write(&head).map_err(stopped)?;
+        let at = self.active.bytes;
+        for (_, start, end) in &mut rendered.entries {
+            (*start, *end) = (*start + at, *end + at);
+        }
+        self.active.bytes += length;
+        self.index.extend(self.active.first, &rendered.entries, head.receipt);
+        Ok(())
+    }
+
+    /// Writes the lines of a batch into memory.
+    fn render(&self, batch: &[Waiting], rendered: &mut Rendered) -> Result<(), JournalError> {
+        rendered.bytes.clear();
+        rendered.bytes.shrink_to(BUFFER_KEPT_BYTES);
+        rendered.entries.clear();
+        rendered.receipts.clear();
+        let mut tip = Tip { batch: self.tip.batch + 1, ..self.tip.clone() };
+        for (at, Waiting { draft, .. }) in batch.iter().enumerate() {
+            if draft.data.len() > DATA_BYTES_MAX {
+                return Err(JournalError::TooLong { bytes: draft.data.len() });
+            }
+            tip.left = u32::try_from(batch.len() - at - 1).expect("a batch is far smaller");
+            let start = rendered.bytes.len() as u64;
+            let seq = tip.receipt.seq + 1;
+            let slot = Slot { seq, batch: tip.batch, left: tip.left, prev: &tip.receipt.hash };
+            let hash = line::write(&mut rendered.bytes, &slot, draft);
+            tip.receipt = Receipt { seq, hash };
+            rendered.entries.push((seq, start, rendered.bytes.len() as u64));
+            rendered.receipts.push(tip.receipt.clone());
+        }
+        rendered.tip = Some(tip);
+        Ok(())
+    }
+
+    /// A full disk leaves part of a batch: it is cut off, so that the file ends with what was acknowledged.
+    fn after_failed_write(&self, error: io::Error) -> AppendError {
+        let Active { file, path, bytes, .. } = &self.active;
+        if !is_full(&error) {
+            return stopped(JournalError::io("write", path)(error));
+        }
+        let cut = self.disk.cut(file, *bytes).and_then(|()| self.disk.sync(file));
+        match cut {
+            Ok(()) => AppendError::Full(Arc::new(error)),
+            Err(error) => stopped(JournalError::io("cut back", path)(error)),
+        }
+    }
+
+    /// Goes on with a new segment; its name is durable before anything stands in it.
+    fn rotate(&mut self) -> Result<(), AppendError> {
+        let first = self.tip.receipt.seq + 1;
+        let path = segment::path(&self.dir, first);
+        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => file,
+            Err(error) if is_full(&error) => return Err(AppendError::Full(Arc::new(error))),
+            Err(error) => return Err(stopped(JournalError::io("make", &path)(error))),
+        };
+        self.disk.sync(&file).map_err(JournalError::io("sync", &path)).map_err(stopped)?;
+        segment::sync_dir(&self.dir).map_err(stopped)?;
+        self.active = Active { first, path, file, bytes: 0 };
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), JournalError> {
+        self.head.write(&Head { receipt: self.tip.receipt.clone(), closed: true })?;
+        self.head.sync()
+    }
+}
+
+fn stopped(why: JournalError) -> AppendError {
+    AppendError::Stopped(Arc::new(why))
+}
+
+/// Refuses everything when the thread ends by a panic, so that nobody waits for a writer that is gone.
+struct Mourner(Arc<Queue>);
+
+impl Drop for Mourner {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.refuse(&stopped(JournalError::Died));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::disk::faults::{EDQUOT, EFBIG, EIO, ENOSPC, Faults};
+    use crate::journal::verify::{Outcome, verify};
+    use crate::journal::{Recovery, Verdict, start};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn open_on(disk: Disk, dir: &TempDir) -> Result<(Journal, Recovery), JournalError> {
+        start::open(disk, dir.path(), Settings::default(), &mut |_| Ok(()))
+    }
+
+    fn open(dir: &TempDir, faults: Faults) -> Result<Journal, JournalError> {
+        open_on(Disk { faults: Some(Arc::new(faults)) }, dir).map(|(journal, _)| journal)
+    }
+
+    fn append(journal: &Journal) -> Result<Receipt, AppendError> {
+        let (sender, answer) = channel();
+        let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "log", data: r#"{"a":"bc"}"#.into() };
+        journal.append(draft, Box::new(move |fate| sender.send(fate).unwrap()));
+        answer.recv_timeout(PATIENCE).expect("each entry is answered")
+    }
+
+    /// Appends until the journal refuses, and goes on for a while: nothing may be acknowledged after a refusal.
+    fn acknowledged(journal: &Journal) -> (Vec<Receipt>, Option<AppendError>) {
+        let (mut receipts, mut refusal) = (Vec::new(), None);
+        for _ in 0..6 {
+            match (append(journal), &refusal) {
+                (Ok(receipt), None) => receipts.push(receipt),
+                (Ok(receipt), Some(_)) => panic!("{receipt:?} was acknowledged after a refusal"),
+                (Err(why), _) => refusal = Some(why),
+            }
+        }
+        (receipts, refusal)
+    }
+
+    /// Opens the journal on a healthy disk: every receipt is still good.
+    fn recovered(dir: &TempDir, receipts: &[Receipt]) -> Recovery {
+        let (journal, recovery) = open_on(Disk::default(), dir).unwrap();
+        for receipt in receipts {
+            let line = journal.reader().line(receipt.seq).unwrap().expect("an acknowledged entry is there");
+            assert_eq!(line.hash, receipt.hash);
+        }
+        assert_eq!(append(&journal).unwrap().seq, recovery.head.seq + 1, "numbers go on without a gap");
+        journal.close().unwrap();
+        assert!(matches!(verify(dir.path()).outcome, Outcome::Good));
+        recovery
+    }
+
+    #[test]
+    fn a_failed_sync_is_never_acknowledged_and_stops_the_journal() {
+        for at in 0..6 {
+            let dir = TempDir::new().unwrap();
+            let Ok(journal) = open(&dir, Faults { sync: Some((at, EIO)), ..Faults::default() }) else {
+                assert_eq!(at, 0, "only the first sync belongs to opening");
+                continue;
+            };
+            let (receipts, refusal) = acknowledged(&journal);
+            assert_eq!(receipts.len() as u64, at - 1, "each batch has one sync");
+            assert!(matches!(refusal, Some(AppendError::Stopped(_))), "{refusal:?}");
+            assert!(matches!(journal.close(), Err(JournalError::Stopped(_))));
+            recovered(&dir, &receipts);
+        }
+    }
+
+    #[test]
+    fn a_failed_write_is_never_acknowledged() {
+        for (at, arrive) in (1..6).flat_map(|at| [0, 1, 150, 100_000].map(|arrive| (at, arrive))) {
+            let dir = TempDir::new().unwrap();
+            let faults = Faults { write: Some((at, arrive, EIO)), ..Faults::default() };
+            let journal = open(&dir, faults).unwrap();
+            let (receipts, refusal) = acknowledged(&journal);
+            assert_eq!(receipts.len() as u64, (at - 1) / 2, "each batch is written and then named in HEAD");
+            assert!(matches!(refusal, Some(AppendError::Stopped(_))), "{refusal:?}");
+            assert!(journal.close().is_err());
+            recovered(&dir, &receipts);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_cuts_back_to_what_was_acknowledged() {
+        for (error, arrive) in [(ENOSPC, 0), (EDQUOT, 40), (EFBIG, 200), (ENOSPC, 100_000)] {
+            let dir = TempDir::new().unwrap();
+            let journal = open(&dir, Faults { write: Some((5, arrive, error)), ..Faults::default() }).unwrap();
+            let (receipts, refusal) = acknowledged(&journal);
+            assert_eq!(receipts.len(), 2);
+            assert!(matches!(refusal, Some(AppendError::Full(_))), "{refusal:?}");
+            assert_eq!(journal.reader().head(), receipts[1]);
+            assert!(matches!(verify(dir.path()).outcome, Outcome::Good), "nothing of the batch is left");
+            journal.close().unwrap();
+            let recovery = recovered(&dir, &receipts);
+            assert_eq!((recovery.verdict, recovery.head), (Verdict::Clean, receipts[1].clone()));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_that_cannot_be_cut_back_leaves_a_torn_tail() {
+        let dir = TempDir::new().unwrap();
+        let faults = Faults { write: Some((3, 30, ENOSPC)), cut: Some((0, EIO)), ..Faults::default() };
+        let journal = open(&dir, faults).unwrap();
+        let (receipts, refusal) = acknowledged(&journal);
+        assert!(matches!(refusal, Some(AppendError::Stopped(_))), "{refusal:?}");
+        drop(journal);
+        let recovery = recovered(&dir, &receipts);
+        assert_eq!((recovery.verdict, recovery.torn.unwrap().bytes), (Verdict::Torn, 30));
+    }
+
+    #[test]
+    fn an_entry_that_is_too_long_is_refused_not_written() {
+        let dir = TempDir::new().unwrap();
+        let (journal, _) = open_on(Disk::default(), &dir).unwrap();
+        let data = format!("\"{}\"", "x".repeat(DATA_BYTES_MAX - 2));
+        for (data, fits) in [(data.clone(), true), (data + " ", false)] {
+            let (sender, answer) = channel();
+            let draft = Draft { at: jiff::Timestamp::MAX, kind: "log", data };
+            journal.append(draft, Box::new(move |fate| sender.send(fate).unwrap()));
+            let fate = answer.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(fate.is_ok(), fits, "{fate:?}");
+        }
+        assert!(journal.close().is_err());
+        assert_eq!(recovered(&dir, &[]).entries, 1);
+    }
+
+    #[test]
+    fn a_writer_that_dies_leaves_nobody_waiting() {
+        let dir = TempDir::new().unwrap();
+        let (journal, _) = open_on(Disk::default(), &dir).unwrap();
+        let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "log", data: "1".into() };
+        journal.append(draft, Box::new(|_| panic!("as a test")));
+        assert!(matches!(append(&journal), Err(AppendError::Stopped(_))));
+        assert!(matches!(journal.close(), Err(JournalError::Died)));
+    }
+}

@@ -1,0 +1,410 @@
+//! Formats: how a source's JSON becomes an alert. A format is data, a file of `rules/normalise/`;
+//! docs/formats.md describes the language.
+
+pub mod build;
+pub mod condition;
+pub mod entity;
+pub mod expr;
+pub mod format;
+pub mod json;
+pub mod path;
+pub mod text;
+pub mod time;
+pub mod unmapped;
+pub mod words;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::domain::alert::Alert;
+use crate::domain::time::Span;
+use crate::rules::normalise::format::Format;
+use crate::rules::normalise::path::{Path, Reading, Scope};
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::node;
+use crate::yaml::reader::Faults;
+
+/// The folder of a bundle whose files are formats.
+pub const FOLDER: &str = "rules/normalise/";
+/// Most alerts of one record.
+pub const ALERTS_MAX: usize = 1_000;
+
+/// All formats of a bundle, checked, in file-name order.
+#[derive(Debug, Clone, Default)]
+pub struct Formats {
+    formats: Vec<Format>,
+}
+
+/// What a format made of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalised {
+    /// The format that took it.
+    pub format: String,
+    /// Its alerts, in the record's order; at least one.
+    pub alerts: Vec<Parsed>,
+    /// Oddities worth counting; none of them kept the record from becoming an alert.
+    pub notes: Vec<Note>,
+}
+
+/// One alert and where in the record it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The alert; `raw` is its part of the record.
+    pub alert: Alert,
+    /// JSON pointer (RFC 6901) of that part; empty is the whole record.
+    pub part: String,
+    /// `None`: it has an external id, and is the same alert while retained. Otherwise how long, from first sight,
+    /// alerts with the same fingerprint are the same.
+    pub window: Option<Span>,
+}
+
+/// Something odd in a record that became an alert all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What.
+    pub kind: NoteKind,
+    /// The alert's field being made.
+    pub field: String,
+    /// The value, or the beginning of it.
+    pub value: String,
+}
+
+/// Kinds of oddities, one counter each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteKind {
+    /// A word that a value map does not have; the declared fallback was taken.
+    UnknownWord,
+    /// A time that is none.
+    BadTime,
+    /// A link that is not `http` or `https`.
+    NotALink,
+    /// An IP address that is none.
+    NotAnAddress,
+    /// A list or object where one value was expected.
+    WrongType,
+    /// A text or list beyond its limit.
+    Truncated,
+    /// An entity of a type that the format does not map.
+    UnmappedEntity,
+    /// Neither id nor fingerprint; equal JSON folds for a day.
+    NoIdentity,
+    /// No title; the format's own stands in.
+    NoTitle,
+}
+
+/// Why a record gave no alert.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The bytes are no JSON.
+    #[error("not JSON: {cause}")]
+    NotJson {
+        /// What the parser says.
+        cause: String,
+    },
+    /// More bytes than a record may have.
+    #[error("the record has {bytes} bytes; at most {} are taken", crate::domain::record::RECORD_BYTES_MAX)]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Nested too deeply.
+    #[error("lists and objects are nested more than {} deep", json::DEPTH_MAX)]
+    TooDeep,
+    /// Too many values.
+    #[error("more than {} values in one record", json::NODES_MAX)]
+    TooManyValues,
+    /// Too many keys in one object.
+    #[error("more than {} keys in one object", json::KEYS_MAX)]
+    TooManyKeys,
+    /// An object names a key twice.
+    #[error("the key {key:?} stands twice in one object")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// Neither an object nor a list of objects.
+    #[error("the record is {found}, not an object")]
+    NotAnObject {
+        /// What it is.
+        found: &'static str,
+    },
+    /// The source names a format that the bundle does not have.
+    #[error("there is no format `{name}`")]
+    UnknownFormat {
+        /// The name.
+        name: String,
+    },
+    /// No format recognises it.
+    #[error("no format takes it: {}", tried_text(.tried))]
+    NoFormat {
+        /// Each format and the first check that failed.
+        tried: Vec<(String, String)>,
+    },
+    /// Recognised, and declared to be no alert; not an error, and not to be quarantined.
+    #[error("no alert, says format `{format}`: {why}")]
+    NotAnAlert {
+        /// The format.
+        format: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// Recognised, but no alert could be made.
+    #[error("format `{format}` cannot take it: {cause}")]
+    Failed {
+        /// The format.
+        format: String,
+        /// Why.
+        cause: String,
+    },
+}
+
+fn tried_text(tried: &[(String, String)]) -> String {
+    let each: Vec<String> = tried.iter().map(|(format, why)| format!("{format} ({why})")).collect();
+    if each.is_empty() { "there are none".into() } else { each.join(", ") }
+}
+
+/// Reads and checks the format files among `files` (path to text); other paths are ignored.
+/// Formats with faults are left out; the faults say so.
+pub fn compile(files: &BTreeMap<String, String>) -> (Formats, Vec<Diagnostic>) {
+    let mut faults = Faults::default();
+    let mut formats: Vec<Format> = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| is_format_file(path)) {
+        let file: Arc<str> = path.as_str().into();
+        let tree = match node::parse(&file, text) {
+            Ok(tree) => tree,
+            Err(fault) => {
+                faults.push(*fault);
+                continue;
+            }
+        };
+        let before = faults.found.len();
+        let Some(format) = Format::read(&tree, &mut faults) else { continue };
+        if let Some(first) = formats.iter().find(|other| other.name == format.name) {
+            let message = format!("a format `{}` is there already, in {}", format.name, first.place.file);
+            faults.error("duplicate-format", &format.place, message);
+        }
+        if let Some(first) = formats.iter().find(|other| other.recognise == format.recognise) {
+            let message =
+                format!("recognises the same records as `{}` of {}, which takes them", first.name, first.place.file);
+            faults.push(Diagnostic::warning("same-recognition", format.place.clone(), message));
+        }
+        if faults.found[before..].iter().all(|fault| fault.code == "same-recognition") {
+            formats.push(format);
+        }
+    }
+    (Formats { formats }, faults.found)
+}
+
+fn is_format_file(path: &str) -> bool {
+    path.strip_prefix(FOLDER)
+        .is_some_and(|name| !name.contains('/') && [".yaml", ".yml"].iter().any(|end| name.ends_with(end)))
+}
+
+impl Formats {
+    /// The formats' ids, in the order in which they are tried.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.formats.iter().map(|format| format.name.as_str())
+    }
+
+    /// Each format's id, title and documentation page.
+    pub fn describe(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.formats.iter().map(|f| (f.name.as_str(), f.title.as_str(), f.documentation.as_str()))
+    }
+
+    /// Turns a record into alerts by the first format that recognises it, or by the pinned one.
+    /// A record that is a list of objects gives the alerts of all of them, and the first chooses the format.
+    ///
+    /// # Errors
+    /// [`Refused`] says why there is no alert.
+    pub fn normalise(
+        &self,
+        source: &str,
+        bytes: &[u8],
+        received: Timestamp,
+        pinned: Option<&str>,
+    ) -> Result<Normalised, Refused> {
+        let record = json::parse(bytes)?;
+        let Value::Array(items) = record else {
+            let format = self.choose(&record, pinned)?;
+            let (alerts, notes) = Take { format, source, received }.take(record, "")?;
+            return Ok(Normalised { format: format.name.clone(), alerts, notes });
+        };
+        let first = items.first().ok_or(Refused::NotAnObject { found: "an empty list" })?;
+        let name = self.choose(first, pinned)?.name.clone();
+        let (mut alerts, mut notes, mut ignored) = (Vec::new(), Vec::new(), None);
+        for (n, item) in items.into_iter().enumerate() {
+            let format = self.choose(&item, Some(&name))?;
+            match (Take { format, source, received }).take(item, &format!("/{n}")) {
+                Ok((more, odd)) => {
+                    alerts.extend(more);
+                    notes.extend(odd);
+                }
+                Err(why @ Refused::NotAnAlert { .. }) => _ = ignored.get_or_insert(why),
+                Err(why) => return Err(why),
+            }
+        }
+        limit_alerts(&name, alerts.len())?;
+        match ignored {
+            Some(why) if alerts.is_empty() => Err(why),
+            _ => Ok(Normalised { format: name, alerts, notes }),
+        }
+    }
+
+    /// All formats that recognise a record; more than one means that the file names decide.
+    pub fn recognisers(&self, bytes: &[u8]) -> Result<Vec<&str>, Refused> {
+        let record = json::parse(bytes)?;
+        let record = record.as_array().and_then(|items| items.first()).unwrap_or(&record);
+        let fits = self.formats.iter().filter(|format| format.unrecognised(record).is_none());
+        Ok(fits.map(|format| format.name.as_str()).collect())
+    }
+
+    fn choose(&self, record: &Value, pinned: Option<&str>) -> Result<&Format, Refused> {
+        let found = match record {
+            Value::Object(_) => None,
+            Value::Array(_) => Some("a list within a list"),
+            Value::String(_) => Some("a text"),
+            Value::Number(_) => Some("a number"),
+            Value::Bool(_) => Some("a boolean"),
+            Value::Null => Some("null"),
+        };
+        if let Some(found) = found {
+            return Err(Refused::NotAnObject { found });
+        }
+        if let Some(name) = pinned.filter(|name| !self.names().any(|other| other == *name)) {
+            return Err(Refused::UnknownFormat { name: name.into() });
+        }
+        let mut tried = Vec::new();
+        for format in self.formats.iter().filter(|format| pinned.is_none_or(|name| name == format.name)) {
+            match format.unrecognised(record) {
+                None => return Ok(format),
+                Some(why) => tried.push((format.name.clone(), why)),
+            }
+        }
+        Err(Refused::NoFormat { tried })
+    }
+}
+
+impl Format {
+    /// Why it does not take a record; `None` when it does.
+    fn unrecognised(&self, record: &Value) -> Option<String> {
+        let reading = self.reading();
+        self.recognise.failing(&Scope { here: record, alert: record, record, reading: &reading })
+    }
+
+    fn reading(&self) -> Reading<'_> {
+        Reading {
+            dotted_keys: self.dotted_keys,
+            any_case_keys: self.any_case_keys,
+            empty: &self.empty,
+            ..Reading::default()
+        }
+    }
+}
+
+/// One record being taken by one format.
+#[derive(Clone, Copy)]
+struct Take<'t> {
+    format: &'t Format,
+    source: &'t str,
+    received: Timestamp,
+}
+
+impl Take<'_> {
+    fn take(self, record: Value, pointer: &str) -> Result<(Vec<Parsed>, Vec<Note>), Refused> {
+        let format = self.format;
+        let unpacked = unpack(&record, &format.unpack);
+        let mut reading = format.reading();
+        if format.refs {
+            reading.learn_ids(&unpacked);
+        }
+        let (mut alerts, mut ignored) = (Vec::new(), None);
+        for (part, item) in self.parts(&unpacked)? {
+            let scope = Scope { here: item, alert: item, record: &unpacked, reading: &reading };
+            match format.ignore.iter().find(|ignore| ignore.when.holds(&scope)) {
+                Some(ignore) => {
+                    let why = text::line(&ignore.why.eval(&scope), 200, &reading);
+                    ignored.get_or_insert(why.unwrap_or_else(|| "not an alert".into()));
+                }
+                None => {
+                    let (alert, window) = build::build(format, &scope, self.source, self.received);
+                    alerts.push(Parsed { alert, part, window });
+                }
+            }
+        }
+        if alerts.is_empty() {
+            let why = ignored.unwrap_or_else(|| "it holds none".into());
+            return Err(Refused::NotAnAlert { format: format.name.clone(), why });
+        }
+        let notes = reading.notes.take();
+        drop(reading);
+        drop(unpacked);
+        give_raw(&mut alerts, record, pointer);
+        Ok((alerts, notes))
+    }
+
+    /// The parts of a record that are alerts, each with its pointer.
+    fn parts<'r>(self, record: &'r Value) -> Result<Vec<(String, &'r Value)>, Refused> {
+        let format = self.format;
+        if format.each.is_empty() {
+            return Ok(vec![(String::new(), record)]);
+        }
+        let found = format.each.iter().map(|path| path.locate(record)).find(|parts| !parts.is_empty());
+        let names = || format.each.iter().map(|path| format!("`{}`", path.text())).collect::<Vec<_>>().join(", ");
+        let failed = |cause: String| Refused::Failed { format: format.name.clone(), cause };
+        let parts = found.ok_or_else(|| failed(format!("there is nothing at {}", names())))?;
+        limit_alerts(&format.name, parts.len())?;
+        if let Some((pointer, _)) = parts.iter().find(|(_, part)| !part.is_object()) {
+            return Err(failed(format!("{pointer} is not an object")));
+        }
+        Ok(parts)
+    }
+}
+
+fn limit_alerts(format: &str, count: usize) -> Result<(), Refused> {
+    if count > ALERTS_MAX {
+        let cause = format!("{count} alerts in one record; at most {ALERTS_MAX} are taken");
+        return Err(Refused::Failed { format: format.into(), cause });
+    }
+    Ok(())
+}
+
+/// Gives each alert its part of the record as received, and its pointer from the record's beginning.
+fn give_raw(alerts: &mut [Parsed], record: Value, pointer: &str) {
+    let whole = Arc::new(record);
+    for parsed in alerts {
+        match whole.pointer(&parsed.part).filter(|_| !parsed.part.is_empty()) {
+            Some(part) => parsed.alert.raw = Arc::new(part.clone()),
+            None => {
+                // The part lies in JSON that was unpacked from a text: the whole is the nearest that was received.
+                parsed.part.clear();
+                parsed.alert.raw = whole.clone();
+            }
+        }
+        parsed.part.insert_str(0, pointer);
+    }
+}
+
+/// The record with the JSON inside of texts in their place; a text that is no JSON stays as it is.
+fn unpack<'r>(record: &'r Value, paths: &[Path]) -> Cow<'r, Value> {
+    let mut unpacked = Cow::Borrowed(record);
+    for path in paths {
+        for (pointer, value) in path.locate(record) {
+            let Value::String(text) = value else { continue };
+            if !text.trim_start().starts_with(['{', '[']) {
+                continue;
+            }
+            if let Ok(inner) = json::parse(text.as_bytes())
+                && let Some(place) = unpacked.to_mut().pointer_mut(&pointer)
+            {
+                *place = inner;
+            }
+        }
+    }
+    unpacked
+}
