@@ -459,6 +459,17 @@ fn a_reader_names_the_entry_that_is_damaged() {
     assert_eq!(reader.line(3).unwrap().unwrap().data.get(), draft(3).data);
     let mut lines = reader.lines(1);
     assert!(lines.next().unwrap().is_ok() && lines.next().unwrap().is_err() && lines.next().is_none());
+    let damage_of = |seq| match Reader::open(dir.path()).unwrap().lines(seq).next().unwrap() {
+        Err(JournalError::Corrupt(place)) => (place.seq, place.damage),
+        other => panic!("{other:?}"),
+    };
+    let next = first_of(&segments(dir.path())[1]);
+    fs::write(path, "nothing that was ever written\n").unwrap();
+    assert_eq!(damage_of(1), (1, Damage::Hash));
+    assert_eq!(damage_of(2), (2, Damage::Cut));
+    fs::remove_file(path).unwrap();
+    assert_eq!(damage_of(1), (1, Damage::Segment { found: next }));
+    assert_eq!(Reader::open(dir.path()).unwrap().lines(next).count() as u64, 12 - next + 1);
 }
 
 /// Files of format version 1, as the first release wrote them. They never change.

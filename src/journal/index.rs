@@ -1,11 +1,11 @@
-//! Where entries lie: per segment one mark each 64 KiB, so that reading an entry back costs one read.
+//! Where entries lie: per segment one mark each 16 KiB, so that reading an entry back costs one short read.
 
 use std::sync::{PoisonError, RwLock};
 
 use crate::journal::Receipt;
 
 /// A mark is set at the first entry that begins this far behind the last mark.
-const MARK_BYTES: u64 = 64 << 10;
+const MARK_BYTES: u64 = 16 << 10;
 
 /// What readers know of the journal. The writer adds each batch once it is durable.
 #[derive(Debug)]
@@ -106,12 +106,18 @@ impl Index {
         })
     }
 
+    /// First entry of the first segment.
+    pub fn first(&self) -> Option<u64> {
+        self.read(|inner| inner.segments.first().map(|segment| segment.first))
+    }
+
     /// Sets the marks of a segment to those of a walk through it.
     pub fn mark(&self, walked: Segment) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let segment = inner.at(walked.first).and_then(|at| inner.segments.get_mut(at));
         if let Some(segment) = segment.filter(|segment| segment.first == walked.first) {
-            segment.marks = walked.marks;
+            // A segment that is bad from its first line on is read from its begin, to tell of that line.
+            segment.marks = if walked.marks.is_empty() { vec![(walked.first, 0)] } else { walked.marks };
         }
     }
 

@@ -145,7 +145,8 @@ pub struct Torn {
 pub enum AppendError {
     /// The disk, the quota or the file size limit is full. The file was cut back to the last acknowledged batch;
     /// neither this entry nor any after it is kept. Fatal but clean: stop in good order and start again.
-    /// [`Journal::room`] is there to refuse new input before it comes to this.
+    /// [`Journal::room`] is there to refuse new input before it comes to this. A limit on file size is met here
+    /// only by a process that ignores `SIGXFSZ`.
     #[error("the disk is full: the entry was not kept")]
     Full(#[source] Arc<io::Error>),
     /// A write or a sync failed, or an entry was too long. Whether the entry is on disk is unknown: abort at once.

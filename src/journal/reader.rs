@@ -46,7 +46,9 @@ impl Reader {
                 return Ok(reader);
             }
         }
-        Self::open_with_tail(dir, &[1])
+        let reader = Self::open_with_tail(dir, &[1])?;
+        reader.refresh()?;
+        Ok(reader)
     }
 
     /// Looks through the last of these segments; the others are taken to be complete.
@@ -109,7 +111,7 @@ impl Reader {
     pub fn line(&self, seq: u64) -> Result<Option<Line>, JournalError> {
         let Some(spot) = self.find(seq)? else { return Ok(None) };
         let path = segment::path(&self.dir, spot.segment);
-        let mut bytes = vec![0; usize::try_from(spot.end - spot.offset).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; usize::try_from(spot.end.saturating_sub(spot.offset)).unwrap_or(usize::MAX)];
         let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, spot.offset));
         read.map_err(JournalError::io("read", &path))?;
         let (mut rest, mut offset) = (bytes.as_slice(), spot.offset);
@@ -247,9 +249,15 @@ impl Lines {
         Ok(line)
     }
 
+    /// The segment that should hold the next entry is gone.
+    fn missing(&self) -> JournalError {
+        let damage = Damage::Segment { found: self.reader.index.first().unwrap_or(0) };
+        JournalError::Corrupt(Place { seq: self.next, file: segment::name(self.next), offset: 0, damage })
+    }
+
     /// Opens the segment of the next entry at that entry.
     fn open(&self) -> Result<Open, JournalError> {
-        let spot = self.reader.find(self.next)?.expect("entries up to the head are in the index");
+        let spot = self.reader.find(self.next)?.ok_or_else(|| self.missing())?;
         let path = segment::path(&self.reader.dir, spot.segment);
         let file = File::open(&path).map_err(JournalError::io("open", &path))?;
         let mut bytes = BufReader::with_capacity(64 << 10, file);
