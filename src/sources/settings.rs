@@ -34,7 +34,7 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Settings> {
         let fault = Diagnostic::error("source-name", key.place.clone(), message);
         faults.push(fault.help("lower-case letters, digits, `_`, `.` and `-`, at most 64, a letter or digit first"));
     }
-    let mut map = MapReader::new(node, "a source: a map with `file`, `folder`, `http` or `stdin`", faults)?;
+    let mut map = MapReader::new(node, "a map with `file`, `folder`, `http` or `stdin`", faults)?;
     let format = map.text("format", faults);
     let given = [map.get("file"), map.get("folder"), map.get("http"), map.get("stdin")];
     let place = map.place();

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::record::{FilePosition, Record};
 use crate::sources::file::generation::{FileId, Generation, Origin, Read, holds, last_line_end, open};
@@ -16,8 +16,8 @@ use crate::sources::intake::{Counters, count};
 /// Generations held open at most; beyond that the oldest is not waited for.
 const OPEN_MAX: usize = 64;
 
-/// Finished copies remembered.
-const FINISHED_MAX: usize = 64;
+/// Rotated files remembered as read.
+const KNOWN_MAX: usize = 4096;
 
 /// Follows one path.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub struct Follower {
     /// Oldest first; the first is being read, the last is the newest that was seen at the path.
     open: VecDeque<Generation>,
     last_number: u64,
-    /// Copies that were read to their end.
-    finished: VecDeque<FileId>,
+    /// Rotated files that are of no interest: read, or older than where we began.
+    known: VecDeque<(FileId, SystemTime)>,
     complaint: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl Follower {
             last_number: from.as_ref().map_or(0, |position| position.generation),
             resume: from,
             open: VecDeque::new(),
-            finished: VecDeque::new(),
+            known: VecDeque::new(),
             complaint: None,
         }
     }
@@ -99,6 +99,12 @@ impl Follower {
                 count(&self.counters.generations);
             }
         }
+        let is_fresh = !is_superseded && front.is_changed_before_read()?;
+        if is_fresh && self.has_new_copy()? {
+            step.more = true;
+            return self.replace(step);
+        }
+        let Some(front) = self.open.front_mut() else { return Ok(()) };
         match front.read(&self.origin, &mut step.records, &self.counters)? {
             Read::Some => {
                 front.idle_since = None;
@@ -141,9 +147,12 @@ impl Follower {
             (None, None) => {
                 let offset = if self.start == Start::End { last_line_end(&file)? } else { 0 };
                 self.open.push_back(Generation::at(file, id, offset)?);
+                self.know_rest(&siblings(&self.path)?);
             }
             (None, Some(position)) => {
-                self.begin(file, id, position)?;
+                let beside = siblings(&self.path)?;
+                self.begin(file, id, position, &beside)?;
+                self.know_rest(&beside);
                 self.resume = None;
             }
         }
@@ -167,17 +176,16 @@ impl Follower {
     }
 
     /// Finds the journal's last position again, with a file at the path.
-    fn begin(&mut self, file: File, id: FileId, position: FilePosition) -> io::Result<()> {
+    fn begin(&mut self, file: File, id: FileId, position: FilePosition, beside: &[Sibling]) -> io::Result<()> {
         if id.inode == position.inode && holds(&file, &position)? {
             self.open.push_back(Generation::resume(file, id, position)?);
             return Ok(());
         }
-        let beside = siblings(&self.path)?;
-        if let Some((old, sibling)) = rotated(&beside, &position)? {
+        if let Some((old, sibling)) = rotated(beside, &position)? {
             self.open.push_back(Generation::resume(old, sibling.id, position)?);
-            self.open_between(sibling.age, &beside)?;
+            self.open_between(sibling.age, beside)?;
         } else {
-            let copies = self.copies(&file, &beside, &position)?;
+            let copies = self.copies(&file, beside, Some(&position))?;
             if copies.is_empty() {
                 count(&self.counters.gaps);
                 tracing::warn!(source = %self.origin.source, path = %self.path.display(), offset = position.next,
@@ -193,9 +201,9 @@ impl Follower {
     /// passed between two looks.
     fn open_between(&mut self, after: Age, beside: &[Sibling]) -> io::Result<()> {
         for sibling in beside.iter().filter(|sibling| sibling.is_rotated) {
-            let is_open = self.open.iter().any(|generation| generation.id == sibling.id);
-            let is_younger = sibling.age.born > after.born && sibling.age.modified >= after.modified;
-            if is_open || !is_younger || self.finished.contains(&sibling.id) {
+            // A file that was unpacked or restored is young, but what it holds is old.
+            let is_younger = sibling.age.born > after.born && sibling.age.modified >= after.born;
+            if !is_younger || self.is_open(sibling) || self.is_known(sibling) {
                 continue;
             }
             if let Some(file) = sibling.open()? {
@@ -206,35 +214,45 @@ impl Follower {
     }
 
     /// The copy that was made of `file` before it was truncated, from the position on, and the copies after that one.
-    fn copies(&self, file: &File, beside: &[Sibling], position: &FilePosition) -> io::Result<Vec<Generation>> {
+    /// Without a position nothing of it was handed over: then all copies made since we began.
+    fn copies(&self, file: &File, beside: &[Sibling], from: Option<&FilePosition>) -> io::Result<Vec<Generation>> {
         let age = Age::of(&file.metadata()?)?;
-        let mut found: Vec<Generation> = Vec::new();
+        let mut found = VecDeque::new();
         let candidates = beside.iter().filter(|s| s.is_rotated && s.age.born > age.born);
-        for sibling in candidates.rev().filter(|s| !self.finished.contains(&s.id)) {
-            let mut generation = match sibling.open_holding(position)? {
-                Some(file) => Generation::resume(file, sibling.id, position.clone())?,
-                None => match sibling.open()? {
-                    Some(file) => Generation::at(file, sibling.id, 0)?,
-                    None => continue,
-                },
+        for sibling in candidates.rev().filter(|s| !self.is_known(s)) {
+            let Some(file) = sibling.open()? else { continue };
+            let continued = match from {
+                Some(position) if holds(&file, position)? => Some(position.clone()),
+                _ => None,
+            };
+            let is_continuation = continued.is_some();
+            let mut generation = match continued {
+                Some(position) => Generation::resume(file, sibling.id, position)?,
+                None => Generation::at(file, sibling.id, 0)?,
             };
             generation.copy = true;
-            let is_continuation = generation.number > 0;
-            found.insert(0, generation);
+            found.push_front(generation);
             if is_continuation {
-                return Ok(found);
+                return Ok(found.into());
             }
         }
-        Ok(Vec::new())
+        Ok(if from.is_none() { found.into() } else { Vec::new() })
+    }
+
+    /// A file of which nothing was read shows no truncation: only the copy does.
+    fn has_new_copy(&self) -> io::Result<bool> {
+        let Some(front) = self.open.front() else { return Ok(false) };
+        let age = Age::of(&front.file.metadata()?)?;
+        let beside = siblings(&self.path)?;
+        let is_new = |s: &Sibling| s.is_rotated && s.age.born > age.born && !self.is_known(s) && !self.is_open(s);
+        Ok(beside.iter().any(is_new))
     }
 
     /// The file being read was truncated or written anew.
     fn replace(&mut self, step: &mut Step) -> io::Result<()> {
         let Some(front) = self.open.front() else { return Ok(()) };
-        let copies = match front.last() {
-            Some(last) => self.copies(&front.file, &siblings(&self.path)?, last)?,
-            None => Vec::new(),
-        };
+        let beside = siblings(&self.path)?;
+        let copies = self.copies(&front.file, &beside, front.last())?;
         let anew = Generation::at(front.file.try_clone()?, front.id, 0)?;
         if let Some(mut front) = self.open.pop_front()
             && copies.is_empty()
@@ -245,6 +263,7 @@ impl Follower {
         for copy in copies.into_iter().rev() {
             self.open.push_front(copy);
         }
+        self.know_rest(&beside);
         Ok(())
     }
 
@@ -252,12 +271,33 @@ impl Follower {
     fn leave(&mut self, step: &mut Step) {
         let Some(mut front) = self.open.pop_front() else { return };
         step.records.extend(front.half_line(&self.origin, &self.counters));
-        if front.copy {
-            self.finished.push_back(front.id);
-            if self.finished.len() > FINISHED_MAX {
-                self.finished.pop_front();
+        if let Ok(age) = front.file.metadata().and_then(|meta| Age::of(&meta)) {
+            self.know(front.id, age);
+        }
+    }
+
+    /// What lies beside the file when we begin, and is not its continuation, is old.
+    fn know_rest(&mut self, beside: &[Sibling]) {
+        for sibling in beside.iter().filter(|sibling| sibling.is_rotated) {
+            if !self.is_open(sibling) {
+                self.know(sibling.id, sibling.age);
             }
         }
+    }
+
+    fn know(&mut self, id: FileId, age: Age) {
+        self.known.push_back((id, age.born));
+        if self.known.len() > KNOWN_MAX {
+            self.known.pop_front();
+        }
+    }
+
+    fn is_known(&self, sibling: &Sibling) -> bool {
+        self.known.contains(&(sibling.id, sibling.age.born))
+    }
+
+    fn is_open(&self, sibling: &Sibling) -> bool {
+        self.open.iter().any(|generation| generation.id == sibling.id)
     }
 }
 

@@ -159,6 +159,12 @@ impl Generation {
         self.last.as_ref()
     }
 
+    /// Something happened to it, and nothing of it was read yet.
+    pub fn is_changed_before_read(&self) -> io::Result<bool> {
+        let meta = self.file.metadata()?;
+        Ok(self.read_to == 0 && self.stamp != Some((meta.len(), meta.modified()?)))
+    }
+
     /// Reads the next block and adds its lines to `records`.
     pub fn read(&mut self, origin: &Origin, records: &mut Vec<Record>, counters: &Counters) -> io::Result<Read> {
         let meta = self.file.metadata()?;

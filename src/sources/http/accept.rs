@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Written as it is to connections beyond the limit.
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\
-    Content-Type: application/json\r\nContent-Length: 123\r\n\r\n\
+    Content-Type: application/json\r\nContent-Length: 125\r\n\r\n\
     {\"error\":{\"code\":\"too-many-connections\",\"message\":\"there are too many connections\",\"hint\":\"reuse connections, or try later\"}}";
 
 pub(super) async fn run(
