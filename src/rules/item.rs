@@ -52,8 +52,7 @@ pub fn read(key: &Key, node: &Node, reading: &mut Reading) -> Option<Item> {
         keywords(key, reading);
         None
     } else {
-        let place = reading.inside(&key.place, &key.text, 0);
-        reading.field(path, &place)
+        reading.field(path, &key.place)
     };
     let modifiers = match Modifiers::parse(&key.text) {
         Ok(modifiers) => Some(modifiers),

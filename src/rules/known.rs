@@ -60,20 +60,22 @@ impl<'a> Reading<'a> {
         Place { column: place.column + u32::try_from(chars).unwrap_or(0), ..place.clone() }
     }
 
-    /// Checks a field path and notes what is wrong with it.
+    /// Checks a field path and notes what is wrong with it. The place is that of the scalar that begins with it.
     pub fn field(&mut self, text: &str, place: &Place) -> Option<Field> {
         match Field::parse(text) {
             Ok(field) => {
                 if let Some((kind, near)) = field.unknown_entity_type() {
                     let message = format!("no shipped format gives entities of type `{kind}`");
-                    let mut fault = Diagnostic::warning("unknown-entity-type", place.clone(), message).underline(text);
+                    let mut fault = Diagnostic::warning("unknown-entity-type", self.inside(place, text, 0), message)
+                        .underline(text);
                     fault.help = near.map(|near| format!("did you mean `{}`?", text.replacen(kind, near, 1)));
                     self.faults.push(fault);
                 }
                 Some(field)
             }
             Err(bad) => {
-                let mut fault = Diagnostic::error("bad-field", place.clone(), bad.message).underline(text);
+                let mut fault =
+                    Diagnostic::error("bad-field", self.inside(place, text, 0), bad.message).underline(text);
                 fault.help = bad.help;
                 self.faults.push(fault);
                 None

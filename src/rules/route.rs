@@ -196,7 +196,7 @@ impl Pass<'_, '_> {
         let goes_on = map.flag("continue", &mut self.reading.faults).unwrap_or(false);
         let name = rule.as_ref().map_or("the route before", |rule| rule.id.as_str());
         self.reachable(&map, name, everything && !goes_on, barrier);
-        self.routes.has_default |= depth == 0 && match_node.is_none();
+        self.routes.has_default |= depth == 0 && (everything || match_node.is_none());
         let own = self.own(&mut map, inherited);
         let children = map.get("routes").map_or_else(Vec::new, |node| self.siblings(node, &own, depth + 1, &mut None));
         map.finish(&mut self.reading.faults);
@@ -346,8 +346,12 @@ impl Pass<'_, '_> {
         });
     }
 
-    /// A route that groups starts playbooks for groups, any other for alerts.
-    fn check_entries(&mut self, map: &MapReader, playbooks: Option<&Node>, own: &Inherited) {
+    /// A route that groups starts playbooks for groups, any other for alerts. What is wrong with a parent is not said
+    /// again of the children.
+    fn check_entries(&mut self, map: &mut MapReader, playbooks: Option<&Node>, own: &Inherited) {
+        if playbooks.is_none() && map.get("group_by").is_none() {
+            return;
+        }
         let grouped = !own.group_by.is_empty();
         for name in &own.playbooks {
             let Some(entries) = self.reading.known.playbooks.get(name) else { continue };

@@ -136,10 +136,12 @@ fn address(text: &str) -> Option<IpAddr> {
     text.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
+/// An unquoted `1.10` in a rule is a number, and must match the text `1.10` all the same.
 fn same_number(value: &Actual, number: &Number) -> bool {
+    let same = |actual: &Number| compare_numbers(actual, number).is_some_and(std::cmp::Ordering::is_eq);
     match value {
-        Actual::Number(actual) => compare_numbers(actual, number).is_some_and(std::cmp::Ordering::is_eq),
-        Actual::Text(text) => *text == number.to_string(),
+        Actual::Number(actual) => same(actual),
+        Actual::Text(text) => text.parse().is_ok_and(|actual: Number| same(&actual)),
         _ => false,
     }
 }

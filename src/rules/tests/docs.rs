@@ -58,6 +58,18 @@ fn every_example_of_the_reference_loads() {
 }
 
 #[test]
+fn the_explanation_in_the_reference_is_what_the_command_says() {
+    let scanner = blocks().remove(0);
+    let rules = without_fault(files(&[("rules/suppress/scanner.yaml", &scanner)]));
+    let mut elsewhere = alert();
+    let ips = elsewhere.entities.get_mut("ip").unwrap();
+    ips.truncate(1);
+    ips[0].insert("address".into(), "10.30.1.2".into());
+    let said = rules.explain(&elsewhere)[0].render();
+    assert!(read("docs/rules.md").contains(&said), "docs/rules.md lacks:\n{said}");
+}
+
+#[test]
 fn the_reference_names_every_field_and_modifier() {
     let text = read("docs/rules.md");
     let fields = crate::domain::alert::ALERT_FIELDS;

@@ -18,6 +18,9 @@ const ITEMS: &str = r#"
     yes  source_severity: "5"
     yes  source_severity: 5
     no   source_severity: 5.5
+    yes  extended.version: 1.10
+    yes  extended.version: "1.10"
+    no   extended.version: "1.1"
     yes  raw.Straße: gross
     # wildcards
     yes  kind: PortScan*

@@ -52,7 +52,7 @@ fn alert() -> Alert {
         },
         "tags": ["pci"],
         "links": [{"label": "Portal", "url": "https://portal.example/alert/1"}],
-        "extended": {"k8s.pod.name": "api-7", "score": 7.5, "nested": {"a.b": "deep"}, "empty": "", "none": null, "list": []},
+        "extended": {"k8s.pod.name": "api-7", "score": 7.5, "nested": {"a.b": "deep"}, "empty": "", "version": "1.10", "none": null, "list": []},
     }))
     .unwrap();
     alert.raw = std::sync::Arc::new(json!({
