@@ -66,9 +66,10 @@ fn the_core_is_synchronous_and_pure() {
         code::purity,
         &[
             ("src/rules/a.rs", "use std::fs;\n#[cfg(test)]\nmod tests { use std::fs; }\n"),
+            ("src/engine/c.rs", "use std::net::{IpAddr, TcpStream};\n"),
             ("src/journal/b.rs", "use std::fs;\n"),
         ],
-        &["src/rules/a.rs:1: `std::fs` in a pure folder"],
+        &["src/rules/a.rs:1: `std::fs` in a pure folder", "src/engine/c.rs:1: `TcpStream` in a pure folder"],
     );
 }
 
@@ -85,6 +86,27 @@ fn only_one_file_knows_what_time_it_is() {
             "src/daemon/run.rs:1: `SystemTime::now` reads a clock; pass the time in",
             "src/engine/a.rs:1: `Instant::now` reads a clock; pass the time in",
             "src/engine/a.rs:4: `Zoned::now` reads a clock; pass the time in",
+        ],
+    );
+}
+
+#[test]
+fn nothing_panics_prints_or_is_left_for_later() {
+    check(
+        code::loose_ends,
+        &[
+            (
+                "src/domain/a.rs",
+                "a.unwrap(); b.unwrap_or(1); println!();\n#[cfg(test)]\nmod tests { c.unwrap(); todo!() }\n",
+            ),
+            ("src/cli/b.rs", "eprintln!(\"x\"); todo!()\n#[ignore]\nfn f() {}\n"),
+        ],
+        &[
+            "src/domain/a.rs:1: `unwrap` says nothing: write `expect(\"why\")`",
+            "src/domain/a.rs:1: `println!` outside cli",
+            "src/domain/a.rs:3: unfinished",
+            "src/cli/b.rs:1: unfinished",
+            "src/cli/b.rs:2: unfinished",
         ],
     );
 }
@@ -176,10 +198,25 @@ fn documents_name_only_files_that_exist() {
 }
 
 #[test]
+fn what_documents_quote_is_what_the_files_say() {
+    check(
+        docs::quotes,
+        &[
+            (
+                "README.md",
+                "```yaml\n# examples/a.yaml\na: 1\n```\n```yaml\n# examples/a.yaml\nb: 2\n```\n```sh\nls\n```\n",
+            ),
+            ("examples/a.yaml", "# why\na: 1\nb: 3\n"),
+        ],
+        &["README.md:5: this is not what `examples/a.yaml` says"],
+    );
+}
+
+#[test]
 fn documents_name_only_commands_that_exist() {
     let example = |words: &[&str]| {
         let text = match words {
-            [] => "Commands:\n  check  …\n  log    …\n\nOptions:\n  -h, --help\n",
+            [] => "Commands:\n  check  …\n  log    …\n\nOptions:\n  -C, --dir <DIR>\n  -h, --help\n",
             ["check"] => "Usage: soard check [DIR]\n\nOptions:\n  -o, --output <HOW>\n",
             ["log"] => "Commands:\n  tail  …\n\nOptions:\n",
             ["log", "tail"] => "Options:\n  -n <COUNT>\n",
@@ -187,7 +224,8 @@ fn documents_name_only_commands_that_exist() {
         };
         Some(text.to_owned())
     };
-    let bad = "Run `soard check dir -o json` or `soard chek`:\n\n    $ soard log tail -n 5\n    soard log cut\n    sudo soard check --fast | jq\n";
+    let bad = "soard decides. Run `soard check dir -o json` or `soard chek`:\n```sh\n$ soard log tail -n 5\nsoard log cut\n\
+               sudo soard check --fast | jq\ncargo run -- -C dir log cut # why\n# soard says so\n```\nsoard checks.\n";
     let bad = [File::new("README.md", bad)];
     let found: Vec<String> = docs::commands(&bad, &example).into_iter().map(|Breach(text)| text).collect();
     assert_eq!(
@@ -196,6 +234,7 @@ fn documents_name_only_commands_that_exist() {
             "README.md:1: there is no command `soard chek`",
             "README.md:4: there is no command `soard log cut`",
             "README.md:5: `soard check` has no option `--fast`",
+            "README.md:6: there is no command `soard log cut`",
         ]
     );
     let found: Vec<String> = docs::commands(&repository(), &help).into_iter().map(|Breach(text)| text).collect();

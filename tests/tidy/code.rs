@@ -29,7 +29,7 @@ const PURE: &[&str] = &["domain", "yaml", "rules", "engine", "playbooks"];
 const ASYNC: &[&str] = &["sources", "actions", "daemon", "cli"];
 
 /// Folders that may measure how long something took; what time it is, only `daemon/clock.rs` knows.
-const STOPWATCH: &[&str] = &["sources", "actions", "daemon"];
+const STOPWATCH: &[&str] = &["journal", "sources", "actions", "daemon"];
 
 /// Words that name nothing.
 const EMPTY_WORDS: &[&str] = &["manager", "helper", "util", "utility", "processor"];
@@ -97,12 +97,14 @@ pub fn waiting(files: &[File]) -> Vec<Breach> {
 
 /// The core touches no file, process, environment or network.
 pub fn purity(files: &[File]) -> Vec<Breach> {
-    static IO: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bstd::(fs|net|process|env|os)\b").unwrap());
+    static IO: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\b(std::(?:fs|process|env|os)|TcpStream|TcpListener|UdpSocket|ToSocketAddrs)\b").unwrap()
+    });
     in_src(files, |file| {
         if !PURE.contains(&file.layer().unwrap_or_default()) {
             return Vec::new();
         }
-        matches(file, file.tests_at(), &IO, |module| Some(format!("`std::{module}` in a pure folder")))
+        matches(file, file.tests_at(), &IO, |what| Some(format!("`{what}` in a pure folder")))
     })
 }
 
@@ -122,6 +124,24 @@ pub fn clocks(files: &[File]) -> Vec<Breach> {
         reads
             .map(|c| file.breach(c.get(0).unwrap().start(), format!("`{}` reads a clock; pass the time in", &c[0])))
             .collect()
+    })
+}
+
+/// Input never panics, nothing but the command line prints, and nothing is left for later.
+pub fn loose_ends(files: &[File]) -> Vec<Breach> {
+    static UNWRAP: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\.(unwrap)\(\)").unwrap());
+    static PRINT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(e?print(?:ln)?|dbg)!").unwrap());
+    static LATER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(\b(?:todo|unimplemented)!|#\[ignore\b)").unwrap());
+    in_src(files, |file| {
+        let shipped = file.tests_at();
+        let prints = !["cli", "main"].contains(&file.layer().unwrap_or_default());
+        let mut found =
+            matches(file, shipped, &UNWRAP, |_| Some("`unwrap` says nothing: write `expect(\"why\")`".into()));
+        found.extend(matches(file, if prints { shipped } else { 0 }, &PRINT, |word| {
+            Some(format!("`{word}!` outside cli"))
+        }));
+        found.extend(matches(file, file.code.len(), &LATER, |_| Some("unfinished".into())));
+        found
     })
 }
 

@@ -38,7 +38,8 @@ pub fn mentions(files: &[File]) -> Vec<Breach> {
     static LINK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\]\(([^)\s]+)\)").unwrap());
     let mut found = Vec::new();
     for file in files.iter().filter(|f| f.path.ends_with(".md")) {
-        let named = PATH.captures_iter(&file.text).chain(TOP.captures_iter(&file.text));
+        let prose = LINK.replace_all(&file.text, |link: &regex::Captures| " ".repeat(link[0].len()));
+        let named = PATH.captures_iter(&prose).chain(TOP.captures_iter(&prose));
         for path in named.map(|c| c.get(1).expect("the group is in every match")) {
             let wanted = path.as_str().trim_end_matches('.');
             if !exists(files, wanted) {
@@ -102,42 +103,88 @@ fn headings(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Every `soard …` that a document or the unit tells to run is a command, with options that it has.
-pub fn commands(files: &[File], help: Help) -> Vec<Breach> {
-    static COMMAND: LazyLock<Regex> = LazyLock::new(|| {
-        let start = r"(?m)(?:^\s*(?:\$ )?(?:sudo )?|`|\| |ExecStart(?:Pre)?=/usr/bin/|ExecReload=/usr/bin/)";
-        Regex::new(&format!(r"{start}(?:soard|cargo run --release --|\./target/release/soard) ([^`\n|>#;&]+)")).unwrap()
-    });
+/// A fenced block whose first line names an example is a part of that file, word for word.
+pub fn quotes(files: &[File]) -> Vec<Breach> {
+    static QUOTE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?s)```\w+\n(?://|#) (examples/\S+)\n(.*?)```").unwrap());
     let mut found = Vec::new();
-    for file in files.iter().filter(|f| [".md", ".service", ".sh"].iter().any(|end| f.path.ends_with(end))) {
-        for command in COMMAND.captures_iter(&file.text).map(|c| c.get(1).expect("the group is in every match")) {
-            if let Some(fault) = wrong_command(command.as_str(), help) {
-                found.push(file.breach(command.start(), fault));
+    for file in files.iter().filter(|f| f.path.ends_with(".md")) {
+        for quote in QUOTE.captures_iter(&file.text) {
+            let original = files.iter().find(|f| f.path == quote[1]);
+            if !original.is_some_and(|original| original.text.contains(&quote[2])) {
+                let at = quote.get(0).expect("the whole match").start();
+                found.push(file.breach(at, format!("this is not what `{}` says", &quote[1])));
             }
         }
     }
     found
 }
 
-fn wrong_command(command: &str, help: Help) -> Option<String> {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let mut path: Vec<&str> = Vec::new();
-    let mut text = help(&path)?;
-    for word in &words {
-        let listed = text.split_once("Commands:").map(|(_, list)| list.split("\n\n").next().unwrap_or_default());
-        let Some(list) = listed else { break };
-        if word.starts_with('-') {
-            break;
-        }
-        path.push(word);
-        let known = list.lines().any(|line| line.split_whitespace().next() == Some(word));
-        match help(&path).filter(|_| known) {
-            Some(next) => text = next,
-            None => return Some(format!("there is no command `soard {}`", path.join(" "))),
+/// Every `soard …` that a document or the unit tells to run is a command, with options that it has.
+pub fn commands(files: &[File], help: Help) -> Vec<Breach> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|f| [".md", ".service", ".sh"].iter().any(|end| f.path.ends_with(end))) {
+        for (at, command) in told_to_run(file) {
+            if let Some(fault) = wrong_command(command, help) {
+                found.push(file.breach(at, fault));
+            }
         }
     }
-    let options = words.iter().filter(|w| w.len() > 1 && w.starts_with('-')).map(|w| w.split('=').next().unwrap_or(w));
-    let unknown =
-        options.filter(|o| *o != "--").find(|o| !text.split([' ', ',', '\n', '=', '[']).any(|word| word == *o));
-    unknown.map(|option| format!("`soard {}` has no option `{option}`", path.join(" ")))
+    found
+}
+
+/// What follows `soard` wherever a file tells to run it: in fenced blocks, scripts and units at the beginning of a
+/// line, in prose between backticks.
+fn told_to_run(file: &File) -> Vec<(usize, &str)> {
+    static LINE: LazyLock<Regex> = LazyLock::new(|| {
+        let soard = r"(?:soard|cargo run (?:--release )?--)";
+        Regex::new(&format!(r"^\s*(?:\$ )?(?:sudo )?(?:Exec\w+=/usr/bin/)?{soard} ([^`|>#;&\n]+)")).unwrap()
+    });
+    static PROSE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"`soard ([^`|>#;&\n]+)`").unwrap());
+    let mut found = Vec::new();
+    let (mut at, mut fenced) = (0, !file.path.ends_with(".md"));
+    for line in file.text.split_inclusive('\n') {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced {
+            found.extend(LINE.captures(line).and_then(|c| c.get(1)).map(|m| (at + m.start(), m.as_str())));
+        } else if !fenced {
+            found.extend(PROSE.captures_iter(line).filter_map(|c| c.get(1)).map(|m| (at + m.start(), m.as_str())));
+        }
+        at += line.len();
+    }
+    found
+}
+
+fn wrong_command(command: &str, help: Help) -> Option<String> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut text = help(&path).unwrap_or_default();
+    if commands_in(&text).is_empty() {
+        return Some("`soard --help` lists no commands".into());
+    }
+    let mut words = command.split_whitespace();
+    while let Some(word) = words.next() {
+        if word.len() > 1 && word.starts_with('-') {
+            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let Some(line) = text.lines().find(|line| line.split([' ', ',']).any(|part| part == name)) else {
+                return Some(format!("`soard {}` has no option `{name}`", path.join(" ")));
+            };
+            if line.contains('<') && value.is_none() {
+                words.next();
+            }
+        } else if !commands_in(&text).is_empty() {
+            path.push(word);
+            match help(&path).filter(|_| commands_in(&text).contains(&word)) {
+                Some(next) => text = next,
+                None => return Some(format!("there is no command `soard {}`", path.join(" "))),
+            }
+        }
+    }
+    None
+}
+
+/// The names under `Commands:` in a help text.
+fn commands_in(help: &str) -> Vec<&str> {
+    let list = help.split_once("Commands:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap_or_default());
+    list.lines().filter_map(|line| line.split_whitespace().next()).collect()
 }
