@@ -8,12 +8,13 @@ mod tidy {
 
 use std::process::Command;
 
-use tidy::source::{Breach, File, repository};
+use tidy::source::{Breach, File, mark_tests, repository};
 use tidy::{code, docs};
 
 /// Shows that a rule finds exactly these breaches in a small bad example, and none in the repository.
 fn check(rule: impl Fn(&[File]) -> Vec<Breach>, bad: &[(&str, &str)], breaches: &[&str]) {
-    let bad: Vec<File> = bad.iter().map(|(path, text)| File::new(path, text)).collect();
+    let mut bad: Vec<File> = bad.iter().map(|(path, text)| File::new(path, text)).collect();
+    mark_tests(&mut bad);
     let found: Vec<String> = rule(&bad).into_iter().map(|Breach(text)| text).collect();
     assert_eq!(found, breaches, "the rule does not find what it is for");
     let found: Vec<String> = rule(&repository()).into_iter().map(|Breach(text)| text).collect();
@@ -99,12 +100,18 @@ fn nothing_panics_prints_or_is_left_for_later() {
                 "src/domain/a.rs",
                 "a.unwrap(); b.unwrap_or(1); println!();\n#[cfg(test)]\nmod tests { c.unwrap(); todo!() }\n",
             ),
+            ("src/yaml/mod.rs", "pub mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\n#[path = \"c_tests.rs\"]\nmod c;\n"),
+            ("src/yaml/a.rs", "a.unwrap();\n#[cfg(test)]\nmod story;\n"),
+            ("src/yaml/a/story.rs", "a.unwrap();\n"),
+            ("src/yaml/b/mod.rs", "a.unwrap();\n"),
+            ("src/yaml/c_tests.rs", "a.unwrap();\n"),
             ("src/cli/b.rs", "eprintln!(\"x\"); todo!()\n#[ignore]\nfn f() {}\n"),
         ],
         &[
             "src/domain/a.rs:1: `unwrap` says nothing: write `expect(\"why\")`",
             "src/domain/a.rs:1: `println!` outside cli",
             "src/domain/a.rs:3: unfinished",
+            "src/yaml/a.rs:1: `unwrap` says nothing: write `expect(\"why\")`",
             "src/cli/b.rs:1: unfinished",
             "src/cli/b.rs:2: unfinished",
         ],

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// A breach of a house rule: where, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,12 +16,14 @@ pub struct File {
     pub text: String,
     /// For Rust: the text with comments and the content of literals replaced by spaces, byte for byte.
     pub code: String,
+    /// The file is part of the tests alone: the `mod` that names it stands under `#[cfg(test)]`.
+    pub is_test: bool,
 }
 
 impl File {
     pub fn new(path: &str, text: &str) -> Self {
         let code = if path.ends_with(".rs") { blank(text) } else { String::new() };
-        Self { path: path.into(), text: text.into(), code }
+        Self { path: path.into(), text: text.into(), code, is_test: false }
     }
 
     /// The folder below `src`, or the file's own name for `src/main.rs`.
@@ -29,7 +34,7 @@ impl File {
 
     /// Where the file's unit tests begin; the whole file, when it has none.
     pub fn tests_at(&self) -> usize {
-        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
+        if self.is_test {
             return 0;
         }
         self.code.find("#[cfg(test)]\n").unwrap_or(self.code.len())
@@ -41,12 +46,39 @@ impl File {
     }
 }
 
+/// Marks the files whose `mod` stands under `#[cfg(test)]`, and those below them.
+pub fn mark_tests(files: &mut [File]) {
+    static MOD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"#\[cfg\(test\)\]\s+(?:#\[path = "([^"]+)"\]\s+)?(?:pub(?:\([^)]*\))? )?mod (\w+);"#)
+            .expect("a pattern")
+    });
+    let mut tests = Vec::new();
+    for file in files.iter().filter(|f| f.path.ends_with(".rs")) {
+        let (folder, name) = file.path.rsplit_once('/').unwrap_or_default();
+        let stem = name.trim_end_matches(".rs");
+        let below = if ["mod", "lib", "main"].contains(&stem) { folder.into() } else { format!("{folder}/{stem}") };
+        for module in MOD.captures_iter(&file.text) {
+            tests.push(match module.get(1) {
+                Some(path) => format!("{folder}/{}", path.as_str().trim_end_matches(".rs")),
+                None => format!("{below}/{}", &module[2]),
+            });
+        }
+    }
+    for file in files {
+        let module = file.path.trim_end_matches(".rs");
+        file.is_test = tests
+            .iter()
+            .any(|test| module.strip_prefix(test).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    }
+}
+
 /// All text files of the repository but build output, in order of path.
 pub fn repository() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     walk(root, "", &mut files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    mark_tests(&mut files);
     assert!(files.iter().any(|f| f.path == "src/main.rs"), "the walk began at the wrong folder: {}", root.display());
     files
 }
