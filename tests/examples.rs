@@ -1,0 +1,39 @@
+//! The examples are what people copy: each must pass the check that it would meet in use.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs `soard check` on a folder: its exit code and everything that it said.
+fn check(folder: &Path) -> (Option<i32>, String) {
+    let run = Command::new(env!("CARGO_BIN_EXE_soard")).arg("check").arg(folder).output().unwrap();
+    (run.status.code(), [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
+}
+
+#[test]
+fn every_example_passes_the_check_without_a_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut checked = 0;
+    for example in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let (code, said) = check(&example);
+        assert_eq!(code, Some(0), "{}:\n{said}", example.display());
+        assert!(!said.contains("warning"), "{}:\n{said}", example.display());
+        checked += 1;
+    }
+    assert!(checked >= 3, "{checked} examples found");
+}
+
+#[test]
+fn the_mistake_that_the_quickstart_suggests_is_found_in_its_place() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+    let broken = tempfile::tempdir().unwrap();
+    for file in ["soard.yaml", "rules/route/routes.yaml", "playbooks/tell-owner.rhai", "lists/owners.yaml"] {
+        let text = fs::read_to_string(example.join(file)).unwrap().replace("severity: high", "severty: high");
+        let copy = broken.path().join(file);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, text).unwrap();
+    }
+    let (code, said) = check(broken.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("rules/route/routes.yaml:7:") && said.contains("severity"), "{said}");
+}
