@@ -285,6 +285,7 @@ impl Shape {
                 if is_property(properties(&self.kind).unwrap_or_default(), name) {
                     let value = &scope.here[name];
                     reading.mark(value);
+                    reading.enter(&format!("entities.{}.{name}", self.kind));
                     let found = Found::One(Cow::Borrowed(value));
                     entity.extend(property(&self.kind, name, found, reading).map(|value| (name.clone(), value)));
                 }

@@ -468,3 +468,91 @@ fn times<'a>(found: &Found<'a>, form: TimeForm, scope: &Scope<'a>) -> Found<'a> 
     }
     Found::of(items, matches!(found, Found::Many(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::normalise::path::Reading;
+    use crate::yaml::node;
+
+    fn expr(text: &str) -> Expr {
+        let mut faults = Faults::default();
+        let expr = Expr::read(&node::parse(&"t.yaml".into(), text).unwrap(), &mut faults);
+        assert!(faults.found.is_empty(), "{text}: {:?}", faults.found);
+        expr.unwrap()
+    }
+
+    fn eval(text: &str, record: &Json) -> (Json, usize) {
+        let expr = expr(text);
+        let reading = Reading { empty: &["N/A".to_owned()], ..Reading::default() };
+        let scope = Scope { here: record, alert: record, record, reading: &reading };
+        let value = expr.eval(&scope).into_value().unwrap_or_default();
+        (value, reading.notes.take().len())
+    }
+
+    #[test]
+    fn expressions_give_what_they_say() {
+        let record = json!({
+            "name": "web-1", "user": {"first": "Dana", "last": "Roth"}, "none": null, "na": "n/a", "zero": 0, "flag": false,
+            "level": "7", "words": ["attack.t1059.001", "attack.execution", "cve.2021"], "csv": "a, b ,,c", "when": 1_772_359_200,
+            "meta": [{"key": "ip", "value": "192.0.2.1"}, {"key": "port", "value": 22}, {"key": "ip", "value": "192.0.2.2"}],
+            "links": [{"kind": "doc", "href": "https://example.com/a"}, {"kind": "img", "href": "https://example.com/b"}]
+        });
+        for (text, expected) in [
+            ("name", json!("web-1")),
+            ("=name", json!("name")),
+            ("5", json!(5)),
+            ("\"{user.first} {user.last} on {name}\"", json!("Dana Roth on web-1")),
+            ("\"{{{name}}}\"", json!("{web-1}")),
+            ("\"{user.first} {user.middle}\"", json!(null)),
+            ("[none, na, user.nick, name]", json!("web-1")),
+            ("zero", json!(0)),
+            ("flag", json!(false)),
+            ("{all: [name, none, csv]}", json!(["web-1", "a, b ,,c"])),
+            ("{from: none, default: unknown}", json!("unknown")),
+            ("{from: csv, split: \",\"}", json!(["a", "b", "c"])),
+            ("{from: csv, split: \",\", drop: [B], join: \"+\"}", json!("a+c")),
+            ("{from: words, match: \"^attack[.](t[0-9.]+)$\", upper: true}", json!(["T1059.001"])),
+            ("{from: words, match: \"^attack[.]([a-z-]+)$\", map: {execution: Execution}}", json!(["Execution"])),
+            ("{from: name, replace: {web: app, \"-1\": \"\"}}", json!("app")),
+            ("{from: name, match: \"^db\"}", json!(null)),
+            ("{from: level, map: {1-3: low, 4-6: medium, 7+: high}, else: low}", json!("high")),
+            ("{from: meta, keyed: {key: key, value: value}, at: port}", json!(22)),
+            ("{from: meta, keyed: {key: key, value: value}, at: ip}", json!(["192.0.2.1", "192.0.2.2"])),
+            ("{from: links, where: {equal: {kind: doc}}, at: href}", json!(["https://example.com/a"])),
+            ("{from: when, time: epoch_s}", json!("2026-03-01T10:00:00Z")),
+            ("{when: {present: user.first}, const: yes}", json!("yes")),
+            ("{when: {absent: user.first}, const: yes}", json!(null)),
+            ("{when: {starts: {name: WEB}, is: {words: list}}, from: name}", json!("web-1")),
+            ("{when: {any: [{equal: {name: x}}, {not: {present: none}}]}, from: name}", json!("web-1")),
+            ("{from: [{when: {equal: {level: 8}}, const: eight}, {from: name, lower: true}]}", json!("web-1")),
+        ] {
+            assert_eq!(eval(text, &record), (expected, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_noted() {
+        let record = json!({"level": "sev9", "time": "soon", "list": [{"a": 1}]});
+        assert_eq!(eval("{from: level, map: {low: low}, else: medium}", &record), (json!("medium"), 1));
+        assert_eq!(eval("{from: level, map: {low: low}}", &record), (json!(null), 0));
+        assert_eq!(eval("{from: time, time: auto}", &record), (json!(null), 1));
+        assert_eq!(eval("{from: list, split: \",\"}", &record), (json!(null), 0));
+    }
+
+    #[test]
+    fn a_closed_vocabulary_is_known_before_any_record() {
+        let outcomes = |text: &str| expr(text).outcomes().map(|words| words.into_iter().cloned().collect::<Vec<_>>());
+        assert_eq!(outcomes("[{from: a, map: {x: low}}, =high]"), Some(vec![json!("low"), json!("high")]));
+        assert_eq!(outcomes("{from: a, map: {x: low}, else: medium}"), Some(vec![json!("low"), json!("medium")]));
+        assert_eq!(outcomes("{from: a, map: {x: low}, join: \",\"}"), None);
+        assert_eq!(outcomes("a"), None);
+        assert_eq!(
+            expr("[{from: a, map: {x: low}}, {from: b, map: {y: high}, else: medium}]").fallback(),
+            Some(&json!("medium"))
+        );
+        assert_eq!(expr("{from: a, map: {x: low}}").fallback(), None);
+    }
+}

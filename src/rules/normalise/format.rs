@@ -7,7 +7,7 @@ use crate::domain::time::Span;
 use crate::rules::normalise::condition::Condition;
 use crate::rules::normalise::entity::EntityRule;
 use crate::rules::normalise::expr::{Expr, read_paths};
-use crate::rules::normalise::path::Path;
+use crate::rules::normalise::path::{Path, scalar_text};
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Node, Value};
 use crate::yaml::reader::{Faults, MapReader, one_or_many};

@@ -198,6 +198,7 @@ pub fn compile(files: &BTreeMap<String, String>) -> (Formats, Vec<Diagnostic>) {
             formats.push(format);
         }
     }
+    faults.found.sort_by(|a, b| a.place.cmp(&b.place));
     (Formats { formats }, faults.found)
 }
 
@@ -407,4 +408,148 @@ fn unpack<'r>(record: &'r Value, paths: &[Path]) -> Cow<'r, Value> {
         }
     }
     unpacked
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::alert::{Severity, Status};
+
+    const HEAD: &str = "title: T\ndocumentation: https://example.com/\n";
+    const SEVERITY: &str = "severity: {from: sev, map: {bad: high}, else: low}";
+
+    fn compiled(files: &[(&str, String)]) -> Formats {
+        let files = files.iter().map(|(name, text)| (format!("{FOLDER}{name}.yaml"), text.clone())).collect();
+        let (formats, faults) = compile(&files);
+        assert!(faults.is_empty(), "{faults:?}");
+        formats
+    }
+
+    fn one(identity: &str, rest: &str) -> String {
+        format!(
+            "format: one\n{HEAD}recognise: {{present: one}}\nidentity: {identity}\n{rest}alert:\n  title: one\n  {SEVERITY}\n"
+        )
+    }
+
+    fn take(formats: &Formats, record: &Value, pinned: Option<&str>) -> Result<Normalised, Refused> {
+        formats.normalise("src", record.to_string().as_bytes(), Timestamp::UNIX_EPOCH, pinned)
+    }
+
+    #[test]
+    fn the_first_format_that_recognises_takes_it_unless_one_is_pinned() {
+        let two = one("{external_id: id}", "")
+            .replace("format: one", "format: two")
+            .replace("present: one", "present: [one, two]");
+        let formats = compiled(&[("b", one("{external_id: id}", "")), ("a", two)]);
+        assert_eq!(formats.names().collect::<Vec<_>>(), ["two", "one"]);
+        let both = json!({"one": "x", "two": 1, "id": 7});
+        assert_eq!(take(&formats, &both, None).unwrap().format, "two");
+        assert_eq!(take(&formats, &both, Some("one")).unwrap().format, "one");
+        assert_eq!(formats.recognisers(both.to_string().as_bytes()).unwrap(), ["two", "one"]);
+        let refused = take(&formats, &json!({"three": 1}), None).unwrap_err();
+        assert_eq!(refused.to_string(), "no format takes it: two (`one` is absent), one (`one` is absent)");
+        assert!(matches!(take(&formats, &both, Some("three")), Err(Refused::UnknownFormat { .. })));
+        assert!(matches!(take(&formats, &json!(5), None), Err(Refused::NotAnObject { found: "a number" })));
+    }
+
+    #[test]
+    fn an_id_or_a_fingerprint_or_the_json_itself_tells_repeats_apart() {
+        let formats =
+            compiled(&[("one", one("{external_id: id, fingerprint: [one, host.name, tags], window: 2h}", ""))]);
+        let identity = |record: Value| {
+            let parsed = take(&formats, &record, None).unwrap().alerts.remove(0);
+            (parsed.alert.external_id, parsed.alert.fingerprint, parsed.window.map(|w| w.to_string()))
+        };
+        assert_eq!(identity(json!({"one": "x", "id": 7})), (Some("7".into()), None, None));
+        let fingerprint = identity(json!({"one": "x", "id": null, "tags": ["b", "a", "b"]}));
+        assert_eq!(fingerprint, (None, Some(r#"["x",null,["a","b"]]"#.into()), Some("2h".into())));
+        let long = identity(json!({"one": "x".repeat(1000)})).1.unwrap();
+        assert!(long.len() <= 256 && long != identity(json!({"one": "x".repeat(1001)})).1.unwrap());
+        let bare = compiled(&[("one", one("{external_id: id}", ""))]);
+        let same = |record: Value| take(&bare, &record, None).unwrap().alerts.remove(0).alert.fingerprint;
+        assert_eq!(same(json!({"one": 1, "b": 2})), same(json!({"b": 2, "one": 1})));
+        assert_ne!(same(json!({"one": 1, "b": 2})), same(json!({"one": 1, "b": 3})));
+    }
+
+    #[test]
+    fn a_record_with_several_alerts_gives_each_its_part() {
+        let each = format!(
+            "format: batch\n{HEAD}recognise: {{is: {{items: list}}}}\neach: items\nignore:\n  - {{when: {{equal: {{kind: note}}}}, why: \"a {{kind}}\"}}\n\
+             identity: {{external_id: id}}\nalert:\n  title: \"{{name}} of {{$record.group}}\"\n  {SEVERITY}\n  status: {{from: [st, $record.st], map: {{over: resolved}}, else: active}}\n"
+        );
+        let formats = compiled(&[("batch", each)]);
+        let record = json!({"group": "g", "st": "over", "items": [{"name": "a", "id": 1, "sev": "BAD"}, {"kind": "note"}, {"name": "b", "id": 2, "st": "new"}]});
+        let taken = take(&formats, &record, None).unwrap();
+        let seen: Vec<_> = taken
+            .alerts
+            .iter()
+            .map(|p| (p.part.as_str(), p.alert.title.as_str(), p.alert.severity, p.alert.status))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("/items/0", "a of g", Severity::High, Status::Resolved),
+                ("/items/2", "b of g", Severity::Low, Status::Active),
+            ]
+        );
+        assert_eq!(*taken.alerts[1].alert.raw, record["items"][2]);
+        let only_notes = take(&formats, &json!({"items": [{"kind": "note"}]}), None).unwrap_err();
+        assert_eq!(only_notes.to_string(), "no alert, says format `batch`: a note");
+        assert!(matches!(take(&formats, &json!({"items": [1, 2]}), None), Err(Refused::Failed { .. })));
+        let many: Vec<Value> = (0..=ALERTS_MAX).map(|n| json!({"id": n})).collect();
+        assert!(matches!(take(&formats, &json!({"items": many}), None), Err(Refused::Failed { .. })));
+    }
+
+    #[test]
+    fn a_list_of_records_is_taken_whole_or_not_at_all() {
+        let formats =
+            compiled(&[("one", one("{external_id: id}", "ignore: [{when: {present: skip}, why: =skipped}]\n"))]);
+        let taken =
+            take(&formats, &json!([{"one": 1, "id": 1}, {"one": 1, "skip": 1}, {"one": 3, "id": 3}]), None).unwrap();
+        let parts: Vec<_> =
+            taken.alerts.iter().map(|parsed| (parsed.part.as_str(), (*parsed.alert.raw).clone())).collect();
+        assert_eq!(parts, [("/0", json!({"one": 1, "id": 1})), ("/2", json!({"one": 3, "id": 3}))]);
+        assert!(matches!(take(&formats, &json!([{"one": 1}, {"two": 2}]), None), Err(Refused::NoFormat { .. })));
+        assert!(matches!(take(&formats, &json!([{"one": 1, "skip": 1}]), None), Err(Refused::NotAnAlert { .. })));
+        assert!(matches!(take(&formats, &json!([]), None), Err(Refused::NotAnObject { .. })));
+        assert!(matches!(take(&formats, &json!([[{"one": 1}]]), None), Err(Refused::NotAnObject { .. })));
+    }
+
+    #[test]
+    fn json_within_a_text_is_read_and_raw_stays_as_received() {
+        let text = format!(
+            "format: packed\n{HEAD}recognise: {{present: body}}\nunpack: [body, more]\nidentity: {{external_id: body.id}}\nalert:\n  title: body.name\n  {SEVERITY}\n"
+        );
+        let formats = compiled(&[("packed", text)]);
+        let record = json!({"body": "{\"id\": 5, \"name\": \"inner\"}", "more": "{not json"});
+        let parsed = take(&formats, &record, None).unwrap().alerts.remove(0);
+        assert_eq!((parsed.alert.external_id.as_deref(), parsed.alert.title.as_str()), (Some("5"), "inner"));
+        assert_eq!(*parsed.alert.raw, record);
+        assert_eq!(formats.unmapped(record.to_string().as_bytes(), None).unwrap(), ["/more"]);
+    }
+
+    #[test]
+    fn a_file_elsewhere_is_no_format_and_equal_recognition_is_warned_of() {
+        let text = one("{external_id: id}", "");
+        let files = BTreeMap::from([
+            (format!("{FOLDER}a.yaml"), text.clone()),
+            (format!("{FOLDER}b.yaml"), text.replace("format: one", "format: other")),
+            (format!("{FOLDER}c.yaml"), text.clone()),
+            (format!("{FOLDER}deep/x.yaml"), "nonsense".into()),
+            ("rules/route/x.yaml".into(), "nonsense".into()),
+        ]);
+        let (formats, faults) = compile(&files);
+        assert_eq!(formats.names().collect::<Vec<_>>(), ["one", "other"]);
+        let codes: Vec<_> = faults.iter().map(|fault| (fault.code, &*fault.place.file)).collect();
+        assert_eq!(
+            codes,
+            [
+                ("same-recognition", "rules/normalise/b.yaml"),
+                ("duplicate-format", "rules/normalise/c.yaml"),
+                ("same-recognition", "rules/normalise/c.yaml"),
+            ]
+        );
+    }
 }

@@ -256,12 +256,15 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Notes an oddity.
+    /// Notes an oddity, each once.
     pub fn note(&self, kind: NoteKind, value: &str) {
         let mut notes = self.notes.borrow_mut();
         if notes.len() < NOTES_MAX {
             let value = value.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
-            notes.push(Note { kind, field: self.field.borrow().clone(), value });
+            let note = Note { kind, field: self.field.borrow().clone(), value };
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
         }
     }
 
