@@ -10,6 +10,11 @@ pub mod quarantine;
 pub mod runs;
 pub mod why;
 
+#[cfg(test)]
+pub(crate) mod story;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use jiff::Timestamp;
