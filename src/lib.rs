@@ -12,4 +12,5 @@
 //! 7. `cli`: one file per subcommand
 
 pub mod domain;
+pub mod playbooks;
 pub mod yaml;

@@ -5,5 +5,6 @@ pub mod decision;
 pub mod effect;
 pub mod entry;
 pub mod id;
+pub mod lists;
 pub mod record;
 pub mod time;

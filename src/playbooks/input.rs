@@ -1,0 +1,190 @@
+//! The alert, or the alerts of a group, as a script gets them.
+
+use std::collections::BTreeSet;
+
+use rhai::Dynamic;
+use serde_json::{Map, Value};
+
+use crate::domain::alert::ALERT_FIELDS;
+use crate::playbooks::limits::{INPUT_ENTRIES_MAX, INPUT_ITEMS_MAX, INPUT_TEXT_BYTES_MAX};
+use crate::playbooks::value::to_dynamic;
+
+/// Longest text of an alert that did not fit even without `raw`.
+const CUT_TEXT_BYTES: usize = 4 * 1024;
+
+/// What a script is called with, and the ids of the alerts that it may change.
+#[derive(Debug)]
+pub struct Input {
+    /// The argument of the entry function.
+    pub argument: Dynamic,
+    /// Ids of the alerts.
+    pub ids: BTreeSet<String>,
+}
+
+/// Prepares one alert or an array of alerts: every field is there, absent ones as `()`, and the whole fits.
+///
+/// What does not fit is left out in this order: `raw` of all alerts; the end of long texts; the last alerts of a group.
+pub fn prepare(input: &Value) -> Input {
+    let ids = match input {
+        Value::Array(alerts) => alerts.iter().filter_map(id).collect(),
+        alert => id(alert).into_iter().collect(),
+    };
+    let argument = match input {
+        Value::Array(alerts) => Value::Array(fit(alerts.iter().map(complete).collect())),
+        alert => fit(vec![complete(alert)]).pop().unwrap_or_default(),
+    };
+    Input { argument: to_dynamic(&argument), ids }
+}
+
+fn id(alert: &Value) -> Option<String> {
+    alert.get("id")?.as_str().map(String::from)
+}
+
+/// Adds the absent fields, so that a script reads `alert.vendor` without asking whether it is there.
+fn complete(alert: &Value) -> Value {
+    let Value::Object(given) = alert else { return alert.clone() };
+    let mut whole: Map<String, Value> = given.clone();
+    for field in ALERT_FIELDS {
+        if !whole.contains_key(*field) {
+            whole.insert((*field).to_string(), absent(field, given));
+        }
+    }
+    Value::Object(whole)
+}
+
+fn absent(field: &str, alert: &Map<String, Value>) -> Value {
+    let first = |kind: &str, property: &str| {
+        alert.get("entities").and_then(|e| e.get(kind)?.get(0)?.get(property)).cloned().unwrap_or_default()
+    };
+    match field {
+        "host" => first("host", "name"),
+        "account" => first("account", "name"),
+        "ip" => first("ip", "address"),
+        "tactics" | "techniques" | "resources" | "remediation" | "links" | "tags" => Value::Array(Vec::new()),
+        "entities" | "extended" => Value::Object(Map::new()),
+        "is_incident" => Value::Bool(false),
+        _ => Value::Null,
+    }
+}
+
+fn fit(mut alerts: Vec<Value>) -> Vec<Value> {
+    if fits(&alerts) {
+        return alerts;
+    }
+    for alert in &mut alerts {
+        if let Some(raw) = alert.get_mut("raw") {
+            *raw = Value::Null;
+        }
+    }
+    if fits(&alerts) {
+        return alerts;
+    }
+    alerts.iter_mut().for_each(cut_texts);
+    let mut sum = Size::default();
+    let fitting = alerts.iter().take_while(|alert| {
+        sum = sum.plus(size(alert));
+        sum.fits()
+    });
+    let kept = fitting.count().max(1).min(alerts.len());
+    alerts.truncate(kept);
+    if !fits(&alerts) {
+        alerts.iter_mut().for_each(keep_scalars);
+    }
+    alerts
+}
+
+fn fits(alerts: &[Value]) -> bool {
+    alerts.iter().map(size).fold(Size::default(), Size::plus).fits()
+}
+
+/// What a value and all its parts hold, counted as Rhai counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    text_bytes: usize,
+    items: usize,
+    entries: usize,
+}
+
+impl Size {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            text_bytes: self.text_bytes + other.text_bytes,
+            items: self.items + other.items,
+            entries: self.entries + other.entries,
+        }
+    }
+
+    fn fits(self) -> bool {
+        self.text_bytes <= INPUT_TEXT_BYTES_MAX && self.items <= INPUT_ITEMS_MAX && self.entries <= INPUT_ENTRIES_MAX
+    }
+}
+
+fn size(value: &Value) -> Size {
+    match value {
+        Value::String(text) => Size { text_bytes: text.len(), ..Size::default() },
+        Value::Array(items) => items.iter().map(size).fold(Size { items: items.len(), ..Size::default() }, Size::plus),
+        Value::Object(items) => {
+            items.values().map(size).fold(Size { entries: items.len(), ..Size::default() }, Size::plus)
+        }
+        _ => Size::default(),
+    }
+}
+
+fn cut_texts(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > CUT_TEXT_BYTES => {
+            text.truncate(text.floor_char_boundary(CUT_TEXT_BYTES));
+            text.push('…');
+        }
+        Value::Array(items) => items.iter_mut().for_each(cut_texts),
+        Value::Object(items) => items.values_mut().for_each(cut_texts),
+        _ => {}
+    }
+}
+
+/// Last resort for one alert with tens of thousands of parts: what is no list and no map stays.
+fn keep_scalars(alert: &mut Value) {
+    let Value::Object(fields) = alert else { return };
+    for value in fields.values_mut() {
+        match value {
+            Value::Array(items) => items.clear(),
+            Value::Object(items) => items.clear(),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(input: &Value) -> Value {
+        crate::playbooks::value::to_json(&prepare(input).argument).unwrap()
+    }
+
+    #[test]
+    fn absent_fields_are_there_and_short_forms_come_from_the_first_entity() {
+        let alert = seen(&json!({"id": "a-1.0", "title": "t", "entities": {"host": [{"name": "h1"}, {"name": "h2"}]}}));
+        assert_eq!(alert["host"], "h1");
+        assert_eq!(alert["ip"], Value::Null);
+        assert_eq!(alert["tags"], json!([]));
+        assert!(ALERT_FIELDS.iter().all(|field| alert.get(field).is_some()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_raw_first() {
+        let big = json!({"id": "a-1.0", "title": "t", "raw": {"x": "y".repeat(900_000)}});
+        assert_eq!(seen(&big)["raw"], Value::Null);
+        assert_eq!(seen(&big)["title"], "t");
+        let long = json!({"id": "a-1.0", "title": "t", "description": "ü".repeat(500_000)});
+        assert!(seen(&long)["description"].as_str().unwrap().len() < 5_000);
+        let many: Value = (0..5_000).map(|n| json!({"id": format!("a-{n}.0"), "title": "t"})).collect();
+        let kept = seen(&many).as_array().unwrap().len();
+        assert!((100..200).contains(&kept), "{kept}");
+        assert_eq!(prepare(&many).ids.len(), 5_000);
+        let wide = json!({"id": "a-1.0", "title": "t", "extended": {"x": vec![1; 20_000]}});
+        assert_eq!(seen(&wide)["extended"], json!({}));
+    }
+}
