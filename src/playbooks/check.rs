@@ -9,7 +9,7 @@ use crate::domain::alert::{ALERT_FIELDS, Status};
 use crate::domain::lists::Lists;
 use crate::domain::time::Span;
 use crate::playbooks::host::LEVELS;
-use crate::playbooks::limits::SLEEP_MAX;
+use crate::playbooks::limits::{SLEEP_DAYS_MAX, SLEEP_MAX};
 use crate::playbooks::request::{METHODS, WEBHOOK_OPTIONS};
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
@@ -117,6 +117,7 @@ impl Checked<'_> {
                     self.call(call, *at);
                 }
                 Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.method(call, *at),
+                Some(ASTNode::Stmt(Stmt::TryCatch(parts, _))) => self.catch(parts.branch.statements()),
                 Some(ASTNode::Expr(Expr::Dot(dot, ..))) => self.field(&dot.lhs, &dot.rhs),
                 _ => {}
             }
@@ -182,6 +183,26 @@ impl Checked<'_> {
         let words = self.natives.keys().map(String::as_str).filter(|name| rhai::is_valid_identifier(name));
         let fault = Diagnostic::warning("unknown-method", place(self.file, at), format!("there is no method `{name}`"));
         self.faults.push(fault.suggest(name, words.collect::<Vec<_>>()));
+    }
+
+    /// `catch (e) { value }`: Rhai returns the value of a `try` block and drops that of a `catch` block.
+    fn catch(&mut self, statements: &[Stmt]) {
+        let Some(Stmt::Expr(value)) = statements.last() else { return };
+        let mere = matches!(
+            **value,
+            Expr::Map(..)
+                | Expr::Array(..)
+                | Expr::Variable(..)
+                | Expr::StringConstant(..)
+                | Expr::InterpolatedString(..)
+                | Expr::BoolConstant(..)
+                | Expr::IntegerConstant(..)
+        );
+        if mere {
+            let message = "the value of a `catch` block is dropped";
+            let fault = Diagnostic::warning("catch-value", place(self.file, value.start_position()), message);
+            self.faults.push(fault.help("write `return` before it"));
+        }
     }
 
     /// `alert.field`: a map answers `()` to any name, so a slip of the pen would pass in silence.
@@ -275,7 +296,7 @@ impl Checked<'_> {
         let Some((text, at)) = literal(span) else { return };
         let message = match text.parse::<Span>() {
             Ok(span) if span <= SLEEP_MAX => return,
-            Ok(span) => format!("`sleep` takes at most {SLEEP_MAX}, got {span}"),
+            Ok(_) => format!("`sleep` takes at most {SLEEP_DAYS_MAX} days, got {text}"),
             Err(fault) => fault.to_string(),
         };
         self.faults.push(Diagnostic::error("bad-sleep", place(self.file, at), message));

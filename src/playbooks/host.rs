@@ -119,10 +119,7 @@ fn all(run: &mut Run, members: &Dynamic) -> Result<Dynamic, Halt> {
 
 /// What a script catches when a step failed: the reply's own fields, and `kind`, `message`, `destination`, `status`.
 fn failure(destination: Option<&str>, reply: &Reply) -> Map {
-    let mut error = match to_dynamic(&reply.value).try_cast::<Map>() {
-        Some(fields) => fields,
-        None => Map::new(),
-    };
+    let mut error = to_dynamic(&reply.value).try_cast::<Map>().unwrap_or_default();
     let (kind, verb) = match reply.class {
         Class::Ok => ("ok", "answered"),
         Class::Rejected => ("rejected", "refused the request"),

@@ -29,8 +29,10 @@ pub const FUNCTIONS_MAX: usize = 512;
 pub const MODULES_MAX: usize = 64;
 /// Bytes of one playbook or module.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
+/// Longest `sleep`, in days.
+pub const SLEEP_DAYS_MAX: u64 = 90;
 /// Longest `sleep`.
-pub const SLEEP_MAX: Span = Span::from_secs(90 * 24 * 3600);
+pub const SLEEP_MAX: Span = Span::from_secs(SLEEP_DAYS_MAX * 24 * 3600);
 /// Bytes of one line given to `log`; the rest is cut off.
 pub const LOG_BYTES_MAX: usize = 8 * 1024;
 /// Characters of one tag.

@@ -9,7 +9,7 @@ use serde_json::{Map as JsonMap, Value};
 use crate::domain::effect::{Effect, EmailRequest, WebhookRequest};
 use crate::domain::time::Span;
 use crate::playbooks::evaluate::Entry;
-use crate::playbooks::limits::SLEEP_MAX;
+use crate::playbooks::limits::{SLEEP_DAYS_MAX, SLEEP_MAX};
 use crate::playbooks::run::Halt;
 use crate::playbooks::value::{to_json, what};
 use crate::yaml::diagnostic::nearest;
@@ -77,7 +77,7 @@ pub fn email(destination: &Dynamic, options: &Dynamic, entry: Entry) -> Result<R
 pub fn sleep(span: &Dynamic, at: Timestamp) -> Result<Request, Halt> {
     let span = read_span(span)?;
     if span > SLEEP_MAX {
-        return Err(Halt::argument(format!("sleep: at most {SLEEP_MAX}, got {span}")));
+        return Err(Halt::argument(format!("sleep: at most {SLEEP_DAYS_MAX} days, got {span}")));
     }
     let args = Value::Array(vec![span.to_string().into()]);
     Ok(Request { effect: Effect::Sleep { until: span.after(at) }, args })

@@ -59,34 +59,34 @@ fn show(name: &str, input: &Value, answer: impl FnMut(&Effect) -> Reply) -> Stri
 
 #[test]
 fn notify_email() {
-    insta::assert_snapshot!("notify-email alert", show("notify-email", &alert(), replies));
-    insta::assert_snapshot!("notify-email group", show("notify-email", &json!([second(), alert()]), replies));
+    insta::assert_snapshot!("notify-email-alert", show("notify-email", &alert(), replies));
+    insta::assert_snapshot!("notify-email-group", show("notify-email", &json!([second(), alert()]), replies));
 }
 
 #[test]
 fn ticket() {
-    insta::assert_snapshot!("ticket alert", show("ticket", &alert(), replies));
-    insta::assert_snapshot!("ticket group", show("ticket", &json!([second(), alert()]), replies));
-    insta::assert_snapshot!("ticket refused", show("ticket", &alert(), |_| failed(Class::Rejected, 422)));
+    insta::assert_snapshot!("ticket-alert", show("ticket", &alert(), replies));
+    insta::assert_snapshot!("ticket-group", show("ticket", &json!([second(), alert()]), replies));
+    insta::assert_snapshot!("ticket-refused", show("ticket", &alert(), |_| failed(Class::Rejected, 422)));
 }
 
 #[test]
 fn chat() {
-    insta::assert_snapshot!("chat slack alert", show("chat", &alert(), replies));
-    insta::assert_snapshot!("chat slack group", show("chat", &json!([second(), alert()]), replies));
-    insta::assert_snapshot!("chat refused", show("chat", &second(), |_| failed(Class::Rejected, 404)));
+    insta::assert_snapshot!("chat-slack-alert", show("chat", &alert(), replies));
+    insta::assert_snapshot!("chat-slack-group", show("chat", &json!([second(), alert()]), replies));
+    insta::assert_snapshot!("chat-refused", show("chat", &second(), |_| failed(Class::Rejected, 404)));
     let mut files = files();
     let text = files.get_mut("playbooks/chat.rhai").unwrap();
     *text = text.replace("const SHAPE = \"slack\"", "const SHAPE = \"teams\"");
     let teams = bundle(&files);
-    insta::assert_snapshot!("chat teams alert", drive(&teams, "chat", &alert(), replies).show());
-    insta::assert_snapshot!("chat teams group", drive(&teams, "chat", &json!([second(), alert()]), replies).show());
+    insta::assert_snapshot!("chat-teams-alert", drive(&teams, "chat", &alert(), replies).show());
+    insta::assert_snapshot!("chat-teams-group", drive(&teams, "chat", &json!([second(), alert()]), replies).show());
 }
 
 #[test]
 fn page() {
-    insta::assert_snapshot!("page alert", show("page", &alert(), replies));
-    insta::assert_snapshot!("page group", show("page", &json!([second(), alert()]), replies));
+    insta::assert_snapshot!("page-alert", show("page", &alert(), replies));
+    insta::assert_snapshot!("page-group", show("page", &json!([second(), alert()]), replies));
 }
 
 #[test]
@@ -101,30 +101,30 @@ fn enrich() {
     medium["severity"] = "medium".into();
     let mut scanner = alert();
     scanner["entities"]["ip"][0]["address"] = "10.20.0.9".into();
-    insta::assert_snapshot!("enrich bad", show("enrich", &alert(), score(85)));
-    insta::assert_snapshot!("enrich clean", show("enrich", &medium, score(3)));
-    insta::assert_snapshot!("enrich clean but high", show("enrich", &alert(), score(3)));
-    insta::assert_snapshot!("enrich known scanner", show("enrich", &scanner, score(3)));
-    insta::assert_snapshot!("enrich no address", show("enrich", &second(), score(3)));
+    insta::assert_snapshot!("enrich-bad", show("enrich", &alert(), score(85)));
+    insta::assert_snapshot!("enrich-clean", show("enrich", &medium, score(3)));
+    insta::assert_snapshot!("enrich-clean-but-high", show("enrich", &alert(), score(3)));
+    insta::assert_snapshot!("enrich-known-scanner", show("enrich", &scanner, score(3)));
+    insta::assert_snapshot!("enrich-no-address", show("enrich", &second(), score(3)));
     let down = |effect: &Effect| match effect {
         Effect::Webhook(_) => failed(Class::Dead, 503),
         other => replies(other),
     };
-    insta::assert_snapshot!("enrich service down", show("enrich", &alert(), down));
+    insta::assert_snapshot!("enrich-service-down", show("enrich", &alert(), down));
 }
 
 #[test]
 fn quarantine_host() {
-    insta::assert_snapshot!("quarantine confirmed", show("quarantine-host", &alert(), replies));
+    insta::assert_snapshot!("quarantine-confirmed", show("quarantine-host", &alert(), replies));
     let mut spared = alert();
     spared["entities"]["host"][0]["name"] = "dc1".into();
-    insta::assert_snapshot!("quarantine never touch", show("quarantine-host", &spared, replies));
-    insta::assert_snapshot!("quarantine no host", show("quarantine-host", &second(), replies));
+    insta::assert_snapshot!("quarantine-never-touch", show("quarantine-host", &spared, replies));
+    insta::assert_snapshot!("quarantine-no-host", show("quarantine-host", &second(), replies));
     let unknown = |effect: &Effect| match effect {
         Effect::Webhook(_) => failed(Class::Unknown, 0),
         other => replies(other),
     };
-    insta::assert_snapshot!("quarantine unknown", show("quarantine-host", &alert(), unknown));
+    insta::assert_snapshot!("quarantine-unknown", show("quarantine-host", &alert(), unknown));
     let never = |effect: &Effect| match effect {
         Effect::Webhook(_) => ok(json!({"status": 200, "headers": {}, "body": {"isolated": false}})),
         other => replies(other),

@@ -6,7 +6,7 @@ use crate::playbooks::compile::compile;
 use crate::playbooks::tests::{files, lists};
 
 /// What is wrong, and the files: `p` is the playbook; further files follow after a line `--- path`.
-const WRONG: [(&str, &str); 47] = [
+const WRONG: [(&str, &str); 48] = [
     ("no function", "let x = 1;\n"),
     ("empty file", ""),
     ("misspelt entry", "fn on_alrt(alert) {\n}\n"),
@@ -33,6 +33,10 @@ const WRONG: [(&str, &str); 47] = [
     ("misspelt method", "fn on_alert(alert) {\n    let t = alert.title;\n    t.to_uper();\n}\n"),
     ("misspelt field", "fn on_alert(alert) {\n    log(alert.sevrity);\n}\n"),
     ("field that is no field", "fn on_alert(alert) {\n    log(alert.customer);\n}\n"),
+    (
+        "value of a catch block",
+        "fn on_alert(alert) {\n    try {\n        tag(alert, \"x\");\n    } catch (e) {\n        false\n    }\n}\n",
+    ),
     ("eval", "fn on_alert(alert) {\n    eval(\"1\");\n}\n"),
     ("curry", "fn on_alert(alert) {\n    let f = |a, b| a;\n    f.curry(1);\n}\n"),
     ("bad sleep", "fn on_alert(alert) {\n    sleep(\"30 minutes\");\n}\n"),
