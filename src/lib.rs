@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod journal;
+pub mod playbooks;
 pub mod rules;
 pub mod sources;
 pub mod yaml;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Named lists of the bundle, as playbooks and rules look them up.
 
 use std::collections::BTreeMap;
@@ -5,3 +6,21 @@ use std::collections::BTreeMap;
 /// List name → key → value. A plain list's values are `true`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Lists(pub BTreeMap<String, BTreeMap<String, serde_json::Value>>);
+=======
+//! Watch lists and indicators of a bundle, as rules and playbooks look them up.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// List name → key → value. A plain list of strings maps each of them to `true`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lists(pub BTreeMap<String, BTreeMap<String, Value>>);
+
+impl Lists {
+    /// The value of a key; `None` when there is no such list or the list does not have the key.
+    pub fn lookup(&self, list: &str, key: &str) -> Option<&Value> {
+        self.0.get(list)?.get(key)
+    }
+}
+>>>>>>> playbooks
