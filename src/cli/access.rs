@@ -13,6 +13,7 @@ use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, QuarantineView};
 use crate::daemon::query::runs::{self, RunFilter, RunList, RunView};
 use crate::daemon::query::why::{Subject, Why, why};
+use crate::daemon::settings::{socket, state_dir_of};
 use crate::domain::id::{AlertId, RunId};
 use crate::journal::reader::Reader;
 
@@ -38,12 +39,12 @@ impl Places {
         let dir = global.dir.as_deref().or_else(|| here.join("soard.yaml").exists().then_some(here));
         match (&global.socket, dir) {
             (Some(socket), dir) => {
-                let state = dir.map(state_dir).or_else(|| socket.parent().map(Path::to_path_buf));
+                let state = dir.map(state_dir_of).or_else(|| socket.parent().map(Path::to_path_buf));
                 Self { socket: socket.clone(), state: state.unwrap_or_default() }
             }
             (None, Some(dir)) => {
-                let state = state_dir(dir);
-                Self { socket: state.join("soard.sock"), state }
+                let state = state_dir_of(dir);
+                Self { socket: socket(&state), state }
             }
             (None, None) => Self { socket: SYSTEM_SOCKET.into(), state: SYSTEM_STATE.into() },
         }
@@ -53,11 +54,6 @@ impl Places {
     pub fn journal(&self) -> PathBuf {
         self.state.join("journal")
     }
-}
-
-/// The state folder of the folder with `soard.yaml`: systemd's, when it gave one.
-pub fn state_dir(dir: &Path) -> PathBuf {
-    std::env::var_os("STATE_DIRECTORY").map_or_else(|| dir.join(".soard"), PathBuf::from)
 }
 
 /// The daemon, for what only it can do.

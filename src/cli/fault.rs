@@ -43,6 +43,13 @@ impl Fault {
         Self { code: 1, ..Self::new(what) }
     }
 
+    /// Adds why.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
+        self.error = cause.into().context(self.error.to_string());
+        self
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -2,13 +2,17 @@
 
 mod access;
 mod alerts;
+mod check;
 mod client;
+mod explain;
 mod fault;
 mod log;
 mod output;
 mod plain;
 mod quarantine;
+mod quickstart;
 mod reload;
+mod run;
 mod runs;
 mod scrub;
 mod status;
@@ -17,7 +21,7 @@ mod version;
 mod why;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -55,6 +59,14 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    Run(run::Args),
+    /// Check settings, rules, playbooks, lists and templates
+    Check(check::Args),
+    /// Say what today's rules would do with alerts, and why
+    Explain(explain::Args),
+    /// Try soard in a minute
+    Quickstart(quickstart::Args),
     /// Show alerts
     #[command(subcommand)]
     Alerts(alerts::Command),
@@ -79,6 +91,8 @@ enum Command {
 
 /// What a command works with.
 struct Context {
+    /// As given with `--dir`.
+    dir: Option<PathBuf>,
     places: Places,
     format: Format,
     look: Look,
@@ -90,7 +104,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => usage.exit(),
     };
-    let context = Context { places: Places::of(&cli.global), format: cli.global.output, look: Look::of_terminal() };
+    let (dir, places, look) = (cli.global.dir.clone(), Places::of(&cli.global), Look::of_terminal());
+    let context = Context { dir, places, format: cli.global.output, look };
     match cli.command.run(&context) {
         Ok(exit) => exit.into(),
         Err(fault) => fault.report(),
@@ -100,6 +115,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Command {
     fn run(&self, context: &Context) -> Result<Exit, Fault> {
         match self {
+            Self::Run(args) => args.run(context),
+            Self::Check(args) => args.run(context),
+            Self::Explain(args) => args.run(context),
+            Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
@@ -113,6 +132,11 @@ impl Command {
 }
 
 impl Context {
+    /// The content folder: as given, else `--dir`, else the current one.
+    fn folder(&self, given: Option<&Path>) -> PathBuf {
+        given.or(self.dir.as_deref()).unwrap_or(Path::new(".")).to_owned()
+    }
+
     /// The daemon, or the journal itself when none answers.
     fn access(&self) -> Result<Access, Fault> {
         Access::open(&self.places)

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::fault::Fault;
 use crate::cli::scrub;
+use crate::daemon::clock;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::time::Span;
 
@@ -49,7 +50,7 @@ impl Look {
     pub fn of_terminal() -> Self {
         let width = if io::stdout().is_terminal() { terminal_size::terminal_size() } else { None };
         let width = width.map_or(PIPE_WIDTH, |(width, _)| usize::from(width.0));
-        Self { now: Timestamp::now(), width: width.max(60) }
+        Self { now: clock::now(), width: width.max(60) }
     }
 }
 

@@ -185,7 +185,7 @@ fn duplicate(by: Identity, count: u64, anew: Anew) -> String {
     format!("sighting {count}, known by {}; {why}", identity(by))
 }
 
-fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
+pub fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
     match reason {
         Reason::Duplicate { .. } => {}
         Reason::Suppress { rule: by, expires } => {

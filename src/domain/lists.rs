@@ -1,12 +1,3 @@
-<<<<<<< HEAD
-//! Named lists of the bundle, as playbooks and rules look them up.
-
-use std::collections::BTreeMap;
-
-/// List name → key → value. A plain list's values are `true`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Lists(pub BTreeMap<String, BTreeMap<String, serde_json::Value>>);
-=======
 //! Watch lists and indicators of a bundle, as rules and playbooks look them up.
 
 use std::collections::BTreeMap;
@@ -23,4 +14,3 @@ impl Lists {
         self.0.get(list)?.get(key)
     }
 }
->>>>>>> playbooks

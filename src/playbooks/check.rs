@@ -9,11 +9,7 @@ use crate::domain::alert::{ALERT_FIELDS, Status};
 use crate::domain::lists::Lists;
 use crate::domain::time::Span;
 use crate::playbooks::host::LEVELS;
-<<<<<<< HEAD
-use crate::playbooks::limits::SLEEP_MAX;
-=======
 use crate::playbooks::limits::{SLEEP_DAYS_MAX, SLEEP_MAX};
->>>>>>> playbooks
 use crate::playbooks::request::{METHODS, WEBHOOK_OPTIONS};
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
@@ -73,16 +69,8 @@ pub type Arities = BTreeMap<String, BTreeSet<usize>>;
 /// The functions that an engine has for every script.
 pub fn natives(engine: &Engine) -> Arities {
     let mut all = Arities::new();
-<<<<<<< HEAD
-    let found = engine.collect_fn_metadata(
-        None,
-        |info| Some((info.metadata.name.to_string(), info.metadata.num_params)),
-        true,
-    );
-=======
     let found =
         engine.collect_fn_metadata(None, |info| Some((info.metadata.name.to_string(), info.metadata.num_params)), true);
->>>>>>> playbooks
     for (name, params) in found {
         all.entry(name).or_default().insert(params);
     }
@@ -129,10 +117,7 @@ impl Checked<'_> {
                     self.call(call, *at);
                 }
                 Some(ASTNode::Expr(Expr::MethodCall(call, at))) => self.method(call, *at),
-<<<<<<< HEAD
-=======
                 Some(ASTNode::Stmt(Stmt::TryCatch(parts, _))) => self.catch(parts.branch.statements()),
->>>>>>> playbooks
                 Some(ASTNode::Expr(Expr::Dot(dot, ..))) => self.field(&dot.lhs, &dot.rhs),
                 _ => {}
             }
@@ -166,12 +151,8 @@ impl Checked<'_> {
     fn unknown(&mut self, name: &str, at: Position) {
         let known = self.defined.keys().filter(|name| !name.starts_with("anon$")).map(String::as_str);
         let words: Vec<&str> = known.chain(HOST_FUNCTIONS).chain(self.natives.keys().map(String::as_str)).collect();
-<<<<<<< HEAD
-        let fault = Diagnostic::error("unknown-function", place(self.file, at), format!("there is no function `{name}`"));
-=======
         let fault =
             Diagnostic::error("unknown-function", place(self.file, at), format!("there is no function `{name}`"));
->>>>>>> playbooks
         self.faults.push(fault.suggest(name, words));
     }
 
@@ -204,8 +185,6 @@ impl Checked<'_> {
         self.faults.push(fault.suggest(name, words.collect::<Vec<_>>()));
     }
 
-<<<<<<< HEAD
-=======
     /// `catch (e) { value }`: Rhai returns the value of a `try` block and drops that of a `catch` block.
     fn catch(&mut self, statements: &[Stmt]) {
         let Some(Stmt::Expr(value)) = statements.last() else { return };
@@ -226,24 +205,17 @@ impl Checked<'_> {
         }
     }
 
->>>>>>> playbooks
     /// `alert.field`: a map answers `()` to any name, so a slip of the pen would pass in silence.
     fn field(&mut self, object: &Expr, rest: &Expr) {
         let first = if let Expr::Dot(dot, ..) | Expr::Index(dot, ..) = rest { &dot.lhs } else { rest };
         let (Expr::Variable(variable, ..), Expr::Property(property, at)) = (object, first) else { return };
         let name = property.2.as_str();
         if variable.1 == "alert" && variable.2.is_empty() && !ALERT_FIELDS.contains(&name) {
-<<<<<<< HEAD
-            let fault = Diagnostic::warning("unknown-field", place(self.file, *at), format!("an alert has no field `{name}`"));
-            let near = nearest(name, ALERT_FIELDS).map(|near| format!("did you mean `{near}`?"));
-            self.faults.push(fault.help(near.unwrap_or_else(|| "what has no field of its own is in `alert.raw`".into())));
-=======
             let fault =
                 Diagnostic::warning("unknown-field", place(self.file, *at), format!("an alert has no field `{name}`"));
             let near = nearest(name, ALERT_FIELDS).map(|near| format!("did you mean `{near}`?"));
             self.faults
                 .push(fault.help(near.unwrap_or_else(|| "what has no field of its own is in `alert.raw`".into())));
->>>>>>> playbooks
         }
     }
 
@@ -264,13 +236,9 @@ impl Checked<'_> {
                 }
             }
             ("sleep", 1) => self.span(&args[0]),
-<<<<<<< HEAD
-            ("set_status", 2 | 3) => self.word("unknown-status", "a status", &args[1], &Status::ALL.map(Status::as_str)),
-=======
             ("set_status", 2 | 3) => {
                 self.word("unknown-status", "a status", &args[1], &Status::ALL.map(Status::as_str))
             }
->>>>>>> playbooks
             ("log", 2) => self.word("unknown-level", "a level of `log`", &args[0], &LEVELS),
             ("lookup", 2) => {
                 let lists: Vec<&str> = self.lists.0.keys().map(String::as_str).collect();
@@ -328,11 +296,7 @@ impl Checked<'_> {
         let Some((text, at)) = literal(span) else { return };
         let message = match text.parse::<Span>() {
             Ok(span) if span <= SLEEP_MAX => return,
-<<<<<<< HEAD
-            Ok(span) => format!("`sleep` takes at most {SLEEP_MAX}, got {span}"),
-=======
             Ok(_) => format!("`sleep` takes at most {SLEEP_DAYS_MAX} days, got {text}"),
->>>>>>> playbooks
             Err(fault) => fault.to_string(),
         };
         self.faults.push(Diagnostic::error("bad-sleep", place(self.file, at), message));

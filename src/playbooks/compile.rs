@@ -367,24 +367,13 @@ fn saturate(number: usize) -> u16 {
 }
 
 fn syntax(file: &Arc<str>, text: &str, kind: &ParseErrorType, at: Position) -> Diagnostic {
-<<<<<<< HEAD
-    let place = if at.is_none() { end_of(file, text) } else { place(file, at) };
-=======
     let past_end = at.line().is_none_or(|line| line > text.lines().count());
     let place = if past_end { end_of(file, text) } else { place(file, at) };
->>>>>>> playbooks
     let message = fault::lower(&kind.to_string());
     match kind {
         ParseErrorType::VariableUndefined(name) => {
             let fault = Diagnostic::error("unknown-variable", place, format!("there is no variable `{name}`"));
             let constant = text.lines().any(|line| line.trim_start().starts_with(&format!("const {name} ")));
-<<<<<<< HEAD
-            if constant { fault.help(format!("read a constant as `global::{name}`")) } else { fault }
-        }
-        ParseErrorType::ModuleUndefined(name) => {
-            let message = format!("there is no import named `{name}`");
-            Diagnostic::error("unknown-module", place, message).help("import a module as `import \"lib/NAME\" as NAME;`")
-=======
             if constant {
                 fault.help(format!("read a constant as `global::{name}`"))
             } else if looks_like_map(text, at, name) {
@@ -397,7 +386,6 @@ fn syntax(file: &Arc<str>, text: &str, kind: &ParseErrorType, at: Position) -> D
             let message = format!("there is no import named `{name}`");
             Diagnostic::error("unknown-module", place, message)
                 .help("import a module as `import \"lib/NAME\" as NAME;`")
->>>>>>> playbooks
         }
         other => {
             let fault = Diagnostic::error("playbook-syntax", place, message);
@@ -412,8 +400,6 @@ fn syntax(file: &Arc<str>, text: &str, kind: &ParseErrorType, at: Position) -> D
     }
 }
 
-<<<<<<< HEAD
-=======
 /// Whether the variable is rather a key: `{ name: …`.
 fn looks_like_map(text: &str, at: Position, name: &str) -> bool {
     let Some(line) = at.line().and_then(|line| text.lines().nth(line - 1)) else { return false };
@@ -423,7 +409,6 @@ fn looks_like_map(text: &str, at: Position, name: &str) -> bool {
     before.trim_end().ends_with('{') && after.trim_start().starts_with(':')
 }
 
->>>>>>> playbooks
 fn end_of(file: &Arc<str>, text: &str) -> Place {
     let line = text.lines().count().max(1);
     let column = text.lines().last().map_or(0, |line| line.chars().count()) + 1;

@@ -119,14 +119,7 @@ fn all(run: &mut Run, members: &Dynamic) -> Result<Dynamic, Halt> {
 
 /// What a script catches when a step failed: the reply's own fields, and `kind`, `message`, `destination`, `status`.
 fn failure(destination: Option<&str>, reply: &Reply) -> Map {
-<<<<<<< HEAD
-    let mut error = match to_dynamic(&reply.value).try_cast::<Map>() {
-        Some(fields) => fields,
-        None => Map::new(),
-    };
-=======
     let mut error = to_dynamic(&reply.value).try_cast::<Map>().unwrap_or_default();
->>>>>>> playbooks
     let (kind, verb) = match reply.class {
         Class::Ok => ("ok", "answered"),
         Class::Rejected => ("rejected", "refused the request"),
@@ -151,13 +144,9 @@ fn log(level: &Dynamic, text: &Dynamic) -> Outcome {
         line.push('…');
     }
     if !LEVELS.contains(&word.as_str()) {
-<<<<<<< HEAD
-        return current(|_| Err(Halt::argument(format!("log: the level must be one of {}, got {level}", LEVELS.join(", ")))));
-=======
         return current(|_| {
             Err(Halt::argument(format!("log: the level must be one of {}, got {level}", LEVELS.join(", "))))
         });
->>>>>>> playbooks
     }
     let args = Value::Array(vec![word.clone().into(), line.clone().into()]);
     local(Effect::Log { level: word, text: line }, args)
@@ -184,13 +173,9 @@ fn set_status(alert: &Dynamic, status: &Dynamic, comment: &Dynamic) -> Outcome {
         let comment = match comment.as_immutable_string_ref() {
             Ok(text) => Some(text.to_string()),
             Err(_) if comment.is_unit() => None,
-<<<<<<< HEAD
-            Err(_) => return Err(Halt::argument(format!("set_status: the comment must be a string, got {}", what(comment)))),
-=======
             Err(_) => {
                 return Err(Halt::argument(format!("set_status: the comment must be a string, got {}", what(comment))));
             }
->>>>>>> playbooks
         };
         let args = Value::Array(vec![alert.to_string().into(), status.as_str().into(), comment.clone().into()]);
         Ok((Effect::SetStatus { alert, status, comment }, args))
@@ -207,13 +192,9 @@ fn tag(alert: &Dynamic, label: &Dynamic) -> Outcome {
         };
         let (label, chars) = (label.trim(), label.trim().chars().count());
         if chars == 0 || chars > TAG_CHARS_MAX || label.chars().any(char::is_control) {
-<<<<<<< HEAD
-            return Err(Halt::argument(format!("tag: a label is one line of 1 to {TAG_CHARS_MAX} characters, got {label:?}")));
-=======
             return Err(Halt::argument(format!(
                 "tag: a label is one line of 1 to {TAG_CHARS_MAX} characters, got {label:?}"
             )));
->>>>>>> playbooks
         }
         let args = Value::Array(vec![alert.to_string().into(), label.into()]);
         Ok((Effect::Tag { alert, tag: label.into() }, args))
@@ -228,12 +209,8 @@ fn alert_id(run: &Run, function: &str, alert: &Dynamic) -> Result<AlertId, Halt>
         Ok(map) => map.get("id").map(ToString::to_string).unwrap_or_default(),
         Err(_) => alert.to_string(),
     };
-<<<<<<< HEAD
-    let id = text.parse().map_err(|_| Halt::argument(format!("{function}: expected an alert or its id, got {text:?}")))?;
-=======
     let id =
         text.parse().map_err(|_| Halt::argument(format!("{function}: expected an alert or its id, got {text:?}")))?;
->>>>>>> playbooks
     if !run.alerts.contains(&text) {
         return Err(Halt::argument(format!("{function}: {text} is not an alert of this run")));
     }

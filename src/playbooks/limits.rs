@@ -18,15 +18,9 @@ pub const FUNCTION_EXPRESSION_DEPTH_MAX: usize = 48;
 /// Bytes of text in one value, all its parts together.
 pub const TEXT_BYTES_MAX: usize = 512 * 1024;
 /// Items of arrays in one value, all its parts together.
-<<<<<<< HEAD
-pub const ARRAY_ITEMS_MAX: usize = 10_000;
-/// Entries of maps in one value, all its parts together.
-pub const MAP_ENTRIES_MAX: usize = 10_000;
-=======
 pub const ARRAY_ITEMS_MAX: usize = 6_000;
 /// Entries of maps in one value, all its parts together.
 pub const MAP_ENTRIES_MAX: usize = 6_000;
->>>>>>> playbooks
 /// Variables in scope of one function.
 pub const VARIABLES_MAX: usize = 256;
 /// Functions of one file, closures included.
@@ -35,15 +29,10 @@ pub const FUNCTIONS_MAX: usize = 512;
 pub const MODULES_MAX: usize = 64;
 /// Bytes of one playbook or module.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
-<<<<<<< HEAD
-/// Longest `sleep`.
-pub const SLEEP_MAX: Span = Span::from_secs(90 * 24 * 3600);
-=======
 /// Longest `sleep`, in days.
 pub const SLEEP_DAYS_MAX: u64 = 90;
 /// Longest `sleep`.
 pub const SLEEP_MAX: Span = Span::from_secs(SLEEP_DAYS_MAX * 24 * 3600);
->>>>>>> playbooks
 /// Bytes of one line given to `log`; the rest is cut off.
 pub const LOG_BYTES_MAX: usize = 8 * 1024;
 /// Characters of one tag.

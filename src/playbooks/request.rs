@@ -9,11 +9,7 @@ use serde_json::{Map as JsonMap, Value};
 use crate::domain::effect::{Effect, EmailRequest, WebhookRequest};
 use crate::domain::time::Span;
 use crate::playbooks::evaluate::Entry;
-<<<<<<< HEAD
-use crate::playbooks::limits::SLEEP_MAX;
-=======
 use crate::playbooks::limits::{SLEEP_DAYS_MAX, SLEEP_MAX};
->>>>>>> playbooks
 use crate::playbooks::run::Halt;
 use crate::playbooks::value::{to_json, what};
 use crate::yaml::diagnostic::nearest;
@@ -81,11 +77,7 @@ pub fn email(destination: &Dynamic, options: &Dynamic, entry: Entry) -> Result<R
 pub fn sleep(span: &Dynamic, at: Timestamp) -> Result<Request, Halt> {
     let span = read_span(span)?;
     if span > SLEEP_MAX {
-<<<<<<< HEAD
-        return Err(Halt::argument(format!("sleep: at most {SLEEP_MAX}, got {span}")));
-=======
         return Err(Halt::argument(format!("sleep: at most {SLEEP_DAYS_MAX} days, got {span}")));
->>>>>>> playbooks
     }
     let args = Value::Array(vec![span.to_string().into()]);
     Ok(Request { effect: Effect::Sleep { until: span.after(at) }, args })
@@ -198,14 +190,10 @@ fn method(value: &Dynamic) -> Result<String, Halt> {
 fn path(value: &Dynamic) -> Result<Vec<String>, Halt> {
     let segments = value.as_array_ref();
     let segments = segments.map_err(|_| {
-<<<<<<< HEAD
-        Halt::argument(format!("webhook: `path` must be a list of segments such as [\"items\", id], got {}", what(value)))
-=======
         Halt::argument(format!(
             "webhook: `path` must be a list of segments such as [\"items\", id], got {}",
             what(value)
         ))
->>>>>>> playbooks
     })?;
     let segment = |segment: &Dynamic| match text_of("path", segment) {
         Ok(text) if matches!(text.as_str(), "" | "." | "..") => {
@@ -219,12 +207,8 @@ fn path(value: &Dynamic) -> Result<Vec<String>, Halt> {
 fn headers(value: &Dynamic) -> Result<BTreeMap<String, String>, Halt> {
     let headers = texts("headers", value)?;
     for name in headers.keys() {
-<<<<<<< HEAD
-        let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-=======
         let token =
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
->>>>>>> playbooks
         if !token {
             return Err(Halt::argument(format!("webhook: {name:?} is no name of a header")));
         }

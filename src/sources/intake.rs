@@ -219,6 +219,21 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Records, files and requests that were turned away or handed over cut, for whatever reason.
+    pub fn refused(&self) -> u64 {
+        let all = [
+            &self.oversized,
+            &self.files_refused,
+            &self.refused_unauthorised,
+            &self.refused_unparsable,
+            &self.refused_too_large,
+            &self.refused_slow,
+            &self.refused_busy,
+            &self.refused_unavailable,
+        ];
+        all.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
     /// Counts a record that was handed over.
     pub(super) fn record(&self, bytes: usize) {
         self.records.fetch_add(1, Ordering::Relaxed);

@@ -6,13 +6,13 @@
 
 pub mod file;
 pub mod folder;
-pub mod http;
-pub mod intake;
 #[cfg(test)]
 mod hostile;
+pub mod http;
+pub mod intake;
 mod lines;
 mod settings;
-mod split;
+pub mod split;
 pub mod stdin;
 mod watch;
 
@@ -49,6 +49,18 @@ pub enum Kind {
     Http(http::Settings),
     /// Standard input.
     Stdin,
+}
+
+impl Kind {
+    /// The word in `soard.yaml`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Folder(_) => "folder",
+            Self::Http(_) => "http",
+            Self::Stdin => "stdin",
+        }
+    }
 }
 
 impl Settings {

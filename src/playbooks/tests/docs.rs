@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! The examples of docs/playbooks.md are compiled and run.
 
 use serde_json::json;
@@ -55,4 +52,3 @@ fn every_function_has_an_example() {
         assert!(DOC.contains(&format!("### `{name}(")), "{name} has no section");
     }
 }
->>>>>>> playbooks

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! What each function asks for, answers and refuses at run time.
 
 use serde_json::{Value, json};
@@ -193,4 +190,3 @@ fn destinations_are_found_wherever_they_are_named() {
         playbook(text).destinations().iter().map(|u| format!("{}@{}", u.name, u.place.line)).collect();
     assert_eq!(names, ["a@2", "b@3", "c@4", "d@4", "e@5", "f@5", "g@6", "h@6"]);
 }
->>>>>>> playbooks

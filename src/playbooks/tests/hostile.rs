@@ -6,13 +6,7 @@ use crate::playbooks::evaluate::Then;
 use crate::playbooks::tests::{evaluate, files, lists};
 
 /// Name, script, and a word of the error.
-<<<<<<< HEAD
-const SCRIPTS: [(&str, &str, &str); 29] = [
-    ("big maps in a map", "fn on_alert(alert) { let b = #{}; for i in 0..5000 { b[`k${i}`] = i; } let m = #{}; let i = 0; loop { m[`k${i}`] = b; i += 1; } }", "map"),
-    ("big arrays in an array", "fn on_alert(alert) { let b = []; b.pad(9000, 1); let a = []; a.pad(9000, 1); for i in 0..9000 { a[i] = b; } }", "array"),
-=======
 const SCRIPTS: [(&str, &str, &str); 27] = [
->>>>>>> playbooks
     ("big values by property", "fn on_alert(alert) { let m = #{}; loop { m.l = m; m.r = m; } }", "map"),
     ("endless loop", "fn on_alert(alert) { loop { } }", "operations"),
     ("endless loop in a closure", "fn on_alert(alert) { [1].map(|x| { loop { } }) }", "operations"),
@@ -31,15 +25,11 @@ const SCRIPTS: [(&str, &str, &str); 27] = [
     ("nested maps", "fn on_alert(alert) { let m = #{}; loop { m = #{ m: m }; } }", "map"),
     ("wide map", "fn on_alert(alert) { let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; } }", "operations"),
     ("bushy maps", "fn on_alert(alert) { let m = #{ a: 1 }; loop { m = #{ l: m, r: m }; } }", "map"),
-<<<<<<< HEAD
-    ("many strings in an array", "fn on_alert(alert) { let s = \"x\"; s.pad(60000, \"y\"); let a = []; loop { a.push(s + a.len()); } }", "string"),
-=======
     (
         "many strings in an array",
         "fn on_alert(alert) { let s = \"x\"; s.pad(60000, \"y\"); let a = []; loop { a.push(s + a.len()); } }",
         "string",
     ),
->>>>>>> playbooks
     ("split into many", "fn on_alert(alert) { let s = \"x\"; s.pad(400000, \"y\"); s.split(\"y\") }", "array"),
     ("endless range", "fn on_alert(alert) { for i in 0..9223372036854775807 { } }", "operations"),
     ("too many steps", "fn on_alert(alert) { loop { log(\"again\"); } }", "steps"),
@@ -47,15 +37,11 @@ const SCRIPTS: [(&str, &str, &str); 27] = [
     ("deep body", "fn on_alert(alert) { let a = []; for i in 0..100 { a = [a]; } webhook(\"x\", a) }", "nested deeper"),
     ("function in a body", "fn on_alert(alert) { webhook(\"x\", #{ f: |x| x }) }", "a function"),
     ("chain of closures", "fn on_alert(alert) { let f = || 0; loop { let g = f; f = || g; } }", "operations"),
-<<<<<<< HEAD
-    ("chain of calling closures", "fn on_alert(alert) { let f = || 0; for i in 0..500 { let g = f; f = || g.call(); } f.call() }", "deeply"),
-=======
     (
         "chain of calling closures",
         "fn on_alert(alert) { let f = || 0; for i in 0..500 { let g = f; f = || g.call(); } f.call() }",
         "deeply",
     ),
->>>>>>> playbooks
 ];
 
 #[test]
@@ -70,14 +56,10 @@ fn hostile_scripts_end_in_an_error() {
         match &evaluated.then {
             Then::Failed { error, place } => {
                 assert!(error.contains(word), "{name}: {error}");
-<<<<<<< HEAD
-                assert!(place.as_ref().is_some_and(|place| place.starts_with("playbooks/p.rhai:1")), "{name}: {place:?}");
-=======
                 assert!(
                     place.as_ref().is_some_and(|place| place.starts_with("playbooks/p.rhai:1")),
                     "{name}: {place:?}"
                 );
->>>>>>> playbooks
             }
             other => panic!("{name}: {other:?}"),
         }

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! A crash at any point of a run: what is on record decides, and the rest of the run is the same.
 
 use serde_json::{Value, json};
@@ -122,4 +119,3 @@ fn a_script_that_asks_for_something_else_than_the_record_diverges() {
         }
     }
 }
->>>>>>> playbooks

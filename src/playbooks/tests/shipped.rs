@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! The playbooks that ship: they compile without a word, and ask for what their users expect.
 
 use std::collections::BTreeMap;
@@ -208,4 +205,3 @@ fn every_shipped_playbook_says_what_it_needs() {
         }
     }
 }
->>>>>>> playbooks

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Wrong playbooks and what their authors read.
 
 use std::fmt::Write as _;
@@ -111,4 +108,3 @@ fn a_file_that_is_too_large_is_refused() {
     assert!(playbooks.is_none());
     assert!(faults[0].message.contains("at most"), "{faults:?}");
 }
->>>>>>> playbooks

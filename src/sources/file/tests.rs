@@ -620,7 +620,8 @@ fn random_life(seed: u64, is_copying: bool) {
     }
     lab.settle();
     let expected: Vec<String> = files.into_iter().flatten().collect();
-    let short = |lines: &[String]| lines.iter().map(|l| l.trim_end_matches('x').to_owned()).collect::<Vec<_>>().join(" ");
+    let short =
+        |lines: &[String]| lines.iter().map(|l| l.trim_end_matches('x').to_owned()).collect::<Vec<_>>().join(" ");
     assert_eq!(short(&lab.lines), short(&expected), "seed {seed}");
     let differing = lab.lines.iter().zip(&expected).find(|(got, expected)| got != expected);
     assert_eq!(differing, None, "seed {seed}");

@@ -1,0 +1,54 @@
+//! `soard run`: the daemon.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+use crate::cli::output;
+use crate::daemon::logs::LogForm;
+use crate::daemon::reload::LoadError;
+use crate::daemon::{self, DaemonError};
+
+/// Run the daemon
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Signals: HUP loads rules and playbooks anew, TERM and INT stop in good order.\n\
+SOARD_LOG filters the log, for example SOARD_LOG=soard=debug.\n\n\
+Examples:\n  soard run /etc/soard\n  soard run . --log json\n  tail -f events.jsonl | soard run ./folder-with-a-stdin-source")]
+pub struct Args {
+    /// The content folder, with soard.yaml in it; default: --dir, else the current folder
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Form of the log lines
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    log: LogForm,
+}
+
+impl Args {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        let folder = context.folder(self.folder.as_deref());
+        daemon::logs::start(self.log).map_err(|error| Fault::new("cannot reach journald").because(error))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(daemon::run(&folder)).map_err(|error| fault(&folder, error))?;
+        Ok(Exit::Good)
+    }
+}
+
+fn fault(folder: &Path, error: DaemonError) -> Fault {
+    let hint = match &error {
+        DaemonError::Load(LoadError::Faulty(faulty)) => {
+            for fault in faulty.rendered(true) {
+                output::note(&format!("{fault}\n"));
+            }
+            "the daemon did not start; `soard check` shows the same faults"
+        }
+        DaemonError::Load(LoadError::Settings { .. }) => "give the folder that holds soard.yaml: soard run FOLDER",
+        DaemonError::Journal(_) => {
+            "`soard log verify` says what is wrong with it; a second daemon on the same state folder is refused too"
+        }
+        DaemonError::State { .. } => "the state folder must belong to the user that runs the daemon",
+        DaemonError::Destinations(_) => "a secret is given as { file: … }, { credential: … } or { env: … }",
+        DaemonError::Source(_) => "what was accepted is on record; cure the source and start the daemon again",
+        DaemonError::Fatal(_) => "what was accepted is on record; start the daemon again",
+    };
+    Fault::new(format!("cannot run the daemon on {}", folder.display())).because(error).hint(hint)
+}

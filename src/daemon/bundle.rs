@@ -1,0 +1,322 @@
+//! A bundle: rules, formats, playbooks, lists and templates as loaded, named by the hash of their files.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
+
+use crate::actions::templates::Templates;
+use crate::daemon::settings::Names;
+use crate::domain::entry::BundleFacts;
+use crate::playbooks::check::{Use, UseKind};
+use crate::playbooks::compile as playbooks;
+use crate::playbooks::evaluate::{Entry, Playbooks};
+use crate::rules::compile::{self as rules, Rules};
+use crate::rules::known::{Known, PlaybookEntries};
+use crate::rules::lists;
+use crate::rules::normalise::{self, Formats};
+use crate::yaml::diagnostic::{Diagnostic, Gravity, Place, Sources};
+use crate::yaml::reader::Faults;
+
+static SHIPPED_FORMATS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules/normalise");
+static SHIPPED_PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
+
+/// Folders of the content folder that make the bundle, and the endings that count in them.
+const FOLDERS: [(&str, &[&str]); 7] = [
+    ("rules/normalise", &["yaml"]),
+    ("rules/suppress", &["yaml", "yml"]),
+    ("rules/route", &["yaml", "yml"]),
+    ("playbooks", &["rhai"]),
+    ("playbooks/lib", &["rhai"]),
+    ("lists", &["yaml", "yml", "txt"]),
+    ("templates", &["html", "txt"]),
+];
+
+/// Most bytes of all files of a bundle together.
+const BUNDLE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A checked bundle.
+pub struct Bundle {
+    /// SHA-256 over its files, in hex.
+    pub id: String,
+    /// The git commit of its folder, where there is one.
+    pub commit: Option<String>,
+    /// Its texts, by path.
+    pub files: Sources,
+    /// Suppressions, routes and the matcher.
+    pub rules: Rules,
+    /// Formats.
+    pub formats: Formats,
+    /// Playbooks.
+    pub playbooks: Playbooks,
+    /// Mail templates.
+    pub templates: Templates,
+}
+
+/// What loading came to: a bundle unless a fault is an error, and all faults.
+pub struct Loaded {
+    /// The bundle, if it may be used.
+    pub bundle: Option<Bundle>,
+    /// Errors and warnings.
+    pub faults: Vec<Diagnostic>,
+}
+
+impl Bundle {
+    /// What the journal says of it.
+    pub fn facts(&self) -> BundleFacts {
+        let counts = [
+            ("suppressions", self.rules.suppress.len()),
+            ("routes", self.rules.route_count()),
+            ("formats", self.formats.names().count()),
+            ("playbooks", self.playbooks.names().count()),
+        ];
+        let counts = counts.into_iter().map(|(what, n)| (what.to_owned(), n)).collect();
+        BundleFacts { id: self.id.clone(), commit: self.commit.clone(), counts }
+    }
+}
+
+/// Checks files and builds the bundle from them. Pure. `names`: what the settings define; without it (a bundle
+/// from the state folder) references to destinations and sources are not checked again.
+pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) -> Loaded {
+    let (formats, mut faults) = normalise::compile(&files);
+    // The rules report what is wrong with the lists.
+    let lists = Arc::new(lists::read(&files, &mut Faults::default()));
+    let scripts = files.iter().filter(|(path, _)| path.starts_with("playbooks/"));
+    let scripts = scripts.map(|(path, text)| (path.clone(), text.clone())).collect();
+    let (playbooks, found) = playbooks::compile(&scripts, lists);
+    faults.extend(found);
+    let (templates, found) = Templates::compile(&files);
+    faults.extend(found);
+    let Some(playbooks) = playbooks else {
+        return Loaded { bundle: None, faults };
+    };
+    let entries = |name: &str| PlaybookEntries {
+        on_alert: playbooks.has_entry(name, Entry::Alert),
+        on_group: playbooks.has_entry(name, Entry::Group),
+    };
+    let known = Known {
+        playbooks: playbooks.names().map(|name| (name.to_owned(), entries(name))).collect(),
+        sources: names.map(|names| names.sources.clone()),
+    };
+    let (rules, found) = rules::compile(&files, &known);
+    faults.extend(found);
+    if let Some(names) = names {
+        check_destinations(&rules, &playbooks, names, &mut faults);
+    }
+    faults.sort_by(|a, b| (&a.place, a.gravity).cmp(&(&b.place, b.gravity)));
+    let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);
+    let bundle = usable.then(|| Bundle { id: hash(&files), commit, files, rules, formats, playbooks, templates });
+    Loaded { bundle, faults }
+}
+
+/// A playbook that a route names must find its destinations; one that nothing names may lie there unused.
+fn check_destinations(rules: &Rules, playbooks: &Playbooks, names: &Names, faults: &mut Vec<Diagnostic>) {
+    let routed = rules.routed_playbooks();
+    for Use { name, kind, place } in playbooks.destinations() {
+        let (known, what) = match kind {
+            UseKind::Webhook => (&names.webhooks, "webhook"),
+            UseKind::Email => (&names.emails, "email"),
+        };
+        let by = place.file.trim_start_matches("playbooks/").trim_end_matches(".rhai");
+        if known.contains(name) || !routed.contains(by) {
+            continue;
+        }
+        let message = format!("no {what} destination `{name}` in soard.yaml");
+        let fault = Diagnostic::error("unknown-destination", place.clone(), message);
+        faults.push(fault.suggest(name, known.iter().map(String::as_str)));
+    }
+}
+
+/// Reads a content folder, with the shipped formats and playbooks below it: a file of the folder takes the
+/// place of the shipped one with the same path.
+///
+/// # Errors
+/// Faults of files that cannot be read as text.
+pub fn read_folder(dir: &Path) -> Result<Sources, Vec<Diagnostic>> {
+    let mut files = Sources::new();
+    shipped("rules/normalise", &SHIPPED_FORMATS, &mut files);
+    shipped("playbooks", &SHIPPED_PLAYBOOKS, &mut files);
+    let mut faults = Vec::new();
+    for (folder, endings) in FOLDERS {
+        read_into(dir, folder, endings, &mut files, &mut faults);
+    }
+    let bytes: usize = files.values().map(String::len).sum();
+    if bytes > BUNDLE_BYTES_MAX {
+        let message = format!("the bundle has {bytes} bytes; at most {BUNDLE_BYTES_MAX} are loaded");
+        faults.push(Diagnostic::error("bundle-too-large", Place::start(&"rules".into()), message));
+    }
+    if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
+fn shipped(at: &str, dir: &Dir<'_>, files: &mut Sources) {
+    for file in dir.files() {
+        let text = file.contents_utf8().expect("shipped files are UTF-8, a test loads them all");
+        let ending = file.path().extension().and_then(|e| e.to_str());
+        if matches!(ending, Some("yaml" | "rhai")) {
+            files.insert(format!("{at}/{}", file.path().display()), text.to_owned());
+        }
+    }
+    for below in dir.dirs() {
+        for file in below.files() {
+            let text = file.contents_utf8().expect("shipped files are UTF-8, a test loads them all");
+            files.insert(format!("{at}/{}", file.path().display()), text.to_owned());
+        }
+    }
+}
+
+fn read_into(dir: &Path, folder: &str, endings: &[&str], files: &mut Sources, faults: &mut Vec<Diagnostic>) {
+    let entries = match fs::read_dir(dir.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return faults.push(unreadable(folder, &error)),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ending = Path::new(&name).extension().and_then(|e| e.to_str());
+        if name.starts_with('.') || !ending.is_some_and(|ending| endings.contains(&ending)) {
+            continue;
+        }
+        let path = format!("{folder}/{name}");
+        match fs::read(entry.path()).map(String::from_utf8) {
+            Ok(Ok(text)) => {
+                files.insert(path, text);
+            }
+            Ok(Err(error)) => {
+                let bytes = error.as_bytes();
+                let line = bytes[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                let place = Place { file: path.into(), line: u32::try_from(line).unwrap_or(u32::MAX), column: 1 };
+                faults.push(Diagnostic::error("not-utf8", place, "the file is not UTF-8 text"));
+            }
+            Err(error) => faults.push(unreadable(&path, &error)),
+        }
+    }
+}
+
+fn unreadable(path: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::error("unreadable", Place::start(&path.into()), format!("cannot read it: {error}"))
+}
+
+/// The commit that a folder's `.git` is at, without running git.
+pub fn commit(dir: &Path) -> Option<String> {
+    let git = dir.ancestors().map(|above| above.join(".git")).find(|git| git.is_dir())?;
+    let head = fs::read_to_string(git.join("HEAD")).ok()?;
+    let Some(branch) = head.trim().strip_prefix("ref: ") else {
+        return Some(head.trim().to_owned());
+    };
+    if let Ok(commit) = fs::read_to_string(git.join(branch)) {
+        return Some(commit.trim().to_owned());
+    }
+    let packed = fs::read_to_string(git.join("packed-refs")).ok()?;
+    packed.lines().find_map(|line| Some(line.strip_suffix(branch)?.trim().to_owned()))
+}
+
+fn hash(files: &Sources) -> String {
+    let mut digest = Sha256::new();
+    for (path, text) in files {
+        for part in [path, text] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part.as_bytes());
+        }
+    }
+    data_encoding::HEXLOWER.encode(&digest.finalize())
+}
+
+/// The bundles in the state folder: `bundles/<id>/`, kept while a retained entry names them.
+pub struct Bundles {
+    dir: PathBuf,
+    loaded: Mutex<HashMap<String, Arc<Bundle>>>,
+}
+
+/// Bundles kept compiled beside the one in charge.
+const COMPILED_MAX: usize = 8;
+
+impl Bundles {
+    /// The store in a state folder.
+    pub fn new(state: &Path) -> Self {
+        Self { dir: state.join("bundles"), loaded: Mutex::default() }
+    }
+
+    /// Writes a bundle and syncs it, so that a `bundle` entry may name it. Writing it twice is no fault.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn keep(&self, bundle: &Arc<Bundle>) -> io::Result<()> {
+        let place = self.dir.join(&bundle.id);
+        if !place.exists() {
+            let aside = self.dir.join(format!(".{}", bundle.id));
+            if aside.exists() {
+                fs::remove_dir_all(&aside)?;
+            }
+            for (path, text) in &bundle.files {
+                let path = aside.join(path);
+                let folder = path.parent().expect("a file of a bundle lies in a folder");
+                fs::create_dir_all(folder)?;
+                let mut file = fs::File::create(&path)?;
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+                fs::File::open(folder)?.sync_all()?;
+            }
+            fs::File::open(&aside)?.sync_all()?;
+            fs::rename(&aside, &place)?;
+            fs::File::open(&self.dir)?.sync_all()?;
+        }
+        self.remember(bundle.clone());
+        Ok(())
+    }
+
+    /// The bundle with this id, compiled: from memory or from the state folder.
+    ///
+    /// # Errors
+    /// Words for the log: the folder is missing, was edited, or this version of soard refuses it.
+    pub fn get(&self, id: &str) -> Result<Arc<Bundle>, String> {
+        if let Some(bundle) = self.loaded.lock().expect("nothing panics while it is held").get(id) {
+            return Ok(bundle.clone());
+        }
+        let files = read_tree(&self.dir.join(id)).map_err(|error| format!("cannot read bundle {id}: {error}"))?;
+        if hash(&files) != id {
+            return Err(format!("bundle {id} was changed in the state folder"));
+        }
+        let loaded = compile(files, None, None);
+        let first = loaded.faults.iter().find(|fault| fault.gravity == Gravity::Error);
+        let bundle = loaded.bundle.ok_or_else(|| match first {
+            Some(fault) => format!("bundle {id} is refused: {}: {}", fault.place, fault.message),
+            None => format!("bundle {id} is refused"),
+        })?;
+        let bundle = Arc::new(bundle);
+        self.remember(bundle.clone());
+        Ok(bundle)
+    }
+
+    fn remember(&self, bundle: Arc<Bundle>) {
+        let mut loaded = self.loaded.lock().expect("nothing panics while it is held");
+        if loaded.len() >= COMPILED_MAX {
+            loaded.retain(|_, kept| Arc::strong_count(kept) > 1);
+        }
+        if loaded.len() >= COMPILED_MAX {
+            loaded.clear();
+        }
+        loaded.insert(bundle.id.clone(), bundle);
+    }
+}
+
+fn read_tree(dir: &Path) -> io::Result<Sources> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let path = entry.path();
+            let name = path.strip_prefix(dir).expect("it was found below that folder");
+            files.insert(name.to_string_lossy().into_owned(), fs::read_to_string(&path)?);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,320 @@
+//! The one thread that owns the state: input → decide → apply → journal; acknowledgements and tasks wait for the sync.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::daemon::bundle::Bundle;
+use crate::daemon::clock;
+use crate::daemon::fault::{self, Fault};
+use crate::daemon::prepare;
+use crate::domain::alert::{Severity, Status};
+use crate::domain::effect::EffectKey;
+use crate::domain::entry::{Due, Entry, Facts, Log};
+use crate::engine::apply::apply;
+use crate::engine::decide::decide;
+use crate::engine::input::Input;
+use crate::engine::state::{State, Totals};
+use crate::engine::tasks::{self, Task};
+use crate::journal::writer::Journal;
+use crate::journal::{AppendError, Draft, Receipt};
+use crate::sources::intake::Answer;
+
+/// What the core can be asked.
+pub enum Message {
+    /// Decide an input; the answer comes once its entry is durable.
+    Input(Input, Option<oneshot::Sender<Answer>>),
+    /// A timer may be due.
+    Tick,
+    /// Take over a bundle that is checked and kept.
+    Swap(Arc<Bundle>, oneshot::Sender<()>),
+    /// Tell what there is.
+    Report(oneshot::Sender<CoreReport>),
+    /// The bytes of a quarantined record, for another try.
+    Quarantined(u64, oneshot::Sender<Option<u64>>),
+    /// Close the journal and end.
+    Stop,
+}
+
+/// What the state says about itself, for `soard status`.
+#[derive(Debug, Clone, Default)]
+pub struct CoreReport {
+    /// Sequence number of the last entry.
+    pub seq: u64,
+    /// There is room for new alerts.
+    pub room: bool,
+    /// Retained alerts.
+    pub alerts: usize,
+    /// By status.
+    pub by_status: BTreeMap<String, u64>,
+    /// Open ones by severity.
+    pub by_severity: BTreeMap<String, u64>,
+    /// Totals since the journal began.
+    pub totals: Totals,
+    /// Open runs.
+    pub runs: usize,
+    /// Open groups.
+    pub groups: usize,
+    /// Quarantined records.
+    pub quarantine: usize,
+    /// By destination: effects whose attempt is under way, and effects that wait for their next attempt.
+    pub flights: BTreeMap<String, (u64, u64)>,
+}
+
+/// The core's own things; everything it shares goes through channels.
+pub struct Core {
+    /// The fold of the journal.
+    pub state: State,
+    /// The bundle in charge.
+    pub bundle: Arc<Bundle>,
+    /// Where entries go.
+    pub journal: Journal,
+    /// Who carries tasks out.
+    pub tasks: mpsc::UnboundedSender<Task>,
+    /// When the earliest timer is due.
+    pub next_due: watch::Sender<Option<Timestamp>>,
+    /// Told when the journal stops: the daemon must end.
+    pub fatal: mpsc::UnboundedSender<String>,
+    /// A protection to leave out, in tests.
+    pub fault: Option<Fault>,
+    /// Whether the disk has room for new alerts, as of the last message.
+    pub room: Arc<AtomicBool>,
+}
+
+impl Core {
+    /// Runs until [`Message::Stop`], then closes the journal.
+    ///
+    /// # Errors
+    /// Words for the log when the journal cannot be closed in good order.
+    pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), String> {
+        self.announce();
+        while let Some(message) = inbox.blocking_recv() {
+            let at = clock::now().max(self.state.at);
+            self.run_timers(at);
+            match message {
+                Message::Input(input, answer) => self.input(at, input, answer),
+                Message::Tick => {}
+                Message::Swap(bundle, done) => self.swap(at, bundle, done),
+                Message::Report(to) => drop(to.send(self.report())),
+                Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
+                Message::Stop => break,
+            }
+            self.announce();
+        }
+        let at = clock::now().max(self.state.at);
+        self.step(at, Input::Log(Log::Closed), |_| {});
+        self.journal.close().map_err(|error| error.to_string())
+    }
+
+    /// Due timers go before input.
+    fn run_timers(&mut self, at: Timestamp) {
+        while self.state.next_due().is_some_and(|due| due <= at) {
+            if !self.step(at, Input::Due, |_| {}) {
+                break;
+            }
+        }
+    }
+
+    fn input(&mut self, at: Timestamp, mut input: Input, answer: Option<oneshot::Sender<Answer>>) {
+        // A record that nobody waits for cannot be refused; `prepare` holds those back while there is no room.
+        if matches!(input, Input::Intake(_) | Input::Refused { .. }) && answer.is_some() && !self.has_room() {
+            return reply(answer, Answer::Full);
+        }
+        if let Input::Intake(arrival) = &mut input
+            && arrival.bundle != self.bundle.id
+        {
+            prepare::rematch(&self.bundle, arrival);
+        }
+        let cause = match &input {
+            Input::Refused { cause, .. } => Some(cause.clone()),
+            _ => None,
+        };
+        let Some(entry) = decide(&self.state, &self.bundle.rules, at, input) else {
+            let why = cause.unwrap_or_else(|| "nothing new".into());
+            return reply(answer, Answer::Ignored { why });
+        };
+        let told = answer.map(|to| (to, Told::of(&entry)));
+        self.commit(entry, move |receipt| {
+            if let Some((to, told)) = told {
+                reply(Some(to), told.answer(receipt));
+            }
+        });
+    }
+
+    fn swap(&mut self, at: Timestamp, bundle: Arc<Bundle>, done: oneshot::Sender<()>) {
+        let facts = bundle.facts();
+        self.bundle = bundle;
+        self.step(at, Input::Bundle(facts), move |receipt| {
+            if receipt.is_ok() {
+                let _ = done.send(());
+            }
+        });
+    }
+
+    /// Decides and commits; `false` when the input said nothing new.
+    fn step(
+        &mut self,
+        at: Timestamp,
+        input: Input,
+        done: impl FnOnce(&Result<Receipt, AppendError>) + Send + 'static,
+    ) -> bool {
+        let entry = decide(&self.state, &self.bundle.rules, at, input);
+        entry.map(|entry| self.commit(entry, done)).is_some()
+    }
+
+    fn commit(&mut self, entry: Entry, done: impl FnOnce(&Result<Receipt, AppendError>) + Send + 'static) {
+        apply(&mut self.state, &entry);
+        log(&entry);
+        let tasks = tasks::of(&self.state, &entry);
+        let draft = Draft { at: entry.at, kind: entry.facts.kind(), data: entry.facts.data() };
+        let (to, fatal) = (self.tasks.clone(), self.fatal.clone());
+        let act = move |receipt: &Result<Receipt, AppendError>| {
+            done(receipt);
+            match receipt {
+                Ok(_) => tasks.into_iter().for_each(|task| drop(to.send(task))),
+                Err(error) => drop(fatal.send(format!("the journal stopped: {error}"))),
+            }
+        };
+        if self.acts_too_early(&entry) {
+            act(&Ok(Receipt { seq: entry.seq, hash: String::new() }));
+            std::thread::sleep(fault::GAP);
+            self.journal.append(draft, Box::new(|_| {}));
+        } else {
+            self.journal.append(draft, Box::new(move |receipt| act(&receipt)));
+        }
+    }
+
+    fn acts_too_early(&self, entry: &Entry) -> bool {
+        matches!(
+            (self.fault, &entry.facts),
+            (Some(Fault::AcknowledgeBeforeWrite), Facts::Intake(_)) | (Some(Fault::SendBeforeIntent), Facts::Intent(_))
+        )
+    }
+
+    fn has_room(&self) -> bool {
+        let room = self.journal.room();
+        if self.room.swap(room, Ordering::Relaxed) != room {
+            if room {
+                tracing::info!("the disk has room again: new alerts are taken");
+            } else {
+                tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
+            }
+        }
+        room
+    }
+
+    fn announce(&self) {
+        self.has_room();
+        let next = self.state.next_due();
+        self.next_due.send_if_modified(|known| std::mem::replace(known, next) != next);
+    }
+
+    fn report(&self) -> CoreReport {
+        let mut report = CoreReport {
+            seq: self.state.seq,
+            room: self.journal.room(),
+            alerts: self.state.alerts.len(),
+            totals: self.state.totals.clone(),
+            runs: self.state.runs.len(),
+            groups: self.state.groups.len(),
+            quarantine: self.state.quarantine.len(),
+            ..CoreReport::default()
+        };
+        let mut statuses = [0_u64; Status::ALL.len()];
+        let mut severities = [0_u64; Severity::ALL.len()];
+        for slot in self.state.alerts.iter() {
+            statuses[slot.status as usize] += 1;
+            if slot.status.is_open() {
+                severities[slot.severity as usize] += 1;
+            }
+        }
+        report.by_status = Status::ALL.iter().zip(statuses).map(|(s, n)| (s.to_string(), n)).collect();
+        report.by_severity = Severity::ALL.iter().zip(severities).map(|(s, n)| (s.to_string(), n)).collect();
+        for flight in self.state.flights.values() {
+            let (under_way, waiting) = report.flights.entry(flight.destination.clone()).or_default();
+            *(if flight.next.is_some() { waiting } else { under_way }) += 1;
+        }
+        report
+    }
+}
+
+/// What the sender of a record is told, kept until the entry is durable.
+struct Told {
+    record_no: u64,
+    alerts: Vec<String>,
+    redelivery: bool,
+    cause: Option<String>,
+}
+
+impl Told {
+    fn of(entry: &Entry) -> Self {
+        match &entry.facts {
+            Facts::Intake(intake) => Self {
+                record_no: intake.redelivery_of.unwrap_or(intake.record_no),
+                alerts: intake.alerts.iter().map(|taken| taken.id.to_string()).collect(),
+                redelivery: intake.redelivery_of.is_some(),
+                cause: None,
+            },
+            Facts::Quarantine(quarantine) => Self {
+                record_no: quarantine.record_no,
+                alerts: Vec::new(),
+                redelivery: false,
+                cause: Some(quarantine.cause.clone()),
+            },
+            _ => Self { record_no: 0, alerts: Vec::new(), redelivery: false, cause: None },
+        }
+    }
+
+    fn answer(self, receipt: &Result<Receipt, AppendError>) -> Answer {
+        let (seq, hash) = match receipt {
+            Ok(receipt) => (receipt.seq, receipt.hash.clone()),
+            Err(AppendError::Full(_)) => return Answer::Full,
+            Err(_) => return Answer::Stopped,
+        };
+        let Self { record_no, alerts, redelivery, cause } = self;
+        match cause {
+            None => Answer::Accepted { seq, hash, record_no, alerts, redelivery },
+            Some(cause) => Answer::Quarantined { seq, hash, record_no, cause },
+        }
+    }
+}
+
+fn reply(to: Option<oneshot::Sender<Answer>>, answer: Answer) {
+    if let Some(to) = to {
+        let _ = to.send(answer);
+    }
+}
+
+/// What an operator wants to see in the log as it happens; everything else is in the journal.
+fn log(entry: &Entry) {
+    let seq = entry.seq;
+    match &entry.facts {
+        Facts::Quarantine(q) => {
+            tracing::warn!(seq, source = q.source, record = q.record_no, cause = q.cause, "record quarantined");
+        }
+        Facts::Due(Due::Throttle { rule, surplus, key }) => {
+            tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
+        }
+        Facts::Run(end) => match &end.end {
+            crate::domain::entry::End::Finished { .. } => tracing::debug!(seq, run = %end.run, "run finished"),
+            crate::domain::entry::End::Failed { error, place } => {
+                tracing::warn!(seq, run = %end.run, error, place, "run failed");
+            }
+            crate::domain::entry::End::Stalled { step, expected, got } => {
+                tracing::error!(seq, run = %end.run, step, expected, got, "run stalled: its replay differs from the journal");
+            }
+        },
+        Facts::Result(result) if result.reply.error.is_some() => {
+            let key: &EffectKey = &result.key;
+            let error = result.reply.error.as_deref();
+            tracing::warn!(seq, run = %result.run, %key, class = ?result.reply.class, error, "effect failed");
+        }
+        Facts::Attempt(attempt) => {
+            tracing::info!(seq, key = %attempt.key, attempt = attempt.n, error = attempt.error, next = %attempt.next, "attempt failed, will try again");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,30 @@
+//! Deliberate faults for the controls of the crash tests: a daemon without one of its protections.
+//!
+//! Builds without debug assertions have none of this.
+
+/// A protection to leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Acknowledge a record before its entry is written.
+    AcknowledgeBeforeWrite,
+    /// Send an effect before its intent is written.
+    SendBeforeIntent,
+    /// Forget at recovery that effects have outcomes, as if they had not been written.
+    ForgetResults,
+}
+
+/// The fault that `SOARD_FAULT` names.
+pub fn from_env() -> Option<Fault> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    match std::env::var("SOARD_FAULT").ok()?.as_str() {
+        "acknowledge-before-write" => Some(Fault::AcknowledgeBeforeWrite),
+        "send-before-intent" => Some(Fault::SendBeforeIntent),
+        "forget-results" => Some(Fault::ForgetResults),
+        _ => None,
+    }
+}
+
+/// How long the faulty daemon waits between the act and the write that should have come first.
+pub const GAP: std::time::Duration = std::time::Duration::from_millis(50);

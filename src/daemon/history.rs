@@ -1,0 +1,112 @@
+//! Reads back from the journal what a run, a mail or a page needs: alerts, requests and replays.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::domain::decision::AlertRef;
+use crate::domain::effect::{Class, Effect, Reply};
+use crate::domain::entry::{Due, Facts, Intake, Step};
+use crate::journal::line::Line;
+use crate::journal::reader::Reader;
+use crate::playbooks::evaluate::PastStep;
+
+/// A run's replay.
+pub struct History {
+    /// Time of the last entry that the run has seen.
+    pub at: Timestamp,
+    /// Its steps so far.
+    pub past: Vec<PastStep>,
+}
+
+/// The facts of one entry.
+///
+/// # Errors
+/// Words that name the entry when it is missing or cannot be read.
+pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), String> {
+    let line = journal.line(seq).map_err(|error| format!("entry {seq}: {error}"))?;
+    let line: Line = line.ok_or_else(|| format!("entry {seq} is not in the journal"))?;
+    let facts = Facts::parse(&line.kind, line.data.get()).map_err(|error| format!("entry {seq}: {error}"))?;
+    Ok((line.at, facts))
+}
+
+/// The alerts as playbooks and templates see them: every field, the short forms, the id and `raw`.
+///
+/// # Errors
+/// Words that name the entry when it is missing or cannot be read.
+pub fn alerts(journal: &Reader, refs: &[AlertRef]) -> Result<Vec<Value>, String> {
+    refs.iter().map(|at| alert(journal, *at)).collect()
+}
+
+fn alert(journal: &Reader, at: AlertRef) -> Result<Value, String> {
+    let (_, Facts::Intake(intake)) = facts(journal, at.seq)? else {
+        return Err(format!("entry {} holds no alerts", at.seq));
+    };
+    alert_json(&intake, at.at as usize).ok_or_else(|| format!("entry {} holds no alert {}", at.seq, at.at))
+}
+
+/// One alert of an intake entry as JSON.
+pub fn alert_json(intake: &Intake, index: usize) -> Option<Value> {
+    let taken = intake.alerts.get(index)?;
+    let alert = &taken.alert;
+    let mut json = serde_json::to_value(alert).expect("an alert is plain data with string keys");
+    let raw = intake.record.bytes().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let raw = raw.and_then(|raw| raw.pointer(&taken.part).cloned()).unwrap_or_default();
+    let more = [
+        ("id", Value::from(taken.id.to_string())),
+        ("host", alert.host().into()),
+        ("account", alert.account().into()),
+        ("ip", alert.ip().into()),
+        ("status", taken.decision.status.as_str().into()),
+        ("raw", raw),
+    ];
+    let fields = json.as_object_mut().expect("an alert is a map");
+    fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    Some(json)
+}
+
+/// A step's request, and when it was asked for.
+///
+/// # Errors
+/// Words that name the entry when it is missing or cannot be read.
+pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Effect), String> {
+    let (at, Facts::Intent(intent_facts)) = facts(journal, intent)? else {
+        return Err(format!("entry {intent} holds no request"));
+    };
+    let step = intent_facts.steps.into_iter().find(|s| s.n == step);
+    Ok((at, step.ok_or_else(|| format!("entry {intent} lacks the step"))?.effect))
+}
+
+/// A run's steps with their outcomes, from its own entries.
+///
+/// # Errors
+/// Words that name the entry when it is missing or cannot be read.
+pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<History, String> {
+    let mut at = started;
+    let mut past: Vec<PastStep> = Vec::new();
+    for seq in entries {
+        let (time, facts) = facts(journal, *seq)?;
+        at = time;
+        match facts {
+            Facts::Intent(intent) => past.extend(intent.steps.into_iter().map(past_step)),
+            Facts::Result(result) => settle(&mut past, result.step, result.reply, *seq)?,
+            Facts::Due(Due::Timer { step, .. }) => {
+                let reply = Reply { class: Class::Ok, status: None, value: Value::Null, error: None };
+                settle(&mut past, step, reply, *seq)?;
+            }
+            _ => return Err(format!("entry {seq} is no part of a run")),
+        }
+    }
+    Ok(History { at, past })
+}
+
+fn past_step(step: Step) -> PastStep {
+    let outcome = step.value.map(|value| Reply { class: Class::Ok, status: None, value, error: None });
+    PastStep { kind: step.effect.kind().to_owned(), args_sha256: step.args_sha256, outcome }
+}
+
+fn settle(past: &mut [PastStep], step: u32, reply: Reply, seq: u64) -> Result<(), String> {
+    let place =
+        past.get_mut(step as usize).ok_or_else(|| format!("entry {seq} settles a step that was never asked for"))?;
+    place.outcome = Some(reply);
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Carries out tasks: evaluates runs and sends effects, and reports what came of it as new inputs.
+//!
+//! A task exists only once the entry that asks for it is durable. Journal first: a crash after sending must not
+//! forget that we sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, watch};
+
+use crate::actions::retry::next_attempt;
+use crate::actions::settings::Settings;
+use crate::actions::{Actions, Outcome, Request};
+use crate::daemon::bundle::Bundles;
+use crate::daemon::clock;
+use crate::daemon::core::Message;
+use crate::daemon::history::{self, History};
+use crate::daemon::stop;
+use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
+use crate::domain::entry::End;
+use crate::domain::id::Trigger;
+use crate::engine::input::{Asked, Input, NewStep};
+use crate::engine::tasks::{Evaluate, Send, Task};
+use crate::journal::reader::Reader;
+use crate::playbooks::evaluate::{Entry, Evaluated, Job, Then, stack_bytes};
+
+/// What carrying out a task needs.
+pub struct World {
+    /// Bundles by id.
+    pub bundles: Bundles,
+    /// Destinations, as the last good settings have them.
+    pub destinations: ArcSwap<Destinations>,
+    /// The journal, for reading.
+    pub journal: Reader,
+    /// Random id of the journal.
+    pub journal_id: String,
+    /// Where results go.
+    pub core: mpsc::Sender<Message>,
+    /// Counted since the daemon started, by destination.
+    pub counters: Counters,
+}
+
+/// Destinations, ready to send, with their settings.
+pub struct Destinations {
+    /// What they are.
+    pub settings: Settings,
+    /// What sends.
+    pub actions: Actions,
+}
+
+/// What was sent since the daemon started, by destination.
+#[derive(Default)]
+pub struct Counters(std::sync::Mutex<BTreeMap<String, Arc<Counter>>>);
+
+/// One destination's counts.
+#[derive(Default)]
+pub struct Counter {
+    /// Effects that succeeded.
+    pub sent: AtomicU64,
+    /// Attempts and effects that did not.
+    pub failed: AtomicU64,
+    /// What went wrong last.
+    pub last_error: std::sync::Mutex<Option<String>>,
+}
+
+impl Counters {
+    /// The counts of one destination.
+    pub fn of(&self, destination: &str) -> Arc<Counter> {
+        let mut all = self.0.lock().expect("nothing panics while it is held");
+        all.entry(destination.to_owned()).or_default().clone()
+    }
+}
+
+/// Threads that evaluate playbooks: scripts need a deeper stack than the runtime's threads have.
+const EVALUATORS: usize = 2;
+
+/// Carries out tasks until the channel closes, then waits for the attempts under way.
+pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mut stop: watch::Receiver<bool>) {
+    let (to_evaluate, evaluations) = std::sync::mpsc::channel::<Evaluate>();
+    let evaluations = Arc::new(std::sync::Mutex::new(evaluations));
+    for n in 0..EVALUATORS {
+        let (world, evaluations) = (world.clone(), evaluations.clone());
+        let body = move || {
+            loop {
+                let next = evaluations.lock().expect("nothing panics while it is held").recv();
+                let Ok(job) = next else { return };
+                let asked = evaluate(&world, &job);
+                if world.core.blocking_send(Message::Input(Input::Asked(asked), None)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name(format!("evaluate-{n}")).stack_size(stack_bytes());
+        thread.spawn(body).expect("the system gives the daemon a thread at start");
+    }
+    let mut under_way = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            task = tasks.recv() => match task {
+                Some(Task::Evaluate(job)) => drop(to_evaluate.send(job)),
+                Some(Task::Send(job)) => drop(under_way.spawn(attempt(world.clone(), *job))),
+                Some(Task::Forget(key)) => forget(&world, key).await,
+                None => break,
+            },
+            Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+            () = stop::told(&mut stop) => break,
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+/// An attempt that was under way when an earlier daemon died.
+async fn forget(world: &World, key: EffectKey) {
+    let error = "the daemon stopped while the request was under way, and the destination is at_most_once";
+    let reply = Reply { class: Class::Unknown, status: None, value: Value::Null, error: Some(error.into()) };
+    let _ = world.core.send(Message::Input(Input::Done { key, reply }, None)).await;
+}
+
+/// Replays a run and asks for its next steps. What cannot be replayed fails the run with the reason.
+fn evaluate(world: &World, job: &Evaluate) -> Asked {
+    match replay(world, job) {
+        Ok(evaluated) => asked(world, job, evaluated),
+        Err(error) => Asked {
+            run: job.run.clone(),
+            known_steps: job.steps,
+            steps: Vec::new(),
+            end: Some(End::Failed { error, place: None }),
+        },
+    }
+}
+
+fn replay(world: &World, job: &Evaluate) -> Result<Evaluated, String> {
+    let bundle = world.bundles.get(&job.bundle)?;
+    let History { at, past } = history::past(&world.journal, &job.entries, job.started)?;
+    let alerts = history::alerts(&world.journal, &job.alerts)?;
+    let (entry, input) = match job.run.trigger {
+        Trigger::Alert(_) => (Entry::Alert, alerts.into_iter().next().unwrap_or_default()),
+        Trigger::Group(_) => (Entry::Group, Value::Array(alerts)),
+    };
+    let seed = Sha256::digest(format!("seed\n{}\n{}", world.journal_id, job.run)).into();
+    let playbook = job.run.playbook.as_str();
+    Ok(bundle.playbooks.evaluate(&Job { playbook, entry, input: &input, at, seed, past: &past }))
+}
+
+fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {
+    let settings = &world.destinations.load().settings;
+    let steps = evaluated.steps.into_iter().map(|step| NewStep {
+        mode: step.effect.destination().map(|name| settings.mode(name).unwrap_or_default()),
+        effect: step.effect,
+        args_sha256: step.args_sha256,
+        value: step.value,
+    });
+    let end = match evaluated.then {
+        Then::Waits => None,
+        Then::Finished(value) => Some(End::Finished { value }),
+        Then::Failed { error, place } => Some(End::Failed { error, place }),
+        Then::Diverged { step, expected, got } => Some(End::Stalled { step, expected, got }),
+    };
+    Asked { run: job.run.clone(), known_steps: job.steps, steps: steps.collect(), end }
+}
+
+/// Makes one attempt and reports it.
+async fn attempt(world: Arc<World>, job: Send) {
+    let counter = world.counters.of(&job.destination);
+    let outcome = match load(&world, &job) {
+        Ok(loaded) => make(&world, &job, &loaded).await,
+        Err(error) => Outcome::Done(rejected(error)),
+    };
+    let input = match outcome {
+        Outcome::Done(reply) => {
+            note(&counter, reply.class == Class::Ok, reply.error.as_deref());
+            Input::Done { key: job.key, reply }
+        }
+        Outcome::Again { error, status, after, ambiguous, progress } => {
+            note(&counter, false, Some(&error));
+            let schedule = world.destinations.load().settings.schedule(&job.destination).cloned();
+            match next_attempt(&schedule.unwrap_or_default(), &job.key, job.attempt, clock::now(), after) {
+                _ if ambiguous && job.mode == Mode::AtMostOnce => {
+                    let class = Class::Unknown;
+                    Input::Done { key: job.key, reply: Reply { class, status, value: Value::Null, error: Some(error) } }
+                }
+                Some(next) => Input::Failed { key: job.key, error, status, next, progress },
+                None => {
+                    let error = format!("gave up after {} attempts: {error}", job.attempt);
+                    let value = progress.unwrap_or_default();
+                    Input::Done { key: job.key, reply: Reply { class: Class::Dead, status, value, error: Some(error) } }
+                }
+            }
+        }
+    };
+    let _ = world.core.send(Message::Input(input, None)).await;
+}
+
+struct Loaded {
+    effect: Effect,
+    asked: jiff::Timestamp,
+    input: Value,
+    bundle: Arc<crate::daemon::bundle::Bundle>,
+}
+
+fn load(world: &World, job: &Send) -> Result<Loaded, String> {
+    let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
+    let mut alerts = history::alerts(&world.journal, &job.alerts)?;
+    let input = match job.run.trigger {
+        Trigger::Alert(_) if !alerts.is_empty() => alerts.swap_remove(0),
+        _ => Value::Array(alerts),
+    };
+    Ok(Loaded { effect, asked, input, bundle: world.bundles.get(&job.bundle)? })
+}
+
+async fn make(world: &World, job: &Send, loaded: &Loaded) -> Outcome {
+    let request = Request {
+        key: &job.key,
+        effect: &loaded.effect,
+        attempt: job.attempt,
+        at: loaded.asked,
+        now: clock::now(),
+        run: &job.run,
+        input: &loaded.input,
+        templates: &loaded.bundle.templates,
+        progress: job.progress.as_ref(),
+    };
+    let destinations = world.destinations.load_full();
+    destinations.actions.send(request).await
+}
+
+fn rejected(error: String) -> Reply {
+    Reply { class: Class::Rejected, status: None, value: Value::Null, error: Some(error) }
+}
+
+fn note(counter: &Counter, ok: bool, error: Option<&str>) {
+    if ok {
+        counter.sent.fetch_add(1, Ordering::Relaxed);
+    } else {
+        counter.failed.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some(error) = error {
+        *counter.last_error.lock().expect("nothing panics while it is held") = Some(error.to_owned());
+    }
+}

@@ -1,0 +1,89 @@
+//! The stateless stages: normalise and match, before anything is ordered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use crate::daemon::bundle::Bundle;
+use crate::daemon::clock;
+use crate::daemon::core::Message;
+use crate::domain::record::Record;
+use crate::engine::input::{Arrival, Candidate, Input};
+use crate::rules::normalise::Refused;
+use crate::sources::intake::{Answer, Offer};
+
+/// What became of a record.
+pub enum Prepared {
+    /// Alerts, or a cause for the quarantine.
+    Input(Input),
+    /// The format knows it and says that it is no alert.
+    NotAnAlert(String),
+}
+
+/// Normalises and matches one record.
+pub fn prepare(bundle: &Bundle, record: Record, pinned: Option<&str>) -> Prepared {
+    let normalised = bundle.formats.normalise(&record.source, &record.bytes, clock::now(), pinned);
+    match normalised {
+        Ok(normalised) => {
+            let parsed = normalised.alerts.into_iter();
+            let alerts = parsed.map(|parsed| Candidate {
+                matches: bundle.rules.matches(&parsed.alert),
+                alert: parsed.alert,
+                part: parsed.part,
+                window: parsed.window,
+            });
+            let (format, alerts) = (normalised.format, alerts.collect());
+            let arrival = Arrival { record, format, bundle: bundle.id.clone(), alerts };
+            Prepared::Input(Input::Intake(Box::new(arrival)))
+        }
+        Err(Refused::NotAnAlert { format, why }) => Prepared::NotAnAlert(format!("{format}: {why}")),
+        Err(refused) => Prepared::Input(Input::Refused { record, cause: refused.to_string() }),
+    }
+}
+
+/// Matches again what an older bundle matched.
+pub fn rematch(bundle: &Bundle, arrival: &mut Arrival) {
+    for candidate in &mut arrival.alerts {
+        candidate.matches = bundle.rules.matches(&candidate.alert);
+    }
+    arrival.bundle.clone_from(&bundle.id);
+}
+
+/// How long records that cannot be refused wait before the disk is looked at again.
+const ROOM_PAUSE: Duration = Duration::from_millis(200);
+
+/// Prepares offers in their order until the sources are done; runs on a thread of its own.
+pub fn run(
+    mut offers: mpsc::Receiver<Offer>,
+    bundle: &ArcSwap<Bundle>,
+    core: &mpsc::Sender<Message>,
+    room: &AtomicBool,
+    pinned: impl Fn(&str) -> Option<String>,
+) {
+    while let Some(Offer { record, answer, .. }) = offers.blocking_recv() {
+        while answer.is_none() && !room.load(Ordering::Relaxed) {
+            thread::sleep(ROOM_PAUSE);
+            if core.blocking_send(Message::Tick).is_err() {
+                return;
+            }
+        }
+        let bundle: Arc<Bundle> = bundle.load_full();
+        let pinned = pinned(&record.source);
+        match prepare(&bundle, record, pinned.as_deref()) {
+            Prepared::Input(input) => {
+                if core.blocking_send(Message::Input(input, answer)).is_err() {
+                    return;
+                }
+            }
+            Prepared::NotAnAlert(why) => {
+                if let Some(answer) = answer {
+                    let _ = answer.send(Answer::Ignored { why });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Loads and checks everything first, then swaps it whole; a faulty bundle is refused and the old one stays.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{EventKind, RecursiveMode, Watcher};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::daemon::bundle::{self, Bundle, Loaded};
+use crate::daemon::settings::{self, Settings};
+use crate::daemon::stop;
+use crate::yaml::diagnostic::{Diagnostic, Gravity, Sources};
+
+/// How long the content folder must be quiet before it is loaded: a pull or an editor may be half done.
+pub const QUIET: Duration = Duration::from_secs(2);
+
+/// Settings and bundle of a content folder, both checked.
+pub struct Content {
+    /// The settings.
+    pub settings: Settings,
+    /// The bundle.
+    pub bundle: Bundle,
+    /// Warnings.
+    pub faults: Vec<Diagnostic>,
+    /// The texts, for rendering them.
+    pub texts: Sources,
+}
+
+impl Content {
+    /// The warnings as a person reads them.
+    pub fn warnings(&self) -> Vec<String> {
+        self.faults.iter().map(|fault| fault.render(&self.texts, false)).collect()
+    }
+}
+
+/// Everything that is wrong with a content folder, with the texts for rendering it.
+#[derive(Debug)]
+pub struct Faulty {
+    /// All faults, errors and warnings.
+    pub faults: Vec<Diagnostic>,
+    /// The texts.
+    pub texts: Sources,
+}
+
+impl Faulty {
+    /// The faults as a person reads them.
+    pub fn rendered(&self, colour: bool) -> Vec<String> {
+        self.faults.iter().map(|fault| fault.render(&self.texts, colour)).collect()
+    }
+}
+
+/// Why a content folder cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There are no settings to read.
+    #[error("cannot read {}", path.display())]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The content has faults.
+    #[error("the content has {} faults", .0.faults.len())]
+    Faulty(Faulty),
+}
+
+/// Loads and checks a content folder. Offline: nothing is written and nothing is reached.
+///
+/// # Errors
+/// [`LoadError::Settings`] when there is no `soard.yaml`, [`LoadError::Faulty`] with all faults of all files.
+pub fn load(dir: &Path) -> Result<Content, LoadError> {
+    let read = settings::read(dir).map_err(|cause| LoadError::Settings { path: dir.join(settings::FILE), cause })?;
+    let mut faults = read.faults;
+    let mut texts = read.text;
+    let files = match bundle::read_folder(dir) {
+        Ok(files) => files,
+        Err(unreadable) => {
+            faults.extend(unreadable);
+            return Err(LoadError::Faulty(Faulty { faults, texts }));
+        }
+    };
+    texts.extend(files.clone());
+    let names = read.settings.as_ref().map(Settings::names);
+    let Loaded { bundle, faults: found } = bundle::compile(files, bundle::commit(dir), names.as_ref());
+    faults.extend(found);
+    match (read.settings, bundle) {
+        (Some(settings), Some(bundle)) => Ok(Content { settings, bundle, faults, texts }),
+        _ => {
+            faults.sort_by_key(|fault| fault.gravity == Gravity::Warning);
+            Err(LoadError::Faulty(Faulty { faults, texts }))
+        }
+    }
+}
+
+/// Watches a content folder and sends a word once it changed and was quiet for [`QUIET`]; waits while git works in it.
+pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut stop: watch::Receiver<bool>) {
+    let (to, mut events) = mpsc::unbounded_channel();
+    let ours = move |path: &PathBuf| !path.starts_with(&state) && is_content(path);
+    let handler = move |event: notify::Result<notify::Event>| {
+        let counts = match &event {
+            Ok(event) if event.need_rescan() => true,
+            Ok(event) => !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(&ours),
+            Err(_) => true,
+        };
+        if counts {
+            let _ = to.send(());
+        }
+    };
+    let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
+        watcher.watch(&dir, RecursiveMode::Recursive)?;
+        Ok(watcher)
+    });
+    let _watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            tracing::warn!(%error, dir = %dir.display(), "cannot watch the content folder; reload by signal still works");
+            return;
+        }
+    };
+    let mut quiet_at: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(()) => quiet_at = Some(Instant::now() + QUIET),
+                None => return,
+            },
+            () = sleep_until(quiet_at.unwrap_or_else(|| Instant::now() + QUIET)), if quiet_at.is_some() => {
+                if git_is_busy(&dir) {
+                    quiet_at = Some(Instant::now() + QUIET);
+                } else {
+                    quiet_at = None;
+                    let _ = changed.send(()).await;
+                }
+            }
+            () = stop::told(&mut stop) => return,
+        }
+    }
+}
+
+/// Only what a bundle is made of counts: state, logs and alert files change all the time.
+fn is_content(path: &PathBuf) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let below_git = path.components().any(|part| part.as_os_str() == ".git");
+    !below_git && (ending.is_none() || matches!(ending, Some("yaml" | "yml" | "rhai" | "html" | "txt")))
+}
+
+/// A git that writes its index may be in the middle of a checkout.
+pub fn git_is_busy(dir: &Path) -> bool {
+    dir.ancestors().any(|above| above.join(".git/index.lock").exists())
+}

@@ -1,0 +1,301 @@
+//! The daemon as its users meet it: alerts by HTTP, folder and file, rules that change while it runs, and what it
+//! says about all of that.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Daemon, HttpSink, wait_for, write};
+
+const SOURCE: &str = "sources:\n  push: { http: { token: { env: SOARD_TEST_TOKEN } } }\n";
+
+const ROUTES: &str = r"
+route:
+  - id: grouped
+    title: Failed logins, by host
+    owner: soc@example.com
+    match: { kind: FailedLogin }
+    group_by: [entities.host.name]
+    group_wait: 500ms
+    playbooks: [hook]
+  - id: noisy
+    title: Noisy probes
+    owner: soc@example.com
+    match: { kind: Probe }
+    throttle: { per: [entities.ip.address], at_most: 2, within: 1h }
+    playbooks: [hook]
+  - id: rest
+    title: Everything else
+    owner: soc@example.com
+    playbooks: [hook]
+";
+
+const SUPPRESS: &str = r"
+suppress:
+  - id: scanner
+    title: Port scans of our own scanner
+    owner: soc@example.com
+    reason: expected
+    expires: 2999-01-01
+    match:
+      kind|startswith: PortScan
+      entities.ip.address|cidr: 192.0.2.0/28
+";
+
+const HOOK: &str = r#"
+fn on_alert(alert) {
+    webhook("hook", #{ id: alert.id, title: alert.title, host: alert.host });
+}
+fn on_group(alerts) {
+    webhook("hook", #{ group: alerts.len(), titles: alerts.map(|a| a.title) });
+}
+"#;
+
+fn files() -> Vec<(&'static str, &'static str)> {
+    vec![("rules/route/main.yaml", ROUTES), ("rules/suppress/main.yaml", SUPPRESS), ("playbooks/hook.rhai", HOOK)]
+}
+
+fn settings(http: &HttpSink) -> String {
+    let url = format!("http://{}/hook", http.address);
+    format!(
+        "{SOURCE}destinations:\n  hook: {{ webhook: {{ url: \"{url}\", mode: at_least_once, retries: [200ms, 200ms] }} }}\n"
+    )
+}
+
+fn alert(id: &str, kind: &str, more: Value) -> Value {
+    let mut alert = json!({ "external_id": id, "kind": kind, "title": format!("{kind} {id}"), "severity": "medium" });
+    alert.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    alert
+}
+
+fn bodies(http: &HttpSink) -> Vec<Value> {
+    http.got().iter().map(support::Got::json).collect()
+}
+
+#[test]
+fn alerts_are_suppressed_folded_throttled_grouped_and_acted_upon_and_each_decision_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    daemon.start();
+    let ip = |address: &str| json!({ "entities": { "ip": [{ "address": address }] } });
+    let host = |name: &str| json!({ "entities": { "host": [{ "name": name }] } });
+    let mut batch = vec![
+        alert("s1", "PortScan.Tcp", ip("192.0.2.7")),
+        alert("s2", "PortScan.Tcp", ip("192.0.2.99")),
+        alert("r1", "Malware", host("web-01")),
+        alert("r1", "Malware", host("web-01")),
+    ];
+    batch.extend((0..5).map(|n| alert(&format!("p{n}"), "Probe", ip("198.51.100.9"))));
+    batch.extend((0..3).map(|n| alert(&format!("f{n}"), "FailedLogin", host("db-01"))));
+    batch.push(alert("f9", "FailedLogin", host("db-02")));
+    let (status, answer) = daemon.post(&Value::Array(batch).to_string()).unwrap();
+    assert_eq!((status, &answer["accepted"]), (200, &json!(13)), "{answer}");
+
+    // One scan, one piece of malware, two probes of five, two groups.
+    wait_for("the webhooks", || (http.got().len() >= 6).then_some(()));
+    let bodies = bodies(&http);
+    assert_eq!(bodies.len(), 6, "{bodies:#?}");
+    let count = |test: &dyn Fn(&Value) -> bool| bodies.iter().filter(|body| test(body)).count();
+    assert_eq!(count(&|b| b["group"] == 3), 1);
+    assert_eq!(count(&|b| b["group"] == 1), 1);
+    assert_eq!(count(&|b| b["title"].as_str().is_some_and(|t| t.starts_with("Probe"))), 2);
+    assert_eq!(count(&|b| b["title"] == "PortScan.Tcp s1"), 0);
+
+    let why = String::from_utf8(daemon.soard(&["why", "a-1.0"]).stdout).unwrap();
+    assert!(
+        why.contains("scanner") && why.contains("rules/suppress/main.yaml:3") && why.contains("dismissed"),
+        "{why}"
+    );
+    let why = String::from_utf8(daemon.soard(&["why", "a-3.0"]).stdout).unwrap();
+    assert!(why.contains("rest") && why.contains("hook") && why.contains("seen 2 times"), "{why}");
+    let totals = daemon.json(&["status"])["totals"].clone();
+    assert_eq!((&totals["suppressed"], &totals["duplicates"], &totals["throttled"]), (&json!(1), &json!(1), &json!(3)));
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(daemon.journal().last().unwrap()["d"], json!("closed"));
+}
+
+#[test]
+fn rules_change_while_it_runs_and_a_faulty_bundle_leaves_the_old_one_in_charge() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    daemon.start();
+    let first = daemon.json(&["status"])["bundle"]["id"].clone();
+
+    write(folder.path(), "rules/suppress/main.yaml", &SUPPRESS.replace("reason: expected", "reasson: expected"));
+    let refused = wait_for("the faulty bundle to be refused", || {
+        let status = daemon.json(&["status"]);
+        status["refused_bundle"].is_object().then_some(status)
+    });
+    assert_eq!(refused["bundle"]["id"], first);
+    let fault = refused["refused_bundle"]["faults"].to_string();
+    assert!(fault.contains("rules/suppress/main.yaml:6") && fault.contains("did you mean `reason`"), "{fault}");
+    let scan =
+        |id: &str| alert(id, "PortScan.Tcp", json!({ "entities": { "ip": [{ "address": "192.0.2.7" }] } })).to_string();
+    daemon.post(&scan("one")).unwrap();
+
+    write(folder.path(), "rules/suppress/main.yaml", &SUPPRESS.replace("192.0.2.0/28", "203.0.113.0/24"));
+    let output = daemon.soard(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    let status = daemon.json(&["status"]);
+    assert_ne!(status["bundle"]["id"], first);
+    assert!(status["refused_bundle"].is_null());
+    daemon.post(&scan("two")).unwrap();
+    wait_for("the webhook", || (http.got().len() == 1).then_some(()));
+    assert_eq!(bodies(&http)[0]["title"], "PortScan.Tcp two");
+
+    // HUP does the same as `reload`.
+    write(folder.path(), "rules/suppress/main.yaml", SUPPRESS);
+    Command::new("kill").args(["-HUP", &daemon.pid().to_string()]).status().unwrap();
+    wait_for("the first bundle again", || (daemon.json(&["status"])["bundle"]["id"] == first).then_some(()));
+}
+
+#[test]
+fn a_run_ends_on_the_bundle_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let playbook = |word: &str| {
+        format!(
+            "fn on_alert(alert) {{\n webhook(\"hook\", #{{ say: \"{word} 1\" }});\n sleep(\"4s\");\n webhook(\"hook\", #{{ say: \"{word} 2\" }});\n}}\n fn on_group(alerts) {{}}"
+        )
+    };
+    let old = playbook("old");
+    let mut files = files();
+    files[2].1 = &old;
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files);
+    daemon.start();
+    daemon.post(&alert("a", "Malware", json!({})).to_string()).unwrap();
+    wait_for("the first step", || (http.got().len() == 1).then_some(()));
+    write(folder.path(), "playbooks/hook.rhai", &playbook("new"));
+    assert!(daemon.soard(&["reload"]).status.success());
+    daemon.kill();
+    daemon.start();
+    daemon.post(&alert("b", "Malware", json!({})).to_string()).unwrap();
+    wait_for("all steps", || (http.got().len() == 4).then_some(()));
+    let said: Vec<String> = bodies(&http).iter().map(|body| body["say"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, ["old 1", "new 1", "old 2", "new 2"]);
+}
+
+#[test]
+fn a_record_that_no_format_takes_is_kept_and_can_be_sent_through_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    daemon.start();
+    let record = r#"{"acme_event":"Breach","acme_name":"Door 7 forced","acme_level":9,"acme_id":"e-7"}"#;
+    let (status, answer) = daemon.post(record).unwrap();
+    assert_eq!((status, &answer["quarantined"]), (200, &json!(1)), "{answer}");
+    let (status, _) = daemon.post("{\"never\": ").unwrap();
+    assert_eq!(status, 400);
+
+    let list = daemon.json(&["quarantine", "list"]);
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    let show = String::from_utf8(daemon.soard(&["quarantine", "show", "1"]).stdout).unwrap();
+    assert!(show.contains("Door 7 forced"), "{show}");
+    let output = daemon.soard(&["quarantine", "retry", "1"]);
+    assert_eq!(output.status.code(), Some(1), "still no format takes it: {output:?}");
+
+    let format = "format: acme\ntitle: Acme doors\nrecognise:\n  present: [acme_event]\nidentity: { external_id: acme_id }\n\
+                  alert:\n  title: acme_name\n  kind: acme_event\n  severity: { from: acme_level, map: { 0-3: low, 4-7: medium, 8-10: high }, else: medium }\n";
+    write(folder.path(), "rules/normalise/acme.yaml", format);
+    let output = daemon.soard(&["reload"]);
+    assert!(output.status.success(), "{output:?}");
+    let output = daemon.soard(&["quarantine", "retry", "1"]);
+    assert!(output.status.success(), "{output:?}");
+    wait_for("the webhook", || (http.got().len() == 1).then_some(()));
+    assert_eq!(bodies(&http)[0]["title"], "Door 7 forced");
+    assert_eq!(daemon.json(&["quarantine", "list"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn each_line_of_a_followed_file_is_taken_once_through_kills_and_rotation() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let sources = "sources:\n  push: { http: { token: { env: SOARD_TEST_TOKEN } } }\n  events: { format: soard, file: { path: events.jsonl } }\n";
+    let settings = settings(&http).replace(SOURCE, sources);
+    let mut daemon = Daemon::new(folder.path(), &settings, &files());
+    daemon.start();
+    let path = folder.path().join("events.jsonl");
+    for n in 0..300 {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        writeln!(
+            file,
+            "{}",
+            json!({ "external_id": format!("l-{n}"), "title": "line", "severity": "low", "kind": "Line" })
+        )
+        .unwrap();
+        if n % 100 == 60 {
+            fs::rename(&path, folder.path().join(format!("events.jsonl.{n}"))).unwrap();
+        }
+        if n % 37 == 36 {
+            daemon.kill();
+            daemon.start();
+        }
+    }
+    let taken = wait_for("all lines", || {
+        let journal = daemon.journal();
+        let intakes = journal.iter().filter(|line| line["k"] == "intake");
+        let ids: Vec<String> =
+            intakes.map(|line| line["d"]["alerts"][0]["alert"]["external_id"].as_str().unwrap().to_owned()).collect();
+        (ids.len() >= 300).then_some(ids)
+    });
+    let mut expected: Vec<String> = (0..300).map(|n| format!("l-{n}")).collect();
+    let mut taken = taken;
+    taken.sort();
+    expected.sort();
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn a_secret_appears_nowhere_but_where_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let canary = "canary-5f3a9c1e-secret";
+    write(folder.path(), "bearer.txt", canary);
+    let settings =
+        settings(&http).replace("mode: at_least_once,", "mode: at_least_once, bearer: { file: bearer.txt },");
+    let mut daemon = Daemon::new(folder.path(), &settings, &files());
+    daemon.env.push(("SOARD_LOG".into(), "trace".into()));
+    daemon.start();
+    daemon.post(&alert("a", "Malware", json!({})).to_string()).unwrap();
+    let got = wait_for("the webhook", || http.got().into_iter().next());
+    assert_eq!(got.headers["authorization"], format!("Bearer {canary}"));
+    let said: String = [&["status"][..], &["why", "a-1.0"], &["runs", "list"], &["log", "query"]]
+        .iter()
+        .map(|arguments| String::from_utf8_lossy(&daemon.soard(arguments).stdout).into_owned())
+        .collect();
+    daemon.stop();
+    let journal = format!("{:?}", daemon.journal());
+    for (name, text) in [("output", said), ("journal", journal), ("log", daemon.log())] {
+        for secret in [canary, support::TOKEN] {
+            assert!(!text.contains(secret), "{secret} in {name}");
+        }
+    }
+}
+
+#[test]
+fn check_says_everything_at_once_and_its_exit_code_tells_content_from_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let check =
+        |dir: &std::path::Path| Command::new(env!("CARGO_BIN_EXE_soard")).arg("check").arg(dir).output().unwrap();
+    assert_eq!(check(folder.path()).status.code(), Some(2));
+    let http = HttpSink::start(Duration::ZERO);
+    let daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    let good = check(&daemon.dir);
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+    write(folder.path(), "rules/route/bad.yaml", "route:\n  - id: x\n    playbooks: [hok]\n    colour: red\n");
+    write(folder.path(), "playbooks/bad.rhai", "fn on_alert(alert) {\n  webhok(\"hook\", #{});\n}\n");
+    let bad = check(&daemon.dir);
+    assert_eq!(bad.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&bad.stdout).into_owned() + &String::from_utf8_lossy(&bad.stderr);
+    for expected in
+        ["rules/route/bad.yaml:4:5", "did you mean `hook`", "playbooks/bad.rhai:2", "did you mean `webhook`"]
+    {
+        assert!(said.contains(expected), "{expected} is missing in\n{said}");
+    }
+}
