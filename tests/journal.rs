@@ -1,8 +1,9 @@
 //! The journal through its public interface: what a daemon, a second daemon and a later reader see.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -470,6 +471,90 @@ fn a_reader_names_the_entry_that_is_damaged() {
     fs::remove_file(path).unwrap();
     assert_eq!(damage_of(1), (1, Damage::Segment { found: next }));
     assert_eq!(Reader::open(dir.path()).unwrap().lines(next).count() as u64, 12 - next + 1);
+}
+
+/// Set in a process that only appends to the journal in that folder, for its parent to kill or to limit.
+const APPEND_TO: &str = "SOARD_TEST_APPEND_TO";
+
+/// Appends without end and prints each acknowledgement, with at most 50 entries on their way; ends when the
+/// journal refuses.
+fn append_and_print(dir: &Path) {
+    let (journal, recovery) = open_large(dir);
+    let (answered, answers) = channel::<Option<AppendError>>();
+    for n in recovery.entries + 1.. {
+        let answered = answered.clone();
+        let done = move |fate: Fate| {
+            if let Ok(Receipt { seq, hash }) = &fate {
+                println!("\nack {seq} {hash}");
+            }
+            answered.send(fate.err()).unwrap();
+        };
+        journal.append(draft(n), Box::new(done));
+        let on_their_way_max = n - recovery.entries >= 50;
+        if on_their_way_max && let Some(why) = answers.recv_timeout(PATIENCE).unwrap() {
+            assert!(matches!(why, AppendError::Full(_)), "{why:?}");
+            journal.close().unwrap();
+            return println!("\nfull");
+        }
+    }
+}
+
+/// Runs this very test in a process of its own as [`append_and_print`], below a shell that prepares it.
+fn appender(dir: &Path, prepare: &str, test: &str) -> Child {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!(r#"{prepare}; exec "$0" --exact {test} --nocapture"#)]);
+    shell.arg(std::env::current_exe().unwrap()).env(APPEND_TO, dir).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn receipt_of(line: &str) -> Option<Receipt> {
+    let (seq, hash) = line.strip_prefix("ack ")?.split_once(' ')?;
+    // The last line may be cut off by the kill.
+    (hash.len() == 64).then(|| Receipt { seq: seq.parse().unwrap(), hash: hash.into() })
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_it_acknowledged() {
+    if let Some(dir) = std::env::var_os(APPEND_TO) {
+        return append_and_print(Path::new(&dir));
+    }
+    let dir = TempDir::new().unwrap();
+    let mut receipts: Vec<Receipt> = Vec::new();
+    for kill in 0..12 {
+        let mut child = appender(dir.path(), "true", "a_killed_process_loses_nothing_that_it_acknowledged");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        receipts.extend(lines.by_ref().filter_map(|line| receipt_of(&line)).take(1 + kill * 97 % 400));
+        child.kill().unwrap();
+        receipts.extend(lines.filter_map(|line| receipt_of(&line)));
+        child.wait().unwrap();
+        let (journal, recovery) = open_large(dir.path());
+        assert!(recovery.entries >= receipts.len() as u64, "kill {kill}");
+        let reader = journal.reader();
+        for receipt in &receipts {
+            assert_eq!(reader.line(receipt.seq).unwrap().unwrap().hash, receipt.hash, "kill {kill}");
+        }
+        // What was on record but not yet acknowledged is good, too.
+        receipts = reader.lines(1).map(|line| line.map(|l| Receipt { seq: l.seq, hash: l.hash }).unwrap()).collect();
+        drop(journal);
+    }
+    assert!(matches!(verify(dir.path()).outcome, Outcome::Good));
+}
+
+/// With a real limit of the system, not a made-up error: files may not grow beyond 64 KiB.
+#[test]
+fn a_real_limit_on_file_size_refuses_and_leaves_a_good_journal() {
+    if let Some(dir) = std::env::var_os(APPEND_TO) {
+        return append_and_print(Path::new(&dir));
+    }
+    let dir = TempDir::new().unwrap();
+    let limit = "trap '' XFSZ; ulimit -f 64";
+    let child = appender(dir.path(), limit, "a_real_limit_on_file_size_refuses_and_leaves_a_good_journal");
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("\nfull"), "{text}");
+    let receipts: Vec<Receipt> = text.lines().filter_map(receipt_of).collect();
+    assert!(matches!(verify(dir.path()).outcome, Outcome::Good));
+    let (_, recovery) = open(dir.path());
+    assert_eq!((recovery.verdict, Some(&recovery.head)), (Verdict::Clean, receipts.last()));
 }
 
 /// Files of format version 1, as the first release wrote them. They never change.

@@ -12,13 +12,14 @@
 //!   a later batch cannot come from a torn write.
 //! - Recovery never repairs silently. A torn tail is moved aside and reported; anything else stops the start.
 //!
-//! Read in this order: [`line`] (one line), `recover` (what a crash may leave behind), [`writer`] (the thread),
+//! Read in this order: [`mod@line`] (one line), `recover` (what a crash may leave behind), [`writer`] (the thread),
 //! `start` (lock, recover, open), [`reader`] and [`verify`].
 
 mod disk;
 mod head;
 mod index;
 pub mod line;
+mod lock;
 mod queue;
 pub mod reader;
 mod recover;

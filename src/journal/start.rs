@@ -1,6 +1,6 @@
 //! Opening: lock, walk, judge, move a torn tail aside, replace the last segment by a copy, start the writer.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use crate::journal::disk::Disk;
 use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::{Index, Segment};
 use crate::journal::line::sha256;
+use crate::journal::lock::Lock;
 use crate::journal::queue::Queue;
 use crate::journal::recover::{self, Found};
 use crate::journal::segment;
@@ -22,7 +23,7 @@ pub(super) fn open(
     apply: &mut Apply<'_>,
 ) -> Result<(Journal, Recovery), JournalError> {
     segment::make_dir(dir)?;
-    let lock = lock(dir)?;
+    let lock = Lock::take(dir)?;
     segment::remove_unfinished(dir)?;
     let head = Head::read(dir)?;
     let mut segments: Vec<Segment> = Vec::new();
@@ -51,17 +52,6 @@ pub(super) fn open(
     let index = Arc::new(Index::new(segments, receipt));
     let writer = Writer { disk, dir, settings, queue, index, active, head, tip: found.tip };
     Ok((Journal::start(writer, lock)?, recovery))
-}
-
-/// Takes the lock that keeps a second daemon out; it goes with the process, however that ends.
-fn lock(dir: &Path) -> Result<File, JournalError> {
-    let path = dir.join("LOCK");
-    let file = segment::open_to_write(&path).map_err(JournalError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { dir: dir.into() }),
-        Err(TryLockError::Error(error)) => Err(JournalError::io("lock", &path)(error)),
-    }
 }
 
 /// Keeps a torn tail in a side file, named by the entry that would have begun there. When the file of an earlier

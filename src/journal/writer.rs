@@ -12,6 +12,7 @@ use crate::journal::disk::{Disk, is_full};
 use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::Index;
 use crate::journal::line::{self, DATA_BYTES_MAX, Slot};
+use crate::journal::lock::Lock;
 use crate::journal::queue::{Done, Queue, Waiting, Work};
 use crate::journal::reader::Reader;
 use crate::journal::recover::Tip;
@@ -37,11 +38,11 @@ pub struct Journal {
     writer: Option<JoinHandle<Result<Writer, Arc<JournalError>>>>,
     room: Mutex<Option<(Instant, bool)>>,
     /// Holds the lock on the journal until the writer has ended.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Journal {
-    pub(super) fn start(writer: Writer, lock: File) -> Result<Self, JournalError> {
+    pub(super) fn start(writer: Writer, lock: Lock) -> Result<Self, JournalError> {
         let (dir, queue, index) = (Arc::clone(&writer.dir), Arc::clone(&writer.queue), Arc::clone(&writer.index));
         let reserve_bytes = writer.settings.reserve_bytes;
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run());
@@ -378,6 +379,24 @@ mod tests {
         drop(journal);
         let recovery = recovered(&dir, &receipts);
         assert_eq!((recovery.verdict, recovery.torn.unwrap().bytes), (Verdict::Torn, 30));
+    }
+
+    /// After a power cut HEAD must not be older than a second, also when nothing follows.
+    #[test]
+    fn head_is_synced_while_the_journal_rests() {
+        let dir = TempDir::new().unwrap();
+        let faults = Arc::new(Faults::default());
+        let (journal, _) = open_on(Disk { faults: Some(Arc::clone(&faults)) }, &dir).unwrap();
+        append(&journal).unwrap();
+        let syncs = || faults.counts.lock().unwrap()[1];
+        // Opening synced HEAD once, and the batch was synced once.
+        let deadline = Instant::now() + PATIENCE;
+        while syncs() < 3 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(syncs(), 3);
+        journal.close().unwrap();
+        assert_eq!(syncs(), 4, "closing syncs HEAD");
     }
 
     #[test]
