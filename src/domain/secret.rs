@@ -1,7 +1,7 @@
 //! Secrets, and the references by which `soard.yaml` names them.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A password, token or key. It cannot be printed: `Debug` shows a placeholder and there is no `Display`.
 #[derive(Clone)]
@@ -34,6 +34,15 @@ pub enum SecretRef {
     Credential(String),
     /// An environment variable, by name.
     Env(String),
+}
+
+impl SecretRef {
+    /// Takes a relative path as relative to `folder`: that of `soard.yaml`.
+    pub fn rebase(&mut self, folder: &Path) {
+        if let Self::File(path) = self {
+            *path = folder.join(&*path);
+        }
+    }
 }
 
 impl fmt::Display for SecretRef {

@@ -96,11 +96,12 @@ impl Folder {
             let closed = watch.take_closed();
             let mut look = std::mem::take(&mut self.look);
             let path = self.settings.path.clone();
-            let (back, ready) = self.blocking(move || {
-                let ready = look.ready(&path, &closed, is_poll);
-                (look, ready)
-            })
-            .await?;
+            let (back, ready) = self
+                .blocking(move || {
+                    let ready = look.ready(&path, &closed, is_poll);
+                    (look, ready)
+                })
+                .await?;
             self.look = back;
             match ready {
                 Ok(ready) => {
@@ -296,7 +297,9 @@ fn load(path: &Path) -> io::Result<Loaded> {
         true => split::lines(&bytes, FILE_RECORDS_MAX),
         false => match split::sniff(&bytes, FILE_RECORDS_MAX) {
             Content::Records(records) => records,
-            Content::Unparsable(_) => Some(split::whole(&bytes)).filter(|range| !range.is_empty()).into_iter().collect(),
+            Content::Unparsable(_) => {
+                Some(split::whole(&bytes)).filter(|range| !range.is_empty()).into_iter().collect()
+            }
         },
     };
     if records.len() > FILE_RECORDS_MAX {

@@ -4,7 +4,8 @@ use crate::domain::record::RECORD_BYTES_MAX;
 
 /// Named bodies; each is to be recorded, quarantined or refused, and never to hurt what comes after it.
 pub fn bodies() -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<(String, Vec<u8>)> = TEXTS.iter().map(|text| (format!("{text:?}"), text.as_bytes().to_vec())).collect();
+    let mut all: Vec<(String, Vec<u8>)> =
+        TEXTS.iter().map(|text| (format!("{text:?}"), text.as_bytes().to_vec())).collect();
     all.extend(BYTES.iter().map(|bytes| (format!("{bytes:?}"), bytes.to_vec())));
     let deep = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
     let large: [(&str, String); 16] = [

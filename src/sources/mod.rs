@@ -6,10 +6,10 @@
 
 pub mod file;
 pub mod folder;
-pub mod http;
-pub mod intake;
 #[cfg(test)]
 mod hostile;
+pub mod http;
+pub mod intake;
 mod lines;
 mod settings;
 mod split;
@@ -62,7 +62,8 @@ impl Settings {
                     *to = folder.join(&*to);
                 }
             }
-            Kind::Http(_) | Kind::Stdin => {}
+            Kind::Http(http) => http.tokens.iter_mut().for_each(|token| token.rebase(folder)),
+            Kind::Stdin => {}
         }
     }
 }

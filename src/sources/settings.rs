@@ -145,7 +145,14 @@ mod tests {
     fn check(text: &str) -> (Vec<Settings>, Vec<String>) {
         let mut faults = Faults::default();
         let read = read(&parse(&"soard.yaml".into(), text).unwrap(), &mut faults);
-        (read, faults.found.iter().map(|f| format!("{}:{} {}: {}", f.place.line, f.place.column, f.code, f.message)).collect())
+        (
+            read,
+            faults
+                .found
+                .iter()
+                .map(|f| format!("{}:{} {}: {}", f.place.line, f.place.column, f.code, f.message))
+                .collect(),
+        )
     }
 
     #[test]
@@ -160,11 +167,22 @@ mod tests {
         assert_eq!(read.iter().map(|s| &*s.name).collect::<Vec<_>>(), ["falco", "drop", "kept", "prom", "pipe"]);
         assert_eq!(read[0].format.as_deref(), Some("falco"));
         let Kind::File(file) = &read[0].kind else { panic!() };
-        assert_eq!((file.start, file.poll, file.quiet), (file::Start::End, Duration::from_millis(50), Duration::from_secs(2)));
-        assert_eq!(read[3].kind, Kind::Http(http::Settings { tokens: vec![SecretRef::Env("OLD".into()), SecretRef::Credential("prom".into())] }));
+        assert_eq!(
+            (file.start, file.poll, file.quiet),
+            (file::Start::End, Duration::from_millis(50), Duration::from_secs(2))
+        );
+        assert_eq!(
+            read[3].kind,
+            Kind::Http(http::Settings {
+                tokens: vec![SecretRef::Env("OLD".into()), SecretRef::Credential("prom".into())]
+            })
+        );
         read[1].rebase("/etc/soard".as_ref());
         let Kind::Folder(folder) = &read[1].kind else { panic!() };
-        assert_eq!((&*folder.path, &folder.done), ("/etc/soard/in".as_ref(), &folder::Done::Move { to: "/etc/soard/out".into() }));
+        assert_eq!(
+            (&*folder.path, &folder.done),
+            ("/etc/soard/in".as_ref(), &folder::Done::Move { to: "/etc/soard/out".into() })
+        );
     }
 
     #[test]

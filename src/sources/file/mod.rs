@@ -111,12 +111,7 @@ fn died(name: &Arc<str>, cause: tokio::task::JoinError) -> SourceError {
     SourceError::Died { source_name: name.clone(), cause }
 }
 
-async fn hand_over(
-    name: &Arc<str>,
-    record: Record,
-    intake: &Intake,
-    counters: &Counters,
-) -> Result<(), SourceError> {
+async fn hand_over(name: &Arc<str>, record: Record, intake: &Intake, counters: &Counters) -> Result<(), SourceError> {
     counters.record(record.bytes.len());
     intake.send(record).await.map_err(|cause| SourceError::Closed { source_name: name.clone(), cause })
 }

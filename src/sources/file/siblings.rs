@@ -102,7 +102,9 @@ mod tests {
         for name in ["alerts.jsonl.1", "alerts.jsonl-20260101", "alerts-2026-01-01.jsonl", "alerts_1.jsonl"] {
             assert!(is_rotated_name(path, name), "{name}");
         }
-        for name in ["alerts.jsonl.1.gz", "alerts.jsonl.bak", "alerts.jsonl", "alerts2.jsonl", "other.1", "alerts.1.tmp"] {
+        for name in
+            ["alerts.jsonl.1.gz", "alerts.jsonl.bak", "alerts.jsonl", "alerts2.jsonl", "other.1", "alerts.1.tmp"]
+        {
             assert!(!is_rotated_name(path, name), "{name}");
         }
     }

@@ -620,7 +620,8 @@ fn random_life(seed: u64, is_copying: bool) {
     }
     lab.settle();
     let expected: Vec<String> = files.into_iter().flatten().collect();
-    let short = |lines: &[String]| lines.iter().map(|l| l.trim_end_matches('x').to_owned()).collect::<Vec<_>>().join(" ");
+    let short =
+        |lines: &[String]| lines.iter().map(|l| l.trim_end_matches('x').to_owned()).collect::<Vec<_>>().join(" ");
     assert_eq!(short(&lab.lines), short(&expected), "seed {seed}");
     let differing = lab.lines.iter().zip(&expected).find(|(got, expected)| got != expected);
     assert_eq!(differing, None, "seed {seed}");
@@ -664,7 +665,7 @@ async fn a_running_source_is_woken_by_events_waits_for_room_and_goes_on_after_a_
             let Position::File(position) = &offer.record.position else { panic!() };
             (next, last) = (next + 1, Some(position.clone()));
         }
-        assert!(taken.len() <= 16_384, "the queue is bounded");
+        assert!(taken.len() <= 4_096, "the queue is bounded");
         if next == 30_000 {
             append(&path, "30000\n");
             let offer = tokio::time::timeout(Duration::from_secs(10), taken.recv()).await.unwrap().unwrap();

@@ -21,8 +21,8 @@ use axum::Router;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use tokio::sync::watch as signal;
 use tokio::sync::Semaphore;
+use tokio::sync::watch as signal;
 
 use crate::domain::secret::{Secret, SecretRef};
 use crate::sources::intake::{Counters, Intake};

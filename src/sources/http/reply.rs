@@ -59,9 +59,11 @@ impl Fault {
     fn words(&self) -> (&'static str, String, String) {
         let lines = "send one JSON object, an array of them, or JSON Lines";
         let (code, message, hint) = match self {
-            Self::UnknownSource => {
-                ("unknown-source", "no such source".into(), "see `sources:` in soard.yaml; the path is /v1/sources/NAME")
-            }
+            Self::UnknownSource => (
+                "unknown-source",
+                "no such source".into(),
+                "see `sources:` in soard.yaml; the path is /v1/sources/NAME",
+            ),
             Self::Method => ("method-not-allowed", "records are sent by POST".into(), lines),
             Self::Unauthorised => (
                 "unauthorised",

@@ -37,7 +37,11 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new().route("/v1/sources/{name}", any(take)).fallback(stray).with_state(shared)
 }
 
-async fn take(State(shared): State<Arc<Shared>>, name: Result<Path<String>, PathRejection>, request: Request) -> Response {
+async fn take(
+    State(shared): State<Arc<Shared>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     let door = name.ok().and_then(|Path(name)| shared.doors.get(&*name));
     let Some(door) = door else {
         count(&shared.counters.not_found);
@@ -151,9 +155,16 @@ fn is_lines(headers: &HeaderMap) -> Result<bool, Fault> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
     let given = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
     match given.split(';').next().unwrap_or_default().trim() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines"
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/x-jsonlines"
         | "application/jsonlines" => Ok(true),
-        "" | "application/json" | "text/json" | "text/plain" | "application/octet-stream"
+        ""
+        | "application/json"
+        | "text/json"
+        | "text/plain"
+        | "application/octet-stream"
         | "application/x-www-form-urlencoded" => Ok(false),
         other if other.starts_with("application/") && other.ends_with("+json") => Ok(false),
         other => Err(Fault::Type(other.chars().take(100).collect())),
