@@ -437,6 +437,18 @@ fn generations_with_the_same_header_are_told_apart() {
 }
 
 #[test]
+fn a_successor_that_begins_the_same_is_not_taken_for_the_renamed_file() {
+    let mut lab = Lab::new();
+    lab.create("alerts.jsonl").write_all(b"header\na\n").unwrap();
+    lab.read();
+    lab.keep(1);
+    lab.rename("alerts.jsonl.1");
+    lab.create("alerts.jsonl").write_all(b"header\nb\n").unwrap();
+    lab.kill();
+    lab.expect(&["header", "a", "header", "b"]);
+}
+
+#[test]
 fn a_device_number_that_changed_with_a_reboot_is_no_other_file() {
     let mut lab = Lab::new();
     lab.append("a\nb\n");

@@ -204,6 +204,14 @@ async fn a_2xx_waits_for_every_answer() {
     assert!(!waiting.is_finished());
     first.answer.unwrap().send(Answer::Ignored { why: String::new() }).unwrap();
     assert_eq!(waiting.await.unwrap().status, 200);
+    // A sender that closes its half of the connection still gets its answer.
+    let mut closing = lab.connect().await;
+    closing.write_all(&request("POST", "/v1/sources/s", "", b"{}")).await.unwrap();
+    closing.shutdown().await.unwrap();
+    let offer = taken.recv().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    offer.answer.unwrap().send(Answer::Ignored { why: String::new() }).unwrap();
+    assert_eq!(read_response(&mut closing).await.status, 200);
     // A daemon that dies in between has promised nothing.
     for answer in [Some(Answer::Full), Some(Answer::Stopped), None] {
         let waiting = tokio::spawn(async move {
@@ -246,6 +254,11 @@ async fn refusals_say_why_and_record_nothing() {
         let got = check(lab.post_with(&format!("Authorization: {header}\r\n"), "{}").await, 401, "unauthorised");
         assert!(got.head.contains("www-authenticate: Bearer"));
     }
+    // The sender of a large body can send all of it, and so gets to read why it was refused.
+    let mut large = lab.connect().await;
+    let refused = request("POST", "/v1/sources/s", "Authorization: Bearer wrong\r\n", &vec![b'x'; 6 * 1024 * 1024]);
+    large.write_all(&refused).await.unwrap();
+    check(read_response(&mut large).await, 401, "unauthorised");
     check(
         lab.post_with("Authorization: Bearer right\r\nAuthorization: Bearer right\r\n", "{}").await,
         401,
@@ -279,7 +292,7 @@ async fn refusals_say_why_and_record_nothing() {
     drop(lab.intake);
     lab.running.await.unwrap();
     assert_eq!(daemon.await.unwrap().len(), 1, "only the good one was recorded");
-    assert_eq!(lab.counters.refused_unauthorised.load(Ordering::Relaxed), 9);
+    assert_eq!(lab.counters.refused_unauthorised.load(Ordering::Relaxed), 10);
     assert_eq!(lab.server.not_found.load(Ordering::Relaxed), 7);
 }
 
