@@ -185,6 +185,16 @@ async fn a_file_is_moved_when_its_last_record_is_durable_and_not_before() {
     // The daemon dies between the entry and its answer.
     drop(answer);
     lab.kill();
+    lab.progress.clear();
+    lab.start();
+    lab.next().await;
+    lab.offer().await.answer.unwrap().send(Answer::Stopped).unwrap();
+    let (running, taken, tell) = lab.running.take().unwrap();
+    tell.send(true).unwrap();
+    assert_eq!(running.await.unwrap().unwrap(), Ended::Stopped);
+    drop(taken);
+    let key = lab.progress.keys().next().unwrap().clone();
+    lab.progress.insert(key, FolderProgress { next: 2, done: true });
     assert!(lab.settings.path.join("a.jsonl").exists() && !out.exists());
     lab.start();
     lab.until(|| out.join("a.jsonl").exists()).await;

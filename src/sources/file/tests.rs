@@ -274,6 +274,23 @@ fn rotations_that_nobody_saw_are_read_in_order() {
 }
 
 #[test]
+fn rotations_faster_than_the_quiet_time_hold_nothing_up() {
+    let mut lab = Lab::new();
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        lab.create("alerts.jsonl").write_all(format!("{number}\n").as_bytes()).unwrap();
+        lab.read_and_keep();
+        lab.pass(QUIET / 2);
+        lab.rename(&format!("alerts.jsonl-{number:04}"));
+        expected.push(number.to_string());
+    }
+    assert!(lab.lines.len() >= 9, "{:?}", lab.lines);
+    lab.create("alerts.jsonl");
+    lab.settle();
+    assert_eq!(lab.lines, expected);
+}
+
+#[test]
 fn numbered_rotation_and_a_missing_file_after_a_restart() {
     let mut lab = Lab::new();
     lab.create("alerts.jsonl").write_all(b"a\nb\n").unwrap();
@@ -486,6 +503,24 @@ fn beginning_at_the_end_skips_what_was_there_only() {
     later.read_and_keep();
     later.append("first\n");
     later.expect(&["first"]);
+}
+
+#[test]
+fn a_source_that_is_given_another_path_begins_anew_there() {
+    let mut lab = Lab::starting(Start::End);
+    lab.append("");
+    lab.read();
+    lab.append("a\n");
+    lab.read_and_keep();
+    let folder = tempfile::tempdir().unwrap();
+    lab.path = folder.path().join("other.jsonl");
+    lab.settings.path = lab.path.clone();
+    lab.append("old\n");
+    lab.kill();
+    lab.read();
+    lab.append("new\n");
+    lab.expect(&["a", "new"]);
+    assert_eq!(lab.count(|c| &c.gaps), 0);
 }
 
 #[test]
