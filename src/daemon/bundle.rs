@@ -85,11 +85,9 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     let (formats, mut faults) = normalise::compile(&files);
     // The rules report what is wrong with the lists.
     let lists = Arc::new(lists::read(&files, &mut Faults::default()));
-    let scripts = files.iter().filter(|(path, _)| path.starts_with("playbooks/"));
-    let scripts = scripts.map(|(path, text)| (path.clone(), text.clone())).collect();
-    let (playbooks, found) = playbooks::compile(&scripts, lists);
+    let (playbooks, found) = playbooks::compile(&below(&files, "playbooks/", "playbooks/"), lists);
     faults.extend(found);
-    let (templates, found) = Templates::compile(&files);
+    let (templates, found) = Templates::compile(&below(&files, "templates/", ""));
     faults.extend(found);
     let Some(playbooks) = playbooks else {
         return Loaded { bundle: None, faults };
@@ -111,6 +109,12 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);
     let bundle = usable.then(|| Bundle { id: hash(&files), commit, files, rules, formats, playbooks, templates });
     Loaded { bundle, faults }
+}
+
+/// The files of a folder, with the folder's name replaced.
+fn below(files: &Sources, folder: &str, by: &str) -> Sources {
+    let inside = files.iter().filter_map(|(path, text)| Some((path.strip_prefix(folder)?, text)));
+    inside.map(|(path, text)| (format!("{by}{path}"), text.clone())).collect()
 }
 
 /// A playbook that a route names must find its destinations; one that nothing names may lie there unused.
@@ -138,8 +142,7 @@ fn check_destinations(rules: &Rules, playbooks: &Playbooks, names: &Names, fault
 /// Faults of files that cannot be read as text.
 pub fn read_folder(dir: &Path) -> Result<Sources, Vec<Diagnostic>> {
     let mut files = Sources::new();
-    shipped("rules/normalise", &SHIPPED_FORMATS, &mut files);
-    shipped("playbooks", &SHIPPED_PLAYBOOKS, &mut files);
+    shipped(&mut files);
     let mut faults = Vec::new();
     for (folder, endings) in FOLDERS {
         read_into(dir, folder, endings, &mut files, &mut faults);
@@ -152,18 +155,18 @@ pub fn read_folder(dir: &Path) -> Result<Sources, Vec<Diagnostic>> {
     if faults.is_empty() { Ok(files) } else { Err(faults) }
 }
 
-fn shipped(at: &str, dir: &Dir<'_>, files: &mut Sources) {
-    for file in dir.files() {
-        let text = file.contents_utf8().expect("shipped files are UTF-8, a test loads them all");
-        let ending = file.path().extension().and_then(|e| e.to_str());
-        if matches!(ending, Some("yaml" | "rhai")) {
-            files.insert(format!("{at}/{}", file.path().display()), text.to_owned());
-        }
-    }
-    for below in dir.dirs() {
-        for file in below.files() {
-            let text = file.contents_utf8().expect("shipped files are UTF-8, a test loads them all");
-            files.insert(format!("{at}/{}", file.path().display()), text.to_owned());
+/// Adds what ships: formats, playbooks, their modules and the empty defaults of the lists that they ask.
+fn shipped(files: &mut Sources) {
+    for (dir, at) in [(&SHIPPED_FORMATS, "rules/normalise"), (&SHIPPED_PLAYBOOKS, "playbooks")] {
+        let below = dir.dirs().flat_map(|below| below.files());
+        for file in dir.files().chain(below) {
+            let path = format!("{at}/{}", file.path().display());
+            let path = path.strip_prefix("playbooks/lists/").map(|list| format!("lists/{list}")).unwrap_or(path);
+            let ending = file.path().extension().and_then(|ending| ending.to_str());
+            if matches!(ending, Some("yaml" | "rhai")) {
+                let text = file.contents_utf8().expect("shipped files are UTF-8, a test loads them all");
+                files.insert(path, text.to_owned());
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Secrets, and where they lie. Only the text of a [`SecretRef`] ever reaches a log, the journal or an error.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
@@ -42,6 +42,15 @@ pub enum SecretRef {
     Credential(String),
     /// An environment variable.
     Env(String),
+}
+
+impl SecretRef {
+    /// Takes a relative path as relative to `folder`: that of `soard.yaml`.
+    pub fn rebase(&mut self, folder: &Path) {
+        if let Self::File(path) = self {
+            *path = folder.join(&*path);
+        }
+    }
 }
 
 impl fmt::Display for SecretRef {

@@ -191,10 +191,14 @@ impl Folder {
 
     /// Waits until the record is durable; the ones before it are durable then as well.
     async fn ask(&self, record: Record) -> Result<(), Closed> {
-        while self.intake.ask(record.clone()).await? == Answer::Full {
-            tokio::time::sleep(FULL_WAIT).await;
+        loop {
+            match self.intake.ask(record.clone()).await? {
+                Answer::Accepted { .. } | Answer::Quarantined { .. } | Answer::Ignored { .. } => return Ok(()),
+                Answer::Full => tokio::time::sleep(FULL_WAIT).await,
+                // The daemon is going down and tells us to stop next; the record is read again after the restart.
+                Answer::Stopped => std::future::pending().await,
+            }
         }
-        Ok(())
     }
 }
 

@@ -15,10 +15,17 @@ pub const BATCH_RECORDS_MAX: usize = 10_000;
 /// Bytes that the queue has place for at least: one largest request with its overhead.
 const QUEUE_BYTES_MIN: usize = 16 * 1024 * 1024;
 
-/// What a queued record costs beside its bytes.
+/// What a record of a request costs beside its bytes.
 const OFFER_BYTES: usize = 256;
 
-/// How much may wait between the sources and the daemon.
+/// Bytes of sources that wait for room, all together. They have a lane of their own: a file with a day's backlog
+/// keeps its lane full, and senders of requests are not refused for it, nor kept waiting long behind it.
+const WAITING_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a record costs in that lane beside its bytes; so at most 4096 records are in it.
+const WAITING_OFFER_BYTES: usize = 2048;
+
+/// How much may wait between requests and the daemon; sources that can wait have a lane of 8 MiB beside.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Records; at least [`BATCH_RECORDS_MAX`].
@@ -38,8 +45,10 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub struct Intake {
     offers: mpsc::Sender<Offer>,
+    /// Room for requests, in bytes.
     room: Arc<Semaphore>,
-    room_bytes: usize,
+    /// Room for sources that wait, in bytes.
+    waiting: Arc<Semaphore>,
 }
 
 /// One record for the daemon.
@@ -120,10 +129,10 @@ pub enum Refusal {
 impl Intake {
     /// The sources' end, to be cloned, and the daemon's.
     pub fn new(limits: Limits) -> (Self, mpsc::Receiver<Offer>) {
-        let (offers, taken) = mpsc::channel(limits.records.max(BATCH_RECORDS_MAX));
-        let room_bytes = limits.bytes.clamp(QUEUE_BYTES_MIN, u32::MAX as usize);
-        let room = Arc::new(Semaphore::new(room_bytes));
-        (Self { offers, room, room_bytes }, taken)
+        let records = limits.records.max(BATCH_RECORDS_MAX) + WAITING_BYTES / WAITING_OFFER_BYTES;
+        let (offers, taken) = mpsc::channel(records);
+        let room = Arc::new(Semaphore::new(limits.bytes.clamp(QUEUE_BYTES_MIN, Semaphore::MAX_PERMITS)));
+        (Self { offers, room, waiting: Arc::new(Semaphore::new(WAITING_BYTES)) }, taken)
     }
 
     /// Queues a record that cannot be refused; waits for room.
@@ -145,7 +154,8 @@ impl Intake {
     }
 
     async fn queue(&self, record: Record, answer: Option<oneshot::Sender<Answer>>) -> Result<(), Closed> {
-        let room = self.room.clone().acquire_many_owned(self.charge(record.bytes.len())).await.map_err(|_| Closed)?;
+        let charge = charge((record.bytes.len() + WAITING_OFFER_BYTES).min(WAITING_BYTES));
+        let room = self.waiting.clone().acquire_many_owned(charge).await.map_err(|_| Closed)?;
         let offer = Offer { record, answer, _room: Some(room) };
         self.offers.send(offer).await.map_err(|_| Closed)
     }
@@ -163,8 +173,7 @@ impl Intake {
             mpsc::error::TrySendError::Closed(()) => Refusal::Closed(Closed),
         })?;
         let bytes: usize = records.iter().map(|record| record.bytes.len() + OFFER_BYTES).sum();
-        let charge = u32::try_from(bytes.min(self.room_bytes)).unwrap_or(u32::MAX);
-        let mut room = self.room.clone().try_acquire_many_owned(charge).map_err(|_| Refusal::Busy)?;
+        let mut room = self.room.clone().try_acquire_many_owned(charge(bytes)).map_err(|_| Refusal::Busy)?;
         let mut answers = Vec::with_capacity(records.len());
         for (place, record) in places.zip(records) {
             let (answer, answered) = oneshot::channel();
@@ -174,10 +183,10 @@ impl Intake {
         }
         Ok(answers)
     }
+}
 
-    fn charge(&self, bytes: usize) -> u32 {
-        u32::try_from((bytes + OFFER_BYTES).min(self.room_bytes)).unwrap_or(u32::MAX)
-    }
+fn charge(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// What one source did since the start, for `soard status` and metrics. What the daemon decides (quarantine,
@@ -258,10 +267,10 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_queued_whole_or_not_at_all() {
         let (intake, mut taken) = Intake::new(Limits { records: 0, bytes: 0 });
-        let fill = BATCH_RECORDS_MAX - 1;
-        assert_eq!(intake.try_send_all(vec![record(1); fill]).unwrap().len(), fill);
+        let places = BATCH_RECORDS_MAX + WAITING_BYTES / WAITING_OFFER_BYTES;
+        assert_eq!(intake.try_send_all(vec![record(1); places - 1]).unwrap().len(), places - 1);
         assert_eq!(intake.try_send_all(vec![record(1); 2]).unwrap_err(), Refusal::Busy);
-        assert_eq!(taken.len(), fill, "nothing of the refused batch was queued");
+        assert_eq!(taken.len(), places - 1, "nothing of the refused batch was queued");
         assert_eq!(intake.try_send_all(vec![record(1); 1]).unwrap().len(), 1);
         taken.recv().await.unwrap();
         assert_eq!(intake.try_send_all(vec![record(1); 1]).unwrap().len(), 1, "room comes back");
@@ -273,20 +282,44 @@ mod tests {
         let large = vec![record(1024 * 1024); 8];
         intake.try_send_all(large.clone()).unwrap();
         assert_eq!(intake.try_send_all(large.clone()).unwrap_err(), Refusal::Busy);
-        let waiting = tokio::spawn({
-            let intake = intake.clone();
-            async move { intake.ask(record(9 * 1024 * 1024)).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        for _ in 0..8 {
-            drop(taken.recv().await.unwrap());
-        }
-        let offer = taken.recv().await.unwrap();
-        offer.answer.unwrap().send(Answer::Full).unwrap();
-        assert_eq!(waiting.await.unwrap(), Ok(Answer::Full));
+        drop(taken.recv().await.unwrap());
+        intake.try_send_all(large).unwrap();
         drop(taken);
         assert_eq!(intake.send(record(1)).await, Err(Closed));
         assert_eq!(intake.try_send_all(vec![record(1)]).unwrap_err(), Refusal::Closed(Closed));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_waits_takes_no_room_from_requests() {
+        let (intake, mut taken) = Intake::new(Limits { records: 0, bytes: 0 });
+        let backlog = tokio::spawn({
+            let intake = intake.clone();
+            async move { while intake.send(record(1_000)).await.is_ok() {} }
+        });
+        let is_full = async {
+            while intake.waiting.available_permits() > 1_000 + WAITING_OFFER_BYTES {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), is_full).await.unwrap();
+        let waiting = taken.len();
+        assert!((2_000..=4_096).contains(&waiting), "{waiting}");
+        assert_eq!(intake.try_send_all(vec![record(1); BATCH_RECORDS_MAX]).unwrap().len(), BATCH_RECORDS_MAX);
+        let asking = tokio::spawn({
+            let intake = intake.clone();
+            async move { intake.ask(record(9 * 1024 * 1024)).await }
+        });
+        let answering = async {
+            loop {
+                let offer = taken.recv().await.unwrap();
+                if offer.record.bytes.len() > 1_000 {
+                    return offer.answer.unwrap().send(Answer::Full).unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), answering).await.unwrap();
+        assert_eq!(asking.await.unwrap(), Ok(Answer::Full), "what is larger than the lane passes alone");
+        drop(taken);
+        backlog.await.unwrap();
     }
 }

@@ -74,7 +74,8 @@ impl Settings {
                     *to = folder.join(&*to);
                 }
             }
-            Kind::Http(_) | Kind::Stdin => {}
+            Kind::Http(http) => http.tokens.iter_mut().for_each(|token| token.rebase(folder)),
+            Kind::Stdin => {}
         }
     }
 }

@@ -137,18 +137,17 @@ impl Follower {
         match (self.open.back(), self.resume.clone()) {
             (Some(newest), _) => {
                 let age = Age::of(&newest.file.metadata()?)?;
+                let is_first_successor = self.open.len() == 1;
                 self.open_between(age, &siblings(&self.path)?)?;
                 self.open.push_back(Generation::at(file, id, 0)?);
                 // The writer may go on with the renamed file until it is told of the new one.
-                if let Some(front) = self.open.front_mut() {
+                if let Some(front) = self.open.front_mut()
+                    && is_first_successor
+                {
                     front.idle_since = Some(now);
                 }
             }
-            (None, None) => {
-                let offset = if self.start == Start::End { last_line_end(&file)? } else { 0 };
-                self.open.push_back(Generation::at(file, id, offset)?);
-                self.know_rest(&siblings(&self.path)?);
-            }
+            (None, None) => self.begin_anew(file, id)?,
             (None, Some(position)) => {
                 let beside = siblings(&self.path)?;
                 self.begin(file, id, position, &beside)?;
@@ -156,6 +155,14 @@ impl Follower {
                 self.resume = None;
             }
         }
+        Ok(())
+    }
+
+    /// Nothing of this path stands in the journal.
+    fn begin_anew(&mut self, file: File, id: FileId) -> io::Result<()> {
+        let offset = if self.start == Start::End { last_line_end(&file)? } else { 0 };
+        self.open.push_back(Generation::at(file, id, offset)?);
+        self.know_rest(&siblings(&self.path)?);
         Ok(())
     }
 
@@ -186,6 +193,9 @@ impl Follower {
             self.open_between(sibling.age, beside)?;
         } else {
             let copies = self.copies(&file, beside, Some(&position))?;
+            if copies.is_empty() && position.path != self.origin.path {
+                return self.begin_anew(file, id);
+            }
             if copies.is_empty() {
                 count(&self.counters.gaps);
                 tracing::warn!(source = %self.origin.source, path = %self.path.display(), offset = position.next,

@@ -274,6 +274,23 @@ fn rotations_that_nobody_saw_are_read_in_order() {
 }
 
 #[test]
+fn rotations_faster_than_the_quiet_time_hold_nothing_up() {
+    let mut lab = Lab::new();
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        lab.create("alerts.jsonl").write_all(format!("{number}\n").as_bytes()).unwrap();
+        lab.read_and_keep();
+        lab.pass(QUIET / 2);
+        lab.rename(&format!("alerts.jsonl-{number:04}"));
+        expected.push(number.to_string());
+    }
+    assert!(lab.lines.len() >= 9, "{:?}", lab.lines);
+    lab.create("alerts.jsonl");
+    lab.settle();
+    assert_eq!(lab.lines, expected);
+}
+
+#[test]
 fn numbered_rotation_and_a_missing_file_after_a_restart() {
     let mut lab = Lab::new();
     lab.create("alerts.jsonl").write_all(b"a\nb\n").unwrap();
@@ -437,6 +454,18 @@ fn generations_with_the_same_header_are_told_apart() {
 }
 
 #[test]
+fn a_successor_that_begins_the_same_is_not_taken_for_the_renamed_file() {
+    let mut lab = Lab::new();
+    lab.create("alerts.jsonl").write_all(b"header\na\n").unwrap();
+    lab.read();
+    lab.keep(1);
+    lab.rename("alerts.jsonl.1");
+    lab.create("alerts.jsonl").write_all(b"header\nb\n").unwrap();
+    lab.kill();
+    lab.expect(&["header", "a", "header", "b"]);
+}
+
+#[test]
 fn a_device_number_that_changed_with_a_reboot_is_no_other_file() {
     let mut lab = Lab::new();
     lab.append("a\nb\n");
@@ -474,6 +503,24 @@ fn beginning_at_the_end_skips_what_was_there_only() {
     later.read_and_keep();
     later.append("first\n");
     later.expect(&["first"]);
+}
+
+#[test]
+fn a_source_that_is_given_another_path_begins_anew_there() {
+    let mut lab = Lab::starting(Start::End);
+    lab.append("");
+    lab.read();
+    lab.append("a\n");
+    lab.read_and_keep();
+    let folder = tempfile::tempdir().unwrap();
+    lab.path = folder.path().join("other.jsonl");
+    lab.settings.path = lab.path.clone();
+    lab.append("old\n");
+    lab.kill();
+    lab.read();
+    lab.append("new\n");
+    lab.expect(&["a", "new"]);
+    assert_eq!(lab.count(|c| &c.gaps), 0);
 }
 
 #[test]
@@ -665,7 +712,7 @@ async fn a_running_source_is_woken_by_events_waits_for_room_and_goes_on_after_a_
             let Position::File(position) = &offer.record.position else { panic!() };
             (next, last) = (next + 1, Some(position.clone()));
         }
-        assert!(taken.len() <= 16_384, "the queue is bounded");
+        assert!(taken.len() <= 4_096, "the queue is bounded");
         if next == 30_000 {
             append(&path, "30000\n");
             let offer = tokio::time::timeout(Duration::from_secs(10), taken.recv()).await.unwrap().unwrap();

@@ -25,9 +25,9 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch as signal;
 
 use crate::domain::secret::{Secret, SecretRef};
+use crate::sources::SourceError;
 use crate::sources::intake::{Counters, Intake};
 use crate::sources::settings::span;
-use crate::sources::{SourceError, http};
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::node::Node;
 use crate::yaml::reader::{Faults, MapReader};
@@ -143,7 +143,7 @@ pub struct Server {
 
 impl Server {
     /// Listens, so that the address is known to work before the daemon says that it is ready. `more` holds further
-    /// routes of the daemon; they stand behind the same limits of connections.
+    /// routes of the daemon; they stand behind the same limits of connections, and have no fallback of their own.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -157,7 +157,7 @@ impl Server {
             settings: settings.clone(),
             counters: counters.clone(),
         });
-        Ok(Self { listener, router: http::take::router(shared).merge(more), settings, counters })
+        Ok(Self { listener, router: take::router(shared).merge(more), settings, counters })
     }
 
     /// Where it listens; the port is known here when 0 was asked for.
