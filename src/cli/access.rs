@@ -102,7 +102,7 @@ impl Access {
     pub fn alerts(&self, filter: &AlertFilter) -> Result<AlertList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/alerts", filter)).map_err(spoken)?,
-            Self::Journal(reader) => alerts::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader) => alerts::list(&|from| Box::new(lines(reader, from)), filter)?,
         })
     }
 

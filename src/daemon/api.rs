@@ -28,7 +28,7 @@ use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
 use crate::daemon::query::runs::{self, RunFilter};
 use crate::daemon::query::why::{Subject, Why, why};
-use crate::daemon::query::{Lines, QueryError, lines};
+use crate::daemon::query::{Lines, QueryError, Read, lines};
 use crate::daemon::report::{ReloadReport, RetryReport, Status};
 use crate::domain::id::{AlertId, RunId};
 use crate::journal::reader::Reader;
@@ -236,7 +236,7 @@ async fn reload(State(shared): Shares) -> Answer<ReloadReport> {
 }
 
 async fn alert_list(State(shared): Shares, Asked(filter): Asked<AlertFilter>) -> Answer<alerts::AlertList> {
-    shared.scan(1, move |lines| alerts::list(lines, &filter)).await.map(Json)
+    shared.read(move |read| alerts::list(read, &filter)).await.map(Json)
 }
 
 async fn alert_show(State(shared): Shares, Named(id): Named<AlertId>) -> Answer<alerts::AlertView> {
@@ -311,17 +311,25 @@ impl Shared {
         tokio::time::timeout(COMMAND_WAIT_MAX, ask).await.map_err(|_| busy())?
     }
 
-    /// Reads the journal on a thread that may block.
+    /// Reads the journal once, from this sequence number on.
     async fn scan<T: Send + 'static>(
         &self,
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.read(move |read| query(&mut *read(from))).await
+    }
+
+    /// Reads the journal on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(Read<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Failure> {
         let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
         let reader = self.api.reader.clone();
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            query(&mut lines(&reader, from))
+            query(&|from| Box::new(lines(&reader, from)))
         });
         let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
         Ok(scan.await.map_err(died)??)

@@ -1,14 +1,16 @@
 //! Alerts: the list for triage, and everything about one.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::daemon::query::runs::{RunView, Runs, Wanted};
-use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, about, fold, short};
+use crate::daemon::query::{
+    BundleRef, Bundles, Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, Read, about, fold, short,
+};
 use crate::domain::alert::{Alert, Severity, Status};
 use crate::domain::decision::{Decision, Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::Effect;
@@ -92,16 +94,21 @@ impl AlertRow {
 
     fn decided(&mut self, alert: &Alert, decision: &Decision) {
         self.severity = alert.severity;
-        self.suppressed_by = decision.reasons.iter().find_map(|reason| match reason {
-            Reason::Suppress { rule, .. } => Some(rule.clone()),
-            _ => None,
-        });
+        self.suppressed_by = suppression(decision).cloned();
         for reason in &decision.reasons {
             if let Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } = reason {
                 self.runs.extend(runs.iter().cloned());
             }
         }
     }
+}
+
+/// The suppression that dismissed the alert.
+fn suppression(decision: &Decision) -> Option<&RuleRef> {
+    decision.reasons.iter().find_map(|reason| match reason {
+        Reason::Suppress { rule, .. } => Some(rule),
+        _ => None,
+    })
 }
 
 /// A repeat that was only counted.
@@ -140,42 +147,114 @@ pub struct AlertList {
     pub hidden_informational: u64,
 }
 
-/// Lists alerts.
+/// Lists alerts. Reads the journal twice, so that it keeps little of alerts that it does not show: first where each
+/// alert stands, then the rows that are shown.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn list(lines: Lines<'_>, filter: &AlertFilter) -> Result<AlertList, QueryError> {
-    let mut rows = Rows::default();
-    fold(lines, &mut rows)?;
+pub fn list(read: Read<'_>, filter: &AlertFilter) -> Result<AlertList, QueryError> {
+    let mut standings = Standings::default();
+    fold(&mut *read(1), &mut standings)?;
+    let source = filter.source.as_ref().map(|name| standings.sources.iter().position(|known| known == name));
     let mut list = AlertList { alerts: Vec::new(), matching: 0, hidden_suppressed: 0, hidden_informational: 0 };
-    for row in rows.0.into_values().filter(|row| filter.fits(row)) {
-        let suppressed = row.suppressed_by.is_some();
-        if suppressed && !filter.suppressed && filter.status != Some(Status::Dismissed) {
+    let mut shown: Vec<(AlertId, Standing)> = Vec::new();
+    for (id, standing) in standings.alerts.into_iter().filter(|(_, standing)| filter.fits(standing, source)) {
+        if standing.suppressed && !filter.suppressed && filter.status != Some(Status::Dismissed) {
             list.hidden_suppressed += 1;
-        } else if row.severity == Severity::Informational && filter.severity.is_none() {
+        } else if standing.severity == Severity::Informational && filter.severity.is_none() {
             list.hidden_informational += 1;
         } else {
-            list.alerts.push(row);
+            shown.push((id, standing));
         }
     }
-    list.matching = list.alerts.len() as u64;
-    list.alerts.sort_by_key(|row| (!row.status.is_open(), Reverse(row.severity), Reverse((row.last_seen, row.id))));
-    list.alerts.truncate(usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX));
+    list.matching = shown.len() as u64;
+    let rank =
+        |(id, at): &(AlertId, Standing)| (!at.status.is_open(), Reverse(at.severity), Reverse((at.last_seen, *id)));
+    shown.sort_by_key(rank);
+    shown.truncate(usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX));
+    let Some(from) = shown.iter().map(|(_, standing)| standing.first_seq).min() else { return Ok(list) };
+    let mut rows = Rows { wanted: shown.iter().map(|(id, _)| *id).collect(), rows: BTreeMap::new() };
+    fold(&mut *read(from), &mut rows)?;
+    list.alerts = shown.iter().filter_map(|(id, _)| rows.rows.remove(id)).collect();
     Ok(list)
 }
 
 impl AlertFilter {
-    fn fits(&self, row: &AlertRow) -> bool {
-        self.severity.is_none_or(|least| row.severity >= least)
-            && self.status.is_none_or(|status| row.status == status)
-            && self.source.as_ref().is_none_or(|source| row.source == *source)
-            && self.since.is_none_or(|since| row.last_seen >= since)
-            && (!self.suppressed || row.suppressed_by.is_some())
+    /// `source` is the index of the filter's source; `Some(None)` is one that no alert came from.
+    fn fits(&self, standing: &Standing, source: Option<Option<usize>>) -> bool {
+        self.severity.is_none_or(|least| standing.severity >= least)
+            && self.status.is_none_or(|status| standing.status == status)
+            && source.is_none_or(|source| source == Some(standing.source as usize))
+            && self.since.is_none_or(|since| standing.last_seen >= since)
+            && (!self.suppressed || standing.suppressed)
     }
 }
 
+/// Where an alert stands: what filters and order need, and no more.
+#[derive(Clone, Copy)]
+struct Standing {
+    first_seq: u64,
+    last_seen: Timestamp,
+    source: u32,
+    severity: Severity,
+    status: Status,
+    suppressed: bool,
+}
+
+/// Where each alert stands.
 #[derive(Default)]
-struct Rows(BTreeMap<AlertId, AlertRow>);
+struct Standings {
+    alerts: BTreeMap<AlertId, Standing>,
+    /// Names of the sources; there are few.
+    sources: Vec<String>,
+}
+
+impl Standings {
+    fn take(&mut self, entry: &Entry, taken: &Taken) {
+        let known = self.sources.iter().position(|source| *source == taken.alert.source);
+        let source = known.unwrap_or_else(|| {
+            self.sources.push(taken.alert.source.clone());
+            self.sources.len() - 1
+        });
+        let decision = &taken.decision;
+        let new = Standing {
+            first_seq: entry.seq,
+            last_seen: entry.at,
+            source: u32::try_from(source).unwrap_or(u32::MAX),
+            severity: taken.alert.severity,
+            status: decision.status,
+            suppressed: suppression(decision).is_some(),
+        };
+        let update = |known: &mut Standing| {
+            (known.last_seen, known.status) = (new.last_seen, new.status);
+            if !only_counted(decision) {
+                (known.severity, known.suppressed) = (new.severity, new.suppressed);
+            }
+        };
+        self.alerts.entry(taken.id).and_modify(update).or_insert(new);
+    }
+}
+
+impl Fold for Standings {
+    fn wants(&self, line: &LogLine) -> bool {
+        line.kind == "intake" || matches!(&*line.kind, "intent" | "run") && line.has("\"set_status\"")
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        if let Facts::Intake(intake) = &entry.facts {
+            intake.alerts.iter().for_each(|taken| self.take(entry, taken));
+        }
+        for (alert, status) in statuses(&entry.facts) {
+            self.alerts.entry(alert).and_modify(|standing| standing.status = status);
+        }
+    }
+}
+
+/// The rows of the alerts that are wanted.
+struct Rows {
+    wanted: BTreeSet<AlertId>,
+    rows: BTreeMap<AlertId, AlertRow>,
+}
 
 impl Fold for Rows {
     fn wants(&self, line: &LogLine) -> bool {
@@ -190,25 +269,32 @@ impl Fold for Rows {
     fn apply(&mut self, entry: &Entry) {
         match &entry.facts {
             Facts::Intake(intake) => {
-                for taken in &intake.alerts {
-                    let known = self.0.entry(taken.id).and_modify(|row| row.again(entry.at, taken));
+                for taken in intake.alerts.iter().filter(|taken| self.wanted.contains(&taken.id)) {
+                    let known = self.rows.entry(taken.id).and_modify(|row| row.again(entry.at, taken));
                     known.or_insert_with(|| AlertRow::new(entry.at, taken));
                 }
             }
             Facts::Due(Due::Group { alerts, runs, .. }) => {
                 for alert in alerts {
-                    self.0.entry(alert.id).and_modify(|row| row.runs.extend(runs.iter().cloned()));
+                    self.rows.entry(alert.id).and_modify(|row| row.runs.extend(runs.iter().cloned()));
                 }
             }
             facts => {
-                for step in steps(facts).map_or(&[][..], |(_, steps)| steps) {
-                    if let Effect::SetStatus { alert, status, .. } = &step.effect {
-                        self.0.entry(*alert).and_modify(|row| row.status = *status);
-                    }
+                for (alert, status) in statuses(facts) {
+                    self.rows.entry(alert).and_modify(|row| row.status = status);
                 }
             }
         }
     }
+}
+
+/// The statuses that playbooks set.
+fn statuses(facts: &Facts) -> impl Iterator<Item = (AlertId, Status)> {
+    let steps = steps(facts).map_or(&[][..], |(_, steps)| steps);
+    steps.iter().filter_map(|step| match &step.effect {
+        Effect::SetStatus { alert, status, .. } => Some((*alert, *status)),
+        _ => None,
+    })
 }
 
 /// The steps that an entry adds to a run.

@@ -68,6 +68,9 @@ impl LogLine {
 /// The journal's lines, in order.
 pub type Lines<'a> = &'a mut dyn Iterator<Item = Result<LogLine, QueryError>>;
 
+/// Reads the journal's lines from a sequence number on, as often as a query needs.
+pub type Read<'a> = &'a dyn Fn(u64) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>>;
+
 /// The journal's lines from this sequence number to the head as it is now.
 pub fn lines(reader: &Reader, from: u64) -> impl Iterator<Item = Result<LogLine, QueryError>> + use<> {
     let plain = |Line { seq, at, kind, data, hash, .. }| LogLine { seq, at, kind, data, hash };

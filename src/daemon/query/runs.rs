@@ -1,6 +1,5 @@
 //! Runs: the list, and every step of one.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
@@ -194,21 +193,50 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// Lists runs.
+/// Lists runs. Keeps all open ones, and of those that have ended, which are final, only what is shown.
 ///
 /// # Errors
 /// When the journal cannot be read.
 pub fn list(lines: Lines<'_>, filter: &RunFilter) -> Result<RunList, QueryError> {
-    let mut runs = Runs::new(Wanted::All);
-    fold(lines, &mut runs)?;
-    let mut rows: Vec<RunRow> = runs.runs.into_values().map(Open::into_row).filter(|row| filter.fits(row)).collect();
-    let matching = rows.len() as u64;
-    rows.sort_by(|a, b| {
-        let rank = |row: &RunRow| (!row.state.is_open(), Reverse(row.started));
-        rank(a).cmp(&rank(b)).then_with(|| b.id.cmp(&a.id))
-    });
-    rows.truncate(usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX));
+    let limit = usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX);
+    let mut listing = Listing { runs: Runs::new(Wanted::All), filter, limit, ended: BTreeMap::new(), matching: 0 };
+    fold(lines, &mut listing)?;
+    let open = listing.runs.runs.into_values().map(Open::into_row).filter(|row| filter.fits(row));
+    let mut rows: Vec<RunRow> = open.collect();
+    let matching = listing.matching + rows.len() as u64;
+    rows.sort_by(|a, b| (b.started, &b.id).cmp(&(a.started, &a.id)));
+    rows.extend(listing.ended.into_values().rev());
+    rows.truncate(limit);
     Ok(RunList { runs: rows, matching })
+}
+
+struct Listing<'a> {
+    runs: Runs,
+    filter: &'a RunFilter,
+    limit: usize,
+    /// The newest that have ended and fit.
+    ended: BTreeMap<(Timestamp, RunId), RunRow>,
+    /// How many have ended and fit.
+    matching: u64,
+}
+
+impl Fold for Listing<'_> {
+    fn wants(&self, line: &LogLine) -> bool {
+        self.runs.wants(line)
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        self.runs.apply(entry);
+        let Facts::Run(RunEnd { run, .. }) = &entry.facts else { return };
+        let Some(row) = self.runs.runs.remove(run).map(Open::into_row).filter(|row| self.filter.fits(row)) else {
+            return;
+        };
+        self.matching += 1;
+        self.ended.insert((row.started, row.id.clone()), row);
+        if self.ended.len() > self.limit {
+            self.ended.pop_first();
+        }
+    }
 }
 
 impl RunFilter {

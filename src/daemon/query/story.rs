@@ -161,31 +161,54 @@ fn beginning() -> Vec<(i64, Facts)> {
         (0, Facts::Log(Log::Opened { journal: "journal".into(), version: "0.1.0".into() })),
         (0, Facts::Bundle(BundleFacts { id: bundle_id(), commit, counts })),
         (1, intake(1, vec![taken("a-1.0", alert(title, Medium, 1), Status::Active, vec![route])])),
-        (1, asks(mail, vec![step(mail, 0, Effect::Now, json!("2026-11-22T03:00:01Z")), step(mail, 1, email(), Value::Null)])),
+        (
+            1,
+            asks(
+                mail,
+                vec![step(mail, 0, Effect::Now, json!("2026-11-22T03:00:01Z")), step(mail, 1, email(), Value::Null)],
+            ),
+        ),
         (1, asks(ticket, vec![step(ticket, 0, webhook("jira"), Value::Null)])),
         (2, done(mail, 1, 1, 250)),
         (2, ended(mail, End::Finished { value: Value::Null })),
         (3, failed(ticket, 0, 1, 8)),
         (8, Facts::Due(Due::Retry { key: key(ticket, 0) })),
         (9, done(ticket, 0, 2, 201)),
-        (9, asks(ticket, vec![
-            step(ticket, 1, status, Value::Null),
-            step(ticket, 2, tag, Value::Null),
-            step(ticket, 3, sleep, Value::Null),
-        ])),
+        (
+            9,
+            asks(
+                ticket,
+                vec![
+                    step(ticket, 1, status, Value::Null),
+                    step(ticket, 2, tag, Value::Null),
+                    step(ticket, 3, sleep, Value::Null),
+                ],
+            ),
+        ),
         (20, intake(2, vec![taken("a-1.0", alert(title, Medium, 1), Status::InProgress, vec![again(2, None)])])),
         (25, intake(3, vec![taken("a-1.0", alert(title, Medium, 1), Status::InProgress, vec![again(3, None)])])),
-        (30, intake(4, vec![taken("a-1.0", alert(title, High, 1), Status::Active, vec![
-            again(4, Some(Anew::SeverityRose { from: Medium, to: High })),
-            Reason::Route {
-                rule: rule("high", "rules/route/main.yaml:4"),
-                window: window(2, 0),
-                verdict: RouteVerdict::Run {
-                    runs: Vec::new(),
-                    ran_before: vec!["notify-email".into(), "ticket".into()],
-                },
-            },
-        ])])),
+        (
+            30,
+            intake(
+                4,
+                vec![taken(
+                    "a-1.0",
+                    alert(title, High, 1),
+                    Status::Active,
+                    vec![
+                        again(4, Some(Anew::SeverityRose { from: Medium, to: High })),
+                        Reason::Route {
+                            rule: rule("high", "rules/route/main.yaml:4"),
+                            window: window(2, 0),
+                            verdict: RouteVerdict::Run {
+                                runs: Vec::new(),
+                                ran_before: vec!["notify-email".into(), "ticket".into()],
+                            },
+                        },
+                    ],
+                )],
+            ),
+        ),
     ]
 }
 
@@ -197,36 +220,49 @@ fn held_back() -> Vec<(i64, Facts)> {
     let hostile = alert(&hostile_title(), Severity::High, 50);
     let throttled = vec![route(RouteVerdict::Throttled, window(4, 3))];
     vec![
-        (40, intake(5, vec![taken("a-5.0", alert("Port scan", Severity::Medium, 40), Status::Dismissed, vec![suppress])])),
+        (
+            40,
+            intake(
+                5,
+                vec![taken("a-5.0", alert("Port scan", Severity::Medium, 40), Status::Dismissed, vec![suppress])],
+            ),
+        ),
         (50, intake(6, vec![taken("a-6.0", hostile, Status::Active, vec![route(muted, None)])])),
         (55, intake(7, vec![taken("a-7.0", alert("Seen often", Severity::High, 55), Status::Active, throttled)])),
-        (58, Facts::Quarantine(Quarantine {
-            record_no: 8,
-            source: "defender".into(),
-            position: Position::Stdin { line: 3 },
-            record: Body::Text("{\"broken\": \x1b[31m\n".into()),
-            cause: "no format took it: \x1b[31mexpected value at line 1 column 12".into(),
-        })),
+        (
+            58,
+            Facts::Quarantine(Quarantine {
+                record_no: 8,
+                source: "defender".into(),
+                position: Position::Stdin { line: 3 },
+                record: Body::Text("{\"broken\": \x1b[31m\n".into()),
+                cause: "no format took it: \x1b[31mexpected value at line 1 column 12".into(),
+            }),
+        ),
     ]
 }
 
 /// Two alerts that gather in a group, whose run is being retried.
 fn group() -> Vec<(i64, Facts)> {
     let one = taken("a-9.0", alert("Login from a new place", Severity::Low, 60), Status::Active, vec![grouped()]);
-    let note = taken("a-9.1", alert("Policy was read", Severity::Informational, 60), Status::Active, vec![Reason::NoRoute]);
+    let note =
+        taken("a-9.1", alert("Policy was read", Severity::Informational, 60), Status::Active, vec![Reason::NoRoute]);
     let two = taken("a-10.0", alert("Login at night", Severity::Low, 70), Status::Active, vec![grouped()]);
     let member = |record, seq| AlertRef { id: AlertId { record, index: 0 }, seq, at: 0 };
     let chat = "g-1/chat";
     vec![
         (60, intake(9, vec![one, note])),
         (70, intake(10, vec![two])),
-        (90, Facts::Due(Due::Group {
-            group: GroupId(1),
-            rule: rule("low", "rules/route/main.yaml:19"),
-            alerts: vec![member(9, 19), member(10, 20)],
-            runs: vec![chat.parse().unwrap()],
-            bundle: bundle_id(),
-        })),
+        (
+            90,
+            Facts::Due(Due::Group {
+                group: GroupId(1),
+                rule: rule("low", "rules/route/main.yaml:19"),
+                alerts: vec![member(9, 19), member(10, 20)],
+                runs: vec![chat.parse().unwrap()],
+                bundle: bundle_id(),
+            }),
+        ),
         (90, asks(chat, vec![step(chat, 0, webhook("chat"), Value::Null)])),
         (91, failed(chat, 0, 1, 96)),
         (96, Facts::Due(Due::Retry { key: key(chat, 0) })),
@@ -240,17 +276,26 @@ fn trouble() -> Vec<(i64, Facts)> {
     let route = started("high", &[failing, stalling]);
     let end = End::Failed { error: "no field `hots`".into(), place: Some("playbooks/isolate.rhai:3:9".into()) };
     let stalled = End::Stalled { step: 0, expected: "webhook jira".into(), got: "email oncall".into() };
-    let mut retried = intake(12, vec![taken("a-12.0", alert("Late", Severity::Low, 110), Status::Resolved, vec![Reason::Resolved])]);
+    let mut retried =
+        intake(12, vec![taken("a-12.0", alert("Late", Severity::Low, 110), Status::Resolved, vec![Reason::Resolved])]);
     if let Facts::Intake(intake) = &mut retried {
         intake.position = Position::Retry { quarantine: 8 };
     }
-    let refused = Reply { class: Class::Rejected, status: Some(404), value: Value::Null, error: Some("no such issue".into()) };
+    let refused =
+        Reply { class: Class::Rejected, status: Some(404), value: Value::Null, error: Some("no such issue".into()) };
     vec![
         (100, intake(11, vec![taken("a-11.0", alert("Ransomware", Severity::High, 100), Status::Active, vec![route])])),
         (100, asks(failing, vec![step(failing, 0, webhook("edr"), Value::Null)])),
-        (101, Facts::Result(StepResult {
-            run: failing.parse().unwrap(), step: 0, key: key(failing, 0), attempts: 1, reply: refused,
-        })),
+        (
+            101,
+            Facts::Result(StepResult {
+                run: failing.parse().unwrap(),
+                step: 0,
+                key: key(failing, 0),
+                attempts: 1,
+                reply: refused,
+            }),
+        ),
         (101, ended(failing, end)),
         (102, ended(stalling, stalled)),
         (110, retried),
@@ -274,16 +319,12 @@ pub fn journal(dir: &Path) -> Journal {
     journal
 }
 
-/// Goes on with the story, and waits until that is on disk.
+/// Goes on with the story, one batch an entry, and waits until all is on disk.
 pub fn append(journal: &Journal, facts: Vec<(i64, Facts)>) {
-    let (done, acknowledged) = mpsc::channel();
-    let entries = facts.len();
     for (secs, facts) in facts {
-        let done = done.clone();
+        let (done, acknowledged) = mpsc::channel();
         let draft = Draft { at: at(secs), kind: facts.kind(), data: facts.data() };
         journal.append(draft, Box::new(move |receipt| done.send(receipt).unwrap()));
-    }
-    for _ in 0..entries {
         acknowledged.recv().unwrap().unwrap();
     }
 }

@@ -6,12 +6,17 @@ use crate::daemon::query::quarantine::{self, QuarantineFilter};
 use crate::daemon::query::runs::{self, RunFilter, RunState};
 use crate::daemon::query::story::{at, hostile_title, lines};
 use crate::daemon::query::why::{Subject, Why, why};
-use crate::daemon::query::{ROW_TEXT_CHARS_MAX, groups};
+use crate::daemon::query::{LogLine, QueryError, ROW_TEXT_CHARS_MAX, groups};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::id::GroupId;
 
+/// The story from one entry to another.
+fn journal(from: u64, until: usize) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>> {
+    Box::new(lines().into_iter().take(until).skip(usize::try_from(from).unwrap() - 1))
+}
+
 fn listed(filter: AlertFilter) -> (Vec<String>, AlertList) {
-    let list = alerts::list(&mut lines().into_iter(), &filter).unwrap();
+    let list = alerts::list(&|from| journal(from, 31), &filter).unwrap();
     (list.alerts.iter().map(|row| row.id.to_string()).collect(), list)
 }
 
@@ -66,8 +71,8 @@ fn an_alert_shows_decisions_runs_changes_and_its_raw_part() {
 
 #[test]
 fn a_playbook_that_sets_the_status_moves_the_alert() {
-    let before_the_rise = lines().into_iter().take(13);
-    let list = alerts::list(&mut before_the_rise.into_iter(), &AlertFilter::default()).unwrap();
+    let before_the_rise = |from| journal(from, 13);
+    let list = alerts::list(&before_the_rise, &AlertFilter::default()).unwrap();
     assert_eq!(list.alerts[0].status, Status::InProgress);
 }
 
@@ -96,6 +101,8 @@ fn runs_are_listed_with_what_they_wait_for() {
     assert_eq!(list.runs[0].error.as_deref(), Some("the destination answered 503"));
     assert_eq!(list.runs[1].waiting_for.as_deref(), Some("sleep until 2026-11-22T04:00:00Z"));
     assert_eq!(list.runs[1].steps, 4);
+    let newest = runs::list(&mut lines().into_iter(), &RunFilter { limit: Some(3), ..RunFilter::default() }).unwrap();
+    assert_eq!((newest.matching, &newest.runs[..]), (5, &list.runs[..3]));
     let failed = RunFilter { state: Some(RunState::Failed), ..RunFilter::default() };
     assert_eq!(runs::list(&mut lines().into_iter(), &failed).unwrap().matching, 1);
 }
