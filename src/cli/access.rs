@@ -7,11 +7,13 @@ use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
-use crate::daemon::query::alerts::{self, AlertFilter, AlertList, AlertView};
+use crate::daemon::query::alert::{self, AlertView};
+use crate::daemon::query::alerts::{self, AlertFilter, AlertList};
 use crate::daemon::query::lines;
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, QuarantineView};
-use crate::daemon::query::runs::{self, RunFilter, RunList, RunView};
+use crate::daemon::query::run::{self, RunView};
+use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::domain::id::{AlertId, RunId};
 use crate::journal::reader::Reader;
@@ -110,7 +112,7 @@ impl Access {
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}")).map_err(spoken)?,
-            Self::Journal(reader) => alerts::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -136,7 +138,7 @@ impl Access {
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
-            Self::Journal(reader) => runs::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader) => run::show(&mut lines(reader, 1), id)?,
         })
     }
 

@@ -10,8 +10,10 @@ use crate::cli::output::{
 };
 use crate::cli::scrub;
 use crate::daemon::query::BundleRef;
-use crate::daemon::query::alerts::{AlertRow, Change, Seen};
-use crate::daemon::query::runs::{Outcome, RunState, RunView, StepView};
+use crate::daemon::query::alert::{Change, Seen};
+use crate::daemon::query::alerts::AlertRow;
+use crate::daemon::query::run::{Outcome, RunView, StepView};
+use crate::daemon::query::runs::RunState;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;

@@ -200,9 +200,10 @@ fn hostile_text_never_reaches_the_terminal_raw() {
         json(&record),
         page.lines.iter().map(|line| crate::cli::output::json_line(line) + "\n").collect(),
     ];
+    let colours = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
     for output in outputs {
         // Our own colours are the only escapes: removing just those leaves none.
-        let own = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&output, "");
+        let own = colours.replace_all(&output, "");
         let raw = own.chars().find(|c| c.is_control() && *c != '\n' || ('\u{202a}'..='\u{2069}').contains(c));
         assert_eq!(raw, None, "{own:?}");
         assert!(!own.lines().any(|line| line.starts_with("error:")), "a title cannot begin a line of its own");

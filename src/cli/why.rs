@@ -4,9 +4,9 @@ use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BOLD, FAINT, Look, NAME, ago, count, severity_style, styled, when};
 use crate::cli::plain::{self, Page, safe};
-use crate::daemon::query::alerts::AlertView;
-use crate::daemon::query::groups::GroupView;
-use crate::daemon::query::runs::RunView;
+use crate::daemon::query::alert::AlertView;
+use crate::daemon::query::group::GroupView;
+use crate::daemon::query::run::RunView;
 use crate::daemon::query::why::{Subject, Why};
 use crate::domain::id::Trigger;
 

@@ -3,10 +3,12 @@
 //! There is no index yet, so a query reads the journal from its beginning. It parses only the lines that can
 //! matter to it, and keeps rows with bounded texts, never bodies.
 
+pub mod alert;
 pub mod alerts;
-pub mod groups;
+pub mod group;
 pub mod log;
 pub mod quarantine;
+pub mod run;
 pub mod runs;
 pub mod why;
 
