@@ -37,17 +37,17 @@ impl Places {
     /// `--socket`, else the state folder of `--dir`, else that of a `soard.yaml` right here, else the system's.
     pub fn of(global: &Global) -> Self {
         let here = Path::new(".");
-        let dir = global.dir.as_deref().or_else(|| here.join("soard.yaml").exists().then_some(here));
-        match (&global.socket, dir) {
-            (Some(socket), dir) => {
-                let state = dir.map(state_dir).or_else(|| socket.parent().map(Path::to_path_buf));
-                Self { socket: socket.clone(), state: state.unwrap_or_default() }
-            }
-            (None, Some(dir)) => {
+        if let Some(socket) = &global.socket {
+            let beside = || socket.parent().map(Path::to_path_buf).unwrap_or_default();
+            let state = global.dir.as_deref().map_or_else(beside, state_dir);
+            return Self { socket: socket.clone(), state };
+        }
+        match global.dir.as_deref().or_else(|| here.join("soard.yaml").exists().then_some(here)) {
+            Some(dir) => {
                 let state = state_dir(dir);
                 Self { socket: state.join("soard.sock"), state }
             }
-            (None, None) => Self { socket: SYSTEM_SOCKET.into(), state: SYSTEM_STATE.into() },
+            None => Self { socket: SYSTEM_SOCKET.into(), state: SYSTEM_STATE.into() },
         }
     }
 

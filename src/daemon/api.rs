@@ -189,7 +189,17 @@ impl IntoResponse for Failure {
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{:#}", anyhow::Error::new(error)))
+        let status = match error {
+            QueryError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Journal(_) | QueryError::Entry { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self::new(status, text)
     }
 }
 
@@ -328,10 +338,14 @@ impl Shared {
         query: impl FnOnce(Read<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, Failure> {
         let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
-        let reader = self.api.reader.clone();
+        let (reader, stop) = (self.api.reader.clone(), self.stop.clone());
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            query(&|from| Box::new(lines(&reader, from)))
+            query(&|from| {
+                let stop = stop.clone();
+                let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
+                Box::new(lines(&reader, from).map(unless_stopped))
+            })
         });
         let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
         Ok(scan.await.map_err(died)??)

@@ -85,6 +85,9 @@ pub enum QueryError {
     /// The journal could not be read.
     #[error("read the journal")]
     Journal(#[source] JournalError),
+    /// The daemon stops, and does not wait for long queries.
+    #[error("the daemon is stopping")]
+    Stopping,
     /// A line is not what its kind says.
     #[error("understand journal entry {seq} of kind {kind:?}")]
     Entry {
