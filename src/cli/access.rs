@@ -7,11 +7,13 @@ use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
-use crate::daemon::query::alerts::{self, AlertFilter, AlertList, AlertView};
+use crate::daemon::query::alert::{self, AlertView};
+use crate::daemon::query::alerts::{self, AlertFilter, AlertList};
 use crate::daemon::query::lines;
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, QuarantineView};
-use crate::daemon::query::runs::{self, RunFilter, RunList, RunView};
+use crate::daemon::query::run::{self, RunView};
+use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::settings::{socket, state_dir_of};
 use crate::domain::id::{AlertId, RunId};
@@ -36,17 +38,17 @@ impl Places {
     /// `--socket`, else the state folder of `--dir`, else that of a `soard.yaml` right here, else the system's.
     pub fn of(global: &Global) -> Self {
         let here = Path::new(".");
-        let dir = global.dir.as_deref().or_else(|| here.join("soard.yaml").exists().then_some(here));
-        match (&global.socket, dir) {
-            (Some(socket), dir) => {
-                let state = dir.map(state_dir_of).or_else(|| socket.parent().map(Path::to_path_buf));
-                Self { socket: socket.clone(), state: state.unwrap_or_default() }
-            }
-            (None, Some(dir)) => {
+        if let Some(socket) = &global.socket {
+            let beside = || socket.parent().map(Path::to_path_buf).unwrap_or_default();
+            let state = global.dir.as_deref().map_or_else(beside, state_dir_of);
+            return Self { socket: socket.clone(), state };
+        }
+        match global.dir.as_deref().or_else(|| here.join("soard.yaml").exists().then_some(here)) {
+            Some(dir) => {
                 let state = state_dir_of(dir);
                 Self { socket: socket(&state), state }
             }
-            (None, None) => Self { socket: SYSTEM_SOCKET.into(), state: SYSTEM_STATE.into() },
+            None => Self { socket: SYSTEM_SOCKET.into(), state: SYSTEM_STATE.into() },
         }
     }
 
@@ -98,7 +100,7 @@ impl Access {
     pub fn alerts(&self, filter: &AlertFilter) -> Result<AlertList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/alerts", filter)).map_err(spoken)?,
-            Self::Journal(reader) => alerts::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader) => alerts::list(&|from| Box::new(lines(reader, from)), filter)?,
         })
     }
 
@@ -106,7 +108,7 @@ impl Access {
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}")).map_err(spoken)?,
-            Self::Journal(reader) => alerts::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -132,7 +134,7 @@ impl Access {
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
-            Self::Journal(reader) => runs::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader) => run::show(&mut lines(reader, 1), id)?,
         })
     }
 

@@ -47,10 +47,25 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Global {
     /// The running daemon's control socket
-    #[arg(long, global = true, env = "SOARD_SOCKET", value_name = "PATH", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "SOARD_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
     pub socket: Option<PathBuf>,
     /// The folder with soard.yaml; its state folder has the journal and the control socket
-    #[arg(short = 'C', long, global = true, env = "SOARD_DIR", value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        env = "SOARD_DIR",
+        hide_env_values = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     pub dir: Option<PathBuf>,
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global options")]

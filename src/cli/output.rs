@@ -59,6 +59,11 @@ const PIPE_WIDTH: usize = 400;
 
 /// Prints to stdout; colours only reach a terminal.
 pub fn print(text: &str) -> Result<(), Fault> {
+    if cfg!(test) {
+        // Only the macro's output is captured with its test.
+        anstream::println!("{text}");
+        return Ok(());
+    }
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
@@ -69,6 +74,10 @@ pub fn print(text: &str) -> Result<(), Fault> {
 
 /// Prints a line to stderr.
 pub fn note(text: &str) {
+    if cfg!(test) {
+        anstream::eprintln!("{text}");
+        return;
+    }
     // There is nobody left to tell when stderr is closed.
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }

@@ -10,8 +10,10 @@ use crate::cli::output::{
 };
 use crate::cli::scrub;
 use crate::daemon::query::BundleRef;
-use crate::daemon::query::alerts::{AlertRow, Change, Seen};
-use crate::daemon::query::runs::{Outcome, RunState, RunView, StepView};
+use crate::daemon::query::alert::{Change, Seen};
+use crate::daemon::query::alerts::AlertRow;
+use crate::daemon::query::run::{Outcome, RunView, StepView};
+use crate::daemon::query::runs::RunState;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
@@ -65,6 +67,9 @@ impl Page {
 }
 
 fn wrap(line: &str, width: usize) -> Vec<String> {
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
+    }
     let mut pieces = vec![String::new()];
     for word in line.split(' ') {
         let last = pieces.last_mut().expect("it begins with one");
@@ -101,8 +106,8 @@ pub fn rule(rule: &RuleRef) -> String {
 /// A bundle with its commit.
 pub fn bundle(bundle: &BundleRef) -> String {
     match &bundle.commit {
-        Some(commit) => format!("bundle {} (commit {})", short_hash(&bundle.id), short_hash(commit)),
-        None => format!("bundle {} (no git commit)", short_hash(&bundle.id)),
+        Some(commit) => format!("{} (commit {})", short_hash(&bundle.id), short_hash(commit)),
+        None => format!("{} (no git commit)", short_hash(&bundle.id)),
     }
 }
 
@@ -133,7 +138,7 @@ pub fn decision(page: &mut Page, indent: usize, seen: &Seen, look: &Look) {
         return;
     }
     let (at, bundle) = (when(seen.at), bundle(&seen.bundle));
-    page.line(indent, format!("{} {at} by {bundle}, journal entry {}", styled(BOLD, "decided"), seen.seq));
+    page.line(indent, format!("{} {at} by bundle {bundle}, journal entry {}", styled(BOLD, "decided"), seen.seq));
     let indent = indent + 2;
     page.labelled(indent, "record", format!("{} ({})", seen.record_no, position(&seen.position)));
     page.labelled(indent, "format", safe(&seen.format));
@@ -267,23 +272,33 @@ pub const fn run_style(state: RunState) -> Style {
 
 /// A run with each of its steps.
 pub fn run(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
+    run_head(page, indent, view, look);
+    run_steps(page, indent + 2, view, look);
+}
+
+/// How a run stands.
+pub fn run_head(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
     let row = &view.row;
-    let since = match row.ended {
-        Some(ended) => format!("after {}", took(row.started, ended)),
-        None => format!("for {}", took(row.started, look.now)),
+    let since = match (row.ended, &row.waiting_for) {
+        (Some(ended), _) => format!("after {}", took(row.started, ended)),
+        (None, Some(what)) => format!("for {}  {}", took(row.started, look.now), safe(what)),
+        (None, None) => format!("for {}", took(row.started, look.now)),
     };
-    let waits = row.waiting_for.as_ref().map(|what| format!(", waits for {}", safe(what))).unwrap_or_default();
-    page.line(indent, format!("{}  {} {since}{waits}", styled(NAME, safe(&row.id)), run_state(row.state)));
+    page.line(indent, format!("{}  {} {since}", styled(NAME, safe(&row.id)), run_state(row.state)));
+}
+
+/// Each step of a run, and how the run ended.
+pub fn run_steps(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
     for view in &view.steps {
-        step(page, indent + 2, view, look);
+        step(page, indent, view, look);
     }
     match &view.end {
         Some(End::Failed { error, place }) => {
             let place = place.as_ref().map(|place| format!(" at {}", safe(place))).unwrap_or_default();
-            page.line(indent + 2, format!("{}{place}: {}", styled(BAD, "failed"), safe(error)));
+            page.line(indent, format!("{}{place}: {}", styled(BAD, "failed"), safe(error)));
         }
         Some(End::Stalled { step, expected, got }) => page.line(
-            indent + 2,
+            indent,
             format!(
                 "{} at step {step}: on record is {}, but the replay asked for {}; nothing more is done",
                 styled(BAD, "stalled"),
@@ -291,7 +306,7 @@ pub fn run(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
                 safe(got)
             ),
         ),
-        Some(End::Finished { value }) if !value.is_null() => page.line(indent + 2, format!("returned {}", safe(value))),
+        Some(End::Finished { value }) if !value.is_null() => page.line(indent, format!("returned {}", safe(value))),
         Some(End::Finished { .. }) | None => {}
     }
 }

@@ -17,7 +17,7 @@ use include_dir::{Dir, include_dir};
 use crate::cli::access::{self, Places};
 use crate::cli::alerts::list;
 use crate::cli::fault::{Exit, Fault};
-use crate::cli::output::{self, BOLD, FAINT, GOOD, styled};
+use crate::cli::output::{self, BOLD, FAINT, GOOD, Look, styled};
 use crate::cli::plain::safe;
 use crate::cli::{Context, why};
 use crate::daemon::query::alerts::{AlertFilter, AlertRow};
@@ -57,7 +57,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+    pub(super) fn run(&self, _context: &Context) -> Result<Exit, Fault> {
         let folder = self.prepare()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let received = Received::default();
@@ -65,7 +65,7 @@ impl Args {
         let mut daemon = Daemon::start(&folder)?;
         let places = Places { socket: socket(&state_dir_of(&folder)), state: state_dir_of(&folder) };
         let status = settle(&mut daemon, &places)?;
-        show(context, &folder, &places, &status, &received)?;
+        show(&Look::of_terminal(), &folder, &places, &status, &received)?;
         if self.once {
             daemon.stop()?;
             return Ok(Exit::Good);
@@ -180,20 +180,20 @@ fn settle(daemon: &mut Daemon, places: &Places) -> Result<Status, Fault> {
     }
 }
 
-fn show(context: &Context, folder: &Path, places: &Places, status: &Status, received: &Received) -> Result<(), Fault> {
+fn show(look: &Look, folder: &Path, places: &Places, status: &Status, received: &Received) -> Result<(), Fault> {
     let access = access::Access::open(places)?;
     let alerts = access.alerts(&AlertFilter::default())?;
     let dismissed = AlertFilter { suppressed: true, ..AlertFilter::default() };
     let suppressed = access.alerts(&dismissed)?;
     let heading = |text: &str| output::print(&format!("\n{}\n", styled(BOLD, text)));
     heading(&format!("{} alerts are on record", status.alerts.total))?;
-    output::print(&list::human(&alerts, &context.look))?;
+    output::print(&list::human(&alerts, look))?;
     heading("Dismissed by suppressions, and on record all the same")?;
-    output::print(&list::human(&suppressed, &context.look))?;
+    output::print(&list::human(&suppressed, look))?;
     heading("Why: the journal says what was decided, by which rule at which file and line")?;
     for row in telling(&suppressed.alerts, &alerts.alerts) {
         if let Some(why) = access.why(&Subject::Alert(row.id))? {
-            output::print(&why::human(&why, &context.look))?;
+            output::print(&why::human(&why, look))?;
         }
     }
     heading("What went out")?;

@@ -1,5 +1,7 @@
 //! `soard status`: how the daemon stands.
 
+use std::collections::BTreeMap;
+
 use crate::cli::Context;
 use crate::cli::access::spoken;
 use crate::cli::fault::{Exit, Fault};
@@ -76,19 +78,23 @@ fn refused_words(page: &mut Page, refused: &RefusedBundle, look: &Look) {
 }
 
 fn alert_words(status: &Status) -> String {
-    let words = alert::Status::ALL.map(alert::Status::as_str);
-    let statuses = words.iter().map(|word| (*word, status.alerts.by_status.get(*word)));
-    let words = alert::Severity::ALL.map(alert::Severity::as_str);
-    let severities = words.iter().rev().map(|word| (*word, status.alerts.by_severity.get(*word)));
-    let counted =
-        statuses.chain(severities).filter_map(|(word, n)| n.filter(|n| **n > 0).map(|n| format!("{n} {word}")));
-    let counted: Vec<String> = counted.collect();
-    format!("{} on record: {}", status.alerts.total, counted.join(", "))
+    let counts = &status.alerts;
+    let words = |words: &[&str], by: &BTreeMap<String, u64>| {
+        let counted = words.iter().filter_map(|word| by.get(*word).filter(|n| **n > 0).map(|n| format!("{n} {word}")));
+        counted.collect::<Vec<_>>().join(", ")
+    };
+    let statuses = words(&alert::Status::ALL.map(alert::Status::as_str), &counts.by_status);
+    let mut severities = alert::Severity::ALL.map(alert::Severity::as_str);
+    severities.reverse();
+    match counts.total {
+        0 => "none on record".to_owned(),
+        total => format!("{total} on record: {statuses}; {}", words(&severities, &counts.by_severity)),
+    }
 }
 
 fn totals(status: &Status) -> String {
     let totals = status.totals.iter().filter(|(_, n)| **n > 0);
-    let totals: Vec<String> = totals.map(|(name, n)| format!("{n} {}", safe(name.replace('_', " ")))).collect();
+    let totals: Vec<String> = totals.map(|(name, n)| format!("{} {n}", safe(name.replace('_', " ")))).collect();
     if totals.is_empty() { "nothing yet".to_owned() } else { totals.join(", ") }
 }
 

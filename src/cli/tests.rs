@@ -1,1 +1,467 @@
+//! What each command prints, and that it prints the same through a daemon and from the journal alone.
 
+use std::path::Path;
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+
+use clap::{CommandFactory, Parser};
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::access::{Access, Places, spoken};
+use crate::cli::client::{Client, ClientError};
+use crate::cli::output::{Look, Since, ago, json};
+use crate::cli::{Cli, Global, alerts, log, quarantine, reload, runs, status, why};
+use crate::daemon::api::{Api, Command, serve};
+use crate::daemon::query::alerts::{AlertFilter, AlertList};
+use crate::daemon::query::log::LogFilter;
+use crate::daemon::query::quarantine::QuarantineFilter;
+use crate::daemon::query::runs::RunFilter;
+use crate::daemon::query::story::{self, at};
+use crate::daemon::query::why::Subject;
+use crate::daemon::report::{
+    AlertCounts, BundleReport, DestinationReport, JournalReport, RefusedBundle, ReloadReport, RetryReport,
+    SourceReport, Status,
+};
+use crate::journal::reader::Reader;
+use crate::journal::writer::Journal;
+
+fn look() -> Look {
+    Look { now: at(200), width: 120 }
+}
+
+fn plain(styled: &str) -> String {
+    anstream::adapter::strip_str(styled).to_string()
+}
+
+/// A state folder with the story in its journal, and no daemon.
+struct World {
+    dir: tempfile::TempDir,
+    journal: Option<Journal>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Some(story::journal(&dir.path().join("journal")));
+        Self { dir, journal }
+    }
+
+    fn places(&self) -> Places {
+        Places { socket: self.dir.path().join("soard.sock"), state: self.dir.path().to_path_buf() }
+    }
+
+    fn access(&self) -> Access {
+        Access::open(&self.places()).unwrap()
+    }
+
+    fn why(&self, id: &str) -> String {
+        why::human(&self.access().why(&id.parse().unwrap()).unwrap().unwrap(), &look())
+    }
+}
+
+#[test]
+fn why_says_everything_about_an_alert() {
+    let world = World::new();
+    insta::assert_snapshot!("why_alert", plain(&world.why("a-1.0")));
+    insta::assert_snapshot!("why_suppressed", plain(&world.why("a-5.0")));
+    insta::assert_snapshot!("why_muted_and_hostile", plain(&world.why("a-6.0")));
+    insta::assert_snapshot!("why_throttled", plain(&world.why("a-7.0")));
+    insta::assert_snapshot!("why_grouped", plain(&world.why("a-10.0")));
+    insta::assert_snapshot!("why_no_route", plain(&world.why("a-9.1")));
+    insta::assert_snapshot!("why_resolved", plain(&world.why("a-12.0")));
+}
+
+#[test]
+fn why_says_everything_about_runs_and_groups() {
+    let world = World::new();
+    insta::assert_snapshot!("why_run", plain(&world.why("a-1.0/ticket")));
+    insta::assert_snapshot!("why_run_failed", plain(&world.why("a-11.0/isolate")));
+    insta::assert_snapshot!("why_run_stalled", plain(&world.why("a-11.0/enrich")));
+    insta::assert_snapshot!("why_group", plain(&world.why("g-1")));
+}
+
+#[test]
+fn lists_are_aligned() {
+    let access = World::new();
+    let access = access.access();
+    let alerts = access.alerts(&AlertFilter::default()).unwrap();
+    insta::assert_snapshot!("alerts_list", plain(&alerts::list::human(&alerts, &look())));
+    let narrow = Look { width: 80, ..look() };
+    insta::assert_snapshot!("alerts_list_narrow", plain(&alerts::list::human(&alerts, &narrow)));
+    let suppressed = access.alerts(&AlertFilter { suppressed: true, ..AlertFilter::default() }).unwrap();
+    insta::assert_snapshot!("alerts_list_suppressed", plain(&alerts::list::human(&suppressed, &look())));
+    let runs = access.runs(&RunFilter::default()).unwrap();
+    insta::assert_snapshot!("runs_list", plain(&runs::list::human(&runs, &look())));
+    let all = access.quarantine(&QuarantineFilter { all: true, ..QuarantineFilter::default() }).unwrap();
+    insta::assert_snapshot!("quarantine_list", plain(&quarantine::list::human(&all, &look())));
+    let none = access.quarantine(&QuarantineFilter::default()).unwrap();
+    assert_eq!(plain(&quarantine::list::human(&none, &look())), "no quarantined records\n");
+}
+
+#[test]
+fn one_alert_record_or_entry_is_shown() {
+    let world = World::new();
+    let access = world.access();
+    let alert = access.alert("a-1.0".parse().unwrap()).unwrap().unwrap();
+    insta::assert_snapshot!("alerts_show", plain(&alerts::show::human(&alert, &look())));
+    let record = access.quarantined(8).unwrap().unwrap();
+    insta::assert_snapshot!("quarantine_show", plain(&quarantine::show::human(&record, &look())));
+    let page = access.log(&LogFilter::default()).unwrap();
+    let text: Vec<String> = page.lines.iter().map(|line| plain(&log::human(line, 120))).collect();
+    insta::assert_snapshot!("log_query", text.join("\n"));
+}
+
+#[test]
+fn json_keeps_its_shape() {
+    let world = World::new();
+    let access = world.access();
+    let filter = AlertFilter { limit: Some(1), ..AlertFilter::default() };
+    insta::assert_snapshot!("alerts_list_json", json(&access.alerts(&filter).unwrap()));
+    insta::assert_snapshot!("why_json", json(&access.why(&"g-1".parse().unwrap()).unwrap()));
+    let filter = QuarantineFilter { all: true, ..QuarantineFilter::default() };
+    insta::assert_snapshot!("quarantine_list_json", json(&access.quarantine(&filter).unwrap()));
+    insta::assert_snapshot!("status_json", json(&status_report()));
+}
+
+#[test]
+fn the_journal_is_verified() {
+    let mut world = World::new();
+    world.journal.take().unwrap().close().unwrap();
+    let dir = world.places().journal();
+    let verified = |dir: &Path| {
+        let report = crate::journal::verify::verify(dir);
+        log::verify::Verified::new("STATE/journal".into(), report)
+    };
+    let hashes = |text: &str| {
+        let is_hash = |word: &&str| word.len() == 64;
+        let hash = text.split_whitespace().filter(is_hash).map(str::to_owned).collect::<Vec<_>>();
+        hash.iter().fold(text.to_owned(), |text, hash| text.replace(hash, "[64 hex digits]"))
+    };
+    insta::assert_snapshot!("log_verify", hashes(&plain(&log::verify::human(&verified(&dir), &look()))));
+
+    let segment = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
+    let segment = segment.into_iter().find(|path| path.extension().is_some_and(|end| end == "jsonl")).unwrap();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    std::fs::write(&segment, text.replace("Port scan", "Port skan")).unwrap();
+    insta::assert_snapshot!("log_verify_tampered", hashes(&plain(&log::verify::human(&verified(&dir), &look()))));
+    let arguments = ["soard", "log", "verify", "--journal", dir.to_str().unwrap()];
+    assert_eq!(code(&arguments), "1");
+    assert_eq!(code(&["soard", "log", "verify", "--journal", "/nonexistent"]), "2");
+}
+
+/// The exit code of a command.
+fn code(arguments: &[&str]) -> String {
+    let cli = Cli::try_parse_from(arguments).unwrap();
+    let context = super::Context { places: Places::of(&cli.global), format: cli.global.output, look: look() };
+    match cli.command.run(&context) {
+        Ok(crate::cli::fault::Exit::Good) => "0".into(),
+        Ok(crate::cli::fault::Exit::Nothing) => "1".into(),
+        Err(fault) => format!("{:?}", fault.report()).chars().filter(char::is_ascii_digit).collect(),
+    }
+}
+
+#[test]
+fn exit_codes_tell_nothing_found_from_could_not_run() {
+    let world = World::new();
+    let dir = world.dir.path().join("soard.sock");
+    let socket = dir.to_str().unwrap();
+    let code = |rest: &[&str]| code(&[&["soard", "--socket", socket], rest].concat());
+    assert_eq!(code(&["alerts", "list"]), "0");
+    assert_eq!(code(&["alerts", "list", "--source", "nobody"]), "1");
+    assert_eq!(code(&["alerts", "show", "a-99.0"]), "1");
+    assert_eq!(code(&["why", "a-1.0/none"]), "1");
+    assert_eq!(code(&["runs", "list", "--state", "failed"]), "0");
+    assert_eq!(code(&["quarantine", "list"]), "1");
+    assert_eq!(code(&["log", "query", "--kind", "attempt", "-o", "json"]), "0");
+    assert_eq!(code(&["log", "tail", "-n", "3"]), "0");
+    assert_eq!(code(&["status"]), "2");
+    assert_eq!(code(&["reload"]), "2");
+    assert_eq!(code(&["quarantine", "retry", "8"]), "2");
+    assert_eq!(super::tests::code(&["soard", "--socket", "/nonexistent/soard.sock", "alerts", "list"]), "2");
+}
+
+#[test]
+fn hostile_text_never_reaches_the_terminal_raw() {
+    let world = World::new();
+    let access = world.access();
+    let alert = access.alert("a-6.0".parse().unwrap()).unwrap().unwrap();
+    let list = access.alerts(&AlertFilter::default()).unwrap();
+    let record = access.quarantined(8).unwrap().unwrap();
+    let page = access.log(&LogFilter::default()).unwrap();
+    let log: String = page.lines.iter().map(|line| log::human(line, 10_000) + "\n").collect();
+    let outputs = [
+        alerts::show::human(&alert, &look()),
+        alerts::list::human(&list, &look()),
+        world.why("a-6.0"),
+        quarantine::show::human(&record, &look()),
+        log,
+        json(&alert),
+        json(&list),
+        json(&record),
+        page.lines.iter().map(|line| crate::cli::output::json_line(line) + "\n").collect(),
+    ];
+    let colours = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
+    for output in outputs {
+        // Our own colours are the only escapes: removing just those leaves none.
+        let own = colours.replace_all(&output, "");
+        let raw = own.chars().find(|c| c.is_control() && *c != '\n' || ('\u{202a}'..='\u{2069}').contains(c));
+        assert_eq!(raw, None, "{own:?}");
+        assert!(!own.lines().any(|line| line.starts_with("error:")), "a title cannot begin a line of its own");
+        assert!(own.contains("u{1b}") || own.contains("\\u001b"), "it is shown, escaped: {own}");
+    }
+    assert!(plain(&quarantine::show::human(&record, &look())).contains("no format took it: \\u{1b}[31mexpected"));
+    let error = crate::cli::fault::Fault::new("\x1b[2Jgone").hint("\u{9b}2J").text();
+    assert_eq!(plain(&error), "error: \\u{1b}[2Jgone\nhint: \\u{9b}2J");
+}
+
+fn bundle_report() -> BundleReport {
+    BundleReport {
+        id: "3f2a91c0".repeat(8),
+        commit: Some("9c50b39d".repeat(5)),
+        loaded_at: at(0),
+        counts: [("formats".to_owned(), 5), ("playbooks".to_owned(), 4)].into(),
+    }
+}
+
+fn status_report() -> Status {
+    let fault = "error[unknown-key]: unknown key `titel`\n --> rules/route/main.yaml:5:3";
+    let source = |name: &str, last_error: Option<&str>| SourceReport {
+        name: name.into(),
+        kind: "http".into(),
+        records: 12,
+        bytes: 34_567,
+        refused: 0,
+        last_error: last_error.map(Into::into),
+    };
+    Status {
+        version: "0.1.0".into(),
+        pid: 4711,
+        started: at(0),
+        uptime_secs: 200,
+        state_dir: "/var/lib/soard".into(),
+        bundle: bundle_report(),
+        refused_bundle: Some(RefusedBundle { at: at(150), faults: vec![fault.into()] }),
+        journal: JournalReport { seq: 31, hash: "ab".repeat(32), room: false },
+        sources: vec![source("defender", None), source("falco", Some("401: \x1b[31mwrong token"))],
+        destinations: vec![DestinationReport {
+            name: "chat".into(),
+            kind: "webhook".into(),
+            in_flight: 0,
+            waiting: 1,
+            sent: 3,
+            failed: 1,
+            last_error: Some("the destination answered 503".into()),
+        }],
+        alerts: AlertCounts {
+            total: 9,
+            by_status: [("active".to_owned(), 7), ("dismissed".to_owned(), 2)].into(),
+            by_severity: [("high".to_owned(), 4), ("low".to_owned(), 5)].into(),
+        },
+        totals: [("runs_finished".to_owned(), 1), ("suppressed".to_owned(), 1), ("muted".to_owned(), 0)].into(),
+        runs_open: 2,
+        groups_open: 0,
+        quarantined: 1,
+        queue_depth: 0,
+    }
+}
+
+#[test]
+fn status_and_reload_say_what_is_in_charge() {
+    insta::assert_snapshot!("status", plain(&status::human(&status_report(), &look())));
+    let faults = status_report().refused_bundle.unwrap().faults;
+    let refused = ReloadReport { loaded: false, bundle: bundle_report(), faults };
+    insta::assert_snapshot!("reload_refused", plain(&reload::human(&refused, &look())));
+    let loaded = ReloadReport { loaded: true, bundle: bundle_report(), faults: Vec::new() };
+    insta::assert_snapshot!("reload_loaded", plain(&reload::human(&loaded, &look())));
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let mut cli = Cli::command();
+    cli.build();
+    cli.clone().debug_assert();
+    let mut commands: Vec<clap::Command> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
+    let mut leaves = 0;
+    while let Some(mut command) = commands.pop() {
+        let inner: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
+        if inner.is_empty() {
+            leaves += 1;
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:\n  soard "), "{help}");
+        }
+        commands.extend(inner);
+    }
+    assert!(leaves >= 12, "{leaves}");
+    insta::assert_snapshot!("help", cli.render_help().to_string());
+}
+
+#[test]
+fn times_are_read_and_written_as_people_do() {
+    assert_eq!(ago(at(200), &look()), "now");
+    assert_eq!(ago(at(20), &look()), "3m ago");
+    assert_eq!(ago(at(200 + 7200), &look()), "in 2h");
+    assert_eq!("1m".parse::<Since>().unwrap().instant(&look()), at(140));
+    assert_eq!("2026-11-22T03:00:07Z".parse::<Since>().unwrap().instant(&look()), at(7));
+    assert!("yesterday".parse::<Since>().unwrap_err().contains("30s, 5m, 2h"));
+}
+
+#[test]
+fn the_daemon_is_found_by_socket_then_folder_then_system() {
+    let of = |socket: Option<&str>, dir: Option<&str>| {
+        let global = Global { socket: socket.map(Into::into), dir: dir.map(Into::into), ..Global::default() };
+        let Places { socket, state } = Places::of(&global);
+        (socket.display().to_string(), state.display().to_string())
+    };
+    let pair = |socket: &str, state: &str| (socket.to_owned(), state.to_owned());
+    assert_eq!(of(None, None), pair("/run/soard/soard.sock", "/var/lib/soard"));
+    assert_eq!(of(None, Some("/etc/soard")), pair("/etc/soard/.soard/soard.sock", "/etc/soard/.soard"));
+    assert_eq!(of(Some("/tmp/x/s"), None), pair("/tmp/x/s", "/tmp/x"));
+    assert_eq!(of(Some("/tmp/x/s"), Some("/etc/soard")), pair("/tmp/x/s", "/etc/soard/.soard"));
+}
+
+/// A daemon of which only the control socket is real.
+struct Daemon {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    fn start(places: &Places, reader: Reader) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let (up, is_up) = std_mpsc::channel();
+        let socket = places.socket.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+                let (commands, inbox) = mpsc::channel(4);
+                tokio::spawn(answer(inbox));
+                up.send(()).unwrap();
+                serve(listener, Api { reader, commands }, stopped).await;
+            });
+        });
+        is_up.recv().unwrap();
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn stop(mut self) {
+        self.stop.send(true).unwrap();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+async fn answer(mut inbox: mpsc::Receiver<Command>) {
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Status(done) => done.send(status_report()).unwrap(),
+            Command::Reload(done) => {
+                done.send(ReloadReport { loaded: true, bundle: bundle_report(), faults: Vec::new() }).unwrap();
+            }
+            Command::Retry { record_no: 8, done } => {
+                let report = RetryReport { record_no: 8, format: "generic".into(), alerts: Vec::new() };
+                done.send(Ok(report)).unwrap();
+            }
+            Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_daemon_answers_what_the_journal_itself_says() {
+    let world = World::new();
+    let direct = world.access();
+    assert!(matches!(direct, Access::Journal(_)));
+    let daemon = Daemon::start(&world.places(), world.journal.as_ref().unwrap().reader());
+    let through = world.access();
+    assert!(matches!(through, Access::Daemon(_)));
+
+    for filter in [
+        AlertFilter::default(),
+        AlertFilter {
+            suppressed: true,
+            since: Some(at(30)),
+            source: Some("defender".into()),
+            ..AlertFilter::default()
+        },
+        AlertFilter {
+            severity: "high".parse().ok(),
+            status: "active".parse().ok(),
+            limit: Some(2),
+            ..AlertFilter::default()
+        },
+        AlertFilter { source: Some("a&b=c %/ü".into()), ..AlertFilter::default() },
+    ] {
+        assert_eq!(through.alerts(&filter).unwrap(), direct.alerts(&filter).unwrap());
+    }
+    for id in ["a-1.0", "a-6.0", "a-99.0", "g-1", "g-9", "a-1.0/ticket", "a-1.0/none"] {
+        let subject: Subject = id.parse().unwrap();
+        assert_eq!(through.why(&subject).unwrap(), direct.why(&subject).unwrap(), "{id}");
+    }
+    let runs = RunFilter { playbook: Some("ticket".into()), ..RunFilter::default() };
+    assert_eq!(through.runs(&runs).unwrap(), direct.runs(&runs).unwrap());
+    let run = "g-1/chat".parse().unwrap();
+    assert_eq!(through.run(&run).unwrap(), direct.run(&run).unwrap());
+    let all = QuarantineFilter { all: true, ..QuarantineFilter::default() };
+    assert_eq!(through.quarantine(&all).unwrap(), direct.quarantine(&all).unwrap());
+    assert_eq!(through.quarantined(8).unwrap(), direct.quarantined(8).unwrap());
+    assert_eq!(through.quarantined(9).unwrap(), None);
+    let log = LogFilter { run: Some(run), last: true, limit: Some(2), ..LogFilter::default() };
+    assert_eq!(json(&through.log(&log).unwrap()), json(&direct.log(&log).unwrap()));
+    daemon.stop();
+    assert!(matches!(world.access(), Access::Journal(_)), "after the daemon stopped, the journal is read directly");
+}
+
+#[test]
+fn commands_reach_the_daemon_and_its_refusals_come_back() {
+    let world = World::new();
+    let daemon = Daemon::start(&world.places(), world.journal.as_ref().unwrap().reader());
+    let socket = world.places().socket;
+    let client = Client::connect(&socket).unwrap();
+    assert_eq!(client.get::<Status>("/v1/status").unwrap(), status_report());
+    assert!(client.post::<ReloadReport>("/v1/reload").unwrap().loaded);
+    assert_eq!(client.post::<RetryReport>("/v1/quarantine/8/retry").unwrap().format, "generic");
+    let code = |rest: &[&str]| code(&[&["soard", "--socket", socket.to_str().unwrap()], rest].concat());
+    assert_eq!(code(&["status"]), "0");
+    assert_eq!(code(&["quarantine", "retry", "8"]), "0");
+    assert_eq!(code(&["quarantine", "retry", "8", "9"]), "1");
+    for (path, status) in [
+        ("/v1/quarantine/9/retry", 405),
+        ("/v1/nothing", 404),
+        ("/v1/alerts?colour=red", 400),
+        ("/v1/alerts?severity=worst", 400),
+        ("/v1/alerts/a-1", 400),
+        ("/v1/why/x", 400),
+        ("/v1/run", 400),
+    ] {
+        match client.get::<AlertList>(path) {
+            Err(ClientError::Refused { status: got, .. }) => assert_eq!(got.as_u16(), status, "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    let refused = ClientError::Refused { status: hyper::StatusCode::FORBIDDEN, error: "no".into() };
+    assert!(spoken(refused).text().contains("as the daemon's user"));
+    daemon.stop();
+}
+
+#[test]
+fn following_the_log_waits_for_news_and_ends_with_the_daemon() {
+    let world = World::new();
+    let journal = world.journal.as_ref().unwrap();
+    let daemon = Daemon::start(&world.places(), journal.reader());
+    let head = journal.reader().head().seq;
+    let follow = LogFilter { from: Some(head + 1), follow: true, ..LogFilter::default() };
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| world.access().log(&follow).unwrap());
+        story::append(journal, story::facts().split_off(30));
+        let page = waiting.join().unwrap();
+        assert_eq!(page.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [head + 1]);
+        let on = LogFilter { from: Some(page.next), ..follow.clone() };
+        let world = &world;
+        let waiting = scope.spawn(move || world.access().log(&on));
+        daemon.stop();
+        // Asked before the stop: an empty page. Asked after it: the journal itself, where there is nothing either.
+        if let Ok(page) = waiting.join().unwrap() {
+            assert!(page.lines.is_empty());
+        }
+    });
+}

@@ -4,9 +4,9 @@ use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BOLD, FAINT, Look, NAME, ago, count, severity_style, styled, when};
 use crate::cli::plain::{self, Page, safe};
-use crate::daemon::query::alerts::AlertView;
-use crate::daemon::query::groups::GroupView;
-use crate::daemon::query::runs::RunView;
+use crate::daemon::query::alert::AlertView;
+use crate::daemon::query::group::GroupView;
+use crate::daemon::query::run::RunView;
 use crate::daemon::query::why::{Subject, Why};
 use crate::domain::id::Trigger;
 
@@ -91,7 +91,7 @@ pub(super) fn sightings(view: &AlertView, look: &Look) -> String {
 
 fn run(page: &mut Page, view: &RunView, look: &Look) {
     let cause = &view.cause;
-    plain::run(page, 0, view, look);
+    plain::run_head(page, 0, view, look);
     let at = when(view.row.started);
     let what = match (&cause.trigger, &cause.title) {
         (Trigger::Alert(id), Some(title)) => format!("alert {} “{}”", styled(NAME, id), safe(title)),
@@ -104,7 +104,9 @@ fn run(page: &mut Page, view: &RunView, look: &Look) {
         format!("{at} ({}) for {what}, journal entry {}", ago(view.row.started, look), cause.seq),
     );
     page.labelled(2, "route", plain::rule(&cause.rule));
-    page.labelled(2, "bundle", format!("{}: the run began with it and ends on it", plain::bundle(&view.bundle)));
+    page.labelled(2, "bundle", format!("{}; the run began with it and ends on it", plain::bundle(&view.bundle)));
+    page.line(2, styled(BOLD, count(view.steps.len() as u64, "step")));
+    plain::run_steps(page, 4, view, look);
 }
 
 fn group(page: &mut Page, view: &GroupView, look: &Look) {
@@ -118,14 +120,21 @@ fn group(page: &mut Page, view: &GroupView, look: &Look) {
     let in_common =
         view.key.as_ref().map_or_else(|| "nothing: it lacks a key field and groups alone".into(), plain::key);
     page.labelled(2, "in common", in_common);
-    page.labelled(2, "opened", format!("{} by {}", when(view.opened), plain::bundle(&view.bundle)));
+    page.labelled(2, "opened", format!("{} by bundle {}", when(view.opened), plain::bundle(&view.bundle)));
     let playbooks = safe(view.playbooks.join(", "));
     page.labelled(2, "starts", playbooks);
     page.line(2, styled(BOLD, "alerts"));
     for member in &view.members {
         let severity = styled(severity_style(member.severity), format!("{:<13}", member.severity));
         let title = safe(&member.title);
-        page.line(4, format!("{}  {}  {severity}  {title}", styled(NAME, member.id), styled(FAINT, when(member.at))));
+        page.line(
+            4,
+            format!(
+                "{}  {}  {severity}  {title}",
+                styled(NAME, format!("{:<8}", member.id.to_string())),
+                styled(FAINT, when(member.at))
+            ),
+        );
     }
     let left_out = view.members_total.saturating_sub(view.members.len() as u64);
     if left_out > 0 {

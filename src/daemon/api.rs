@@ -23,12 +23,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::alerts::{self, AlertFilter};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
+use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter};
 use crate::daemon::query::why::{Subject, Why, why};
-use crate::daemon::query::{Lines, QueryError, lines};
+use crate::daemon::query::{Lines, QueryError, Read, lines};
 use crate::daemon::report::{ReloadReport, RetryReport, Status};
 use crate::domain::id::{AlertId, RunId};
 use crate::journal::reader::Reader;
@@ -187,7 +189,17 @@ impl IntoResponse for Failure {
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{:#}", anyhow::Error::new(error)))
+        let status = match error {
+            QueryError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Journal(_) | QueryError::Entry { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self::new(status, text)
     }
 }
 
@@ -236,11 +248,11 @@ async fn reload(State(shared): Shares) -> Answer<ReloadReport> {
 }
 
 async fn alert_list(State(shared): Shares, Asked(filter): Asked<AlertFilter>) -> Answer<alerts::AlertList> {
-    shared.scan(1, move |lines| alerts::list(lines, &filter)).await.map(Json)
+    shared.read(move |read| alerts::list(read, &filter)).await.map(Json)
 }
 
-async fn alert_show(State(shared): Shares, Named(id): Named<AlertId>) -> Answer<alerts::AlertView> {
-    let view = shared.scan(1, move |lines| alerts::show(lines, id)).await?;
+async fn alert_show(State(shared): Shares, Named(id): Named<AlertId>) -> Answer<AlertView> {
+    let view = shared.scan(1, move |lines| alert::show(lines, id)).await?;
     view.map(Json).ok_or_else(|| Failure::not_found(format!("alert {id}")))
 }
 
@@ -259,9 +271,9 @@ struct OneRun {
     id: RunId,
 }
 
-async fn run_show(State(shared): Shares, Asked(OneRun { id }): Asked<OneRun>) -> Answer<runs::RunView> {
+async fn run_show(State(shared): Shares, Asked(OneRun { id }): Asked<OneRun>) -> Answer<RunView> {
     let wanted = id.clone();
-    let view = shared.scan(1, move |lines| runs::show(lines, &wanted)).await?;
+    let view = shared.scan(1, move |lines| run::show(lines, &wanted)).await?;
     view.map(Json).ok_or_else(|| Failure::not_found(format!("run {id}")))
 }
 
@@ -311,17 +323,29 @@ impl Shared {
         tokio::time::timeout(COMMAND_WAIT_MAX, ask).await.map_err(|_| busy())?
     }
 
-    /// Reads the journal on a thread that may block.
+    /// Reads the journal once, from this sequence number on.
     async fn scan<T: Send + 'static>(
         &self,
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.read(move |read| query(&mut *read(from))).await
+    }
+
+    /// Reads the journal on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(Read<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Failure> {
         let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
-        let reader = self.api.reader.clone();
+        let (reader, stop) = (self.api.reader.clone(), self.stop.clone());
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            query(&mut lines(&reader, from))
+            query(&|from| {
+                let stop = stop.clone();
+                let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
+                Box::new(lines(&reader, from).map(unless_stopped))
+            })
         });
         let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
         Ok(scan.await.map_err(died)??)
@@ -344,5 +368,50 @@ impl Shared {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::daemon::query::story;
+
+    async fn status_for(uid: Option<u32>, own: u32, path: &str) -> StatusCode {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = story::journal(dir.path());
+        let api = Api { reader: journal.reader(), commands: mpsc::channel(1).0 };
+        let (_stop, stop) = watch::channel(false);
+        let shared = Arc::new(Shared { api, scans: Arc::new(Semaphore::new(1)), stop });
+        let mut request = Request::get(path).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(Peer { uid }));
+        router(shared, own).oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn only_the_daemons_own_user_and_root_may_speak() {
+        for path in ["/v1/alerts", "/v1/why/a-1.0%2Fticket", "/v1/nothing"] {
+            assert_eq!(status_for(Some(1001), 1000, path).await, StatusCode::FORBIDDEN, "{path}");
+            assert_eq!(status_for(None, 1000, path).await, StatusCode::FORBIDDEN, "{path}");
+        }
+        assert_eq!(status_for(Some(1000), 1000, "/v1/alerts").await, StatusCode::OK);
+        assert_eq!(status_for(Some(0), 1000, "/v1/why/a-1.0%2Fticket").await, StatusCode::OK);
+        assert_eq!(status_for(Some(0), 1000, "/v1/nothing").await, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn a_main_loop_that_is_gone_is_said_so() {
+        assert_eq!(status_for(Some(0), 0, "/v1/status").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn the_kernel_tells_our_own_user() {
+        use std::os::unix::fs::MetadataExt;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let own = runtime.block_on(async { own_uid().unwrap() });
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(own, std::fs::metadata(dir.path()).unwrap().uid());
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, BOLD, FAINT, Look, NAME, count, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::cli::why;
-use crate::daemon::query::alerts::AlertView;
+use crate::daemon::query::alert::AlertView;
 use crate::domain::alert::Alert;
 use crate::domain::effect::Effect;
 use crate::domain::id::AlertId;

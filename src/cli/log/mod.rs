@@ -44,7 +44,7 @@ fn print(lines: &[LogLine], context: &Context) -> Result<(), Fault> {
 }
 
 /// An entry on one line.
-fn human(line: &LogLine, width: usize) -> String {
+pub(super) fn human(line: &LogLine, width: usize) -> String {
     let words = match Facts::parse(&line.kind, line.data.get()) {
         Ok(facts) => words(&facts),
         Err(bad) => format!("not understood: {}", safe(bad)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::Context;
 use crate::cli::access::Access;
 use crate::cli::fault::{Exit, Fault};
-use crate::daemon::query::log::LogFilter;
+use crate::daemon::query::log::{LogFilter, LogPage};
 
 /// How often to look when there is no daemon that would wait for us.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -31,19 +31,26 @@ impl Args {
         let access = context.access()?;
         let kind = self.kind.clone();
         let last = LogFilter { last: true, limit: Some(self.lines.max(1)), kind: kind.clone(), ..LogFilter::default() };
-        let mut page = access.log(&last)?;
+        let page = access.log(&last)?;
         if self.lines > 0 {
             super::print(&page.lines, context)?;
         }
         let found = !page.lines.is_empty();
-        while self.follow {
-            if matches!(access, Access::Journal(_)) && page.lines.is_empty() {
-                std::thread::sleep(LOOK_EVERY);
-            }
-            let on = LogFilter { from: Some(page.next), follow: true, kind: kind.clone(), ..LogFilter::default() };
-            page = access.log(&on)?;
-            super::print(&page.lines, context)?;
+        if self.follow {
+            follow(&access, page, kind, context)?;
         }
         Ok(if found { Exit::Good } else { Exit::Nothing })
+    }
+}
+
+/// Prints what comes, until the reader or the daemon goes away.
+fn follow(access: &Access, mut page: LogPage, kind: Option<String>, context: &Context) -> Result<(), Fault> {
+    loop {
+        if matches!(access, Access::Journal(_)) && page.lines.is_empty() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let on = LogFilter { from: Some(page.next), follow: true, kind: kind.clone(), ..LogFilter::default() };
+        page = access.log(&on)?;
+        super::print(&page.lines, context)?;
     }
 }

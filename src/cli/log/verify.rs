@@ -72,7 +72,7 @@ impl Args {
 }
 
 impl Verified {
-    fn new(journal: String, report: Report) -> Self {
+    pub(in crate::cli) fn new(journal: String, report: Report) -> Self {
         let (verdict, place, torn_bytes) = match report.outcome {
             Outcome::Good => ("good", None, None),
             Outcome::Torn { bytes, place } => ("torn", Some(place.to_string()), Some(bytes)),

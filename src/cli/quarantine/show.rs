@@ -1,6 +1,6 @@
 //! `soard quarantine show`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
@@ -28,6 +28,10 @@ impl Args {
             let none = Fault::nothing(format!("record {} was not quarantined", self.record_no));
             return Err(none.hint("`soard quarantine list --all` shows those that were"));
         };
+        if self.raw && std::io::stdout().is_terminal() {
+            let raw = Fault::new("a record's raw bytes could drive the terminal");
+            return Err(raw.hint("send them to a file or a pipe; without --raw they are shown escaped"));
+        }
         if self.raw {
             let bytes = view.record.bytes().ok_or_else(|| Fault::new("the record's base64 is damaged"))?;
             std::io::stdout().lock().write_all(&bytes)?;

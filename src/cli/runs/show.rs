@@ -4,7 +4,7 @@ use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::Look;
 use crate::cli::why;
-use crate::daemon::query::runs::RunView;
+use crate::daemon::query::run::RunView;
 use crate::daemon::query::why::Why;
 use crate::domain::id::RunId;
 

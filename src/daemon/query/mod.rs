@@ -3,10 +3,12 @@
 //! There is no index yet, so a query reads the journal from its beginning. It parses only the lines that can
 //! matter to it, and keeps rows with bounded texts, never bodies.
 
+pub mod alert;
 pub mod alerts;
-pub mod groups;
+pub mod group;
 pub mod log;
 pub mod quarantine;
+pub mod run;
 pub mod runs;
 pub mod why;
 
@@ -68,6 +70,9 @@ impl LogLine {
 /// The journal's lines, in order.
 pub type Lines<'a> = &'a mut dyn Iterator<Item = Result<LogLine, QueryError>>;
 
+/// Reads the journal's lines from a sequence number on, as often as a query needs.
+pub type Read<'a> = &'a dyn Fn(u64) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>>;
+
 /// The journal's lines from this sequence number to the head as it is now.
 pub fn lines(reader: &Reader, from: u64) -> impl Iterator<Item = Result<LogLine, QueryError>> + use<> {
     let plain = |Line { seq, at, kind, data, hash, .. }| LogLine { seq, at, kind, data, hash };
@@ -80,6 +85,9 @@ pub enum QueryError {
     /// The journal could not be read.
     #[error("read the journal")]
     Journal(#[source] JournalError),
+    /// The daemon stops, and does not wait for long queries.
+    #[error("the daemon is stopping")]
+    Stopping,
     /// A line is not what its kind says.
     #[error("understand journal entry {seq} of kind {kind:?}")]
     Entry {

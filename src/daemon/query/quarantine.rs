@@ -10,6 +10,9 @@ use crate::domain::entry::{Entry, Facts, Quarantine};
 use crate::domain::id::AlertId;
 use crate::domain::record::{Body, Position};
 
+/// The newest records that a list knows; older ones are left out of it, but can still be shown one by one.
+pub const RECORDS_MAX: usize = 100_000;
+
 /// One quarantined record in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuarantineRow {
@@ -132,9 +135,14 @@ impl Fold for Rows {
                     bytes: quarantine.record.bytes().map_or(0, |bytes| bytes.len() as u64),
                     retried: None,
                 };
-                self.rows.insert(quarantine.record_no, row);
                 if self.only == Some(quarantine.record_no) {
                     self.found = Some((entry.seq, quarantine.clone()));
+                } else if self.only.is_some() {
+                    return;
+                }
+                self.rows.insert(quarantine.record_no, row);
+                if self.rows.len() > RECORDS_MAX {
+                    self.rows.pop_first();
                 }
             }
             Facts::Intake(intake) => {

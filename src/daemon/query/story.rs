@@ -319,16 +319,12 @@ pub fn journal(dir: &Path) -> Journal {
     journal
 }
 
-/// Goes on with the story, and waits until that is on disk.
+/// Goes on with the story, one batch an entry, and waits until all is on disk.
 pub fn append(journal: &Journal, facts: Vec<(i64, Facts)>) {
-    let (done, acknowledged) = mpsc::channel();
-    let entries = facts.len();
     for (secs, facts) in facts {
-        let done = done.clone();
+        let (done, acknowledged) = mpsc::channel();
         let draft = Draft { at: at(secs), kind: facts.kind(), data: facts.data() };
         journal.append(draft, Box::new(move |receipt| done.send(receipt).unwrap()));
-    }
-    for _ in 0..entries {
         acknowledged.recv().unwrap().unwrap();
     }
 }

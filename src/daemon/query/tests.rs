@@ -1,17 +1,24 @@
 //! Views over a small journal in which everything happens once.
 
+use crate::daemon::query::alert;
 use crate::daemon::query::alerts::{self, AlertFilter, AlertList};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
+use crate::daemon::query::run;
 use crate::daemon::query::runs::{self, RunFilter, RunState};
 use crate::daemon::query::story::{at, hostile_title, lines};
 use crate::daemon::query::why::{Subject, Why, why};
-use crate::daemon::query::{ROW_TEXT_CHARS_MAX, groups};
+use crate::daemon::query::{LogLine, QueryError, ROW_TEXT_CHARS_MAX, group};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::id::GroupId;
 
+/// The story from one entry to another.
+fn journal(from: u64, until: usize) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>> {
+    Box::new(lines().into_iter().take(until).skip(usize::try_from(from).unwrap() - 1))
+}
+
 fn listed(filter: AlertFilter) -> (Vec<String>, AlertList) {
-    let list = alerts::list(&mut lines().into_iter(), &filter).unwrap();
+    let list = alerts::list(&|from| journal(from, 31), &filter).unwrap();
     (list.alerts.iter().map(|row| row.id.to_string()).collect(), list)
 }
 
@@ -52,7 +59,7 @@ fn a_row_keeps_only_the_beginning_of_a_long_title() {
 
 #[test]
 fn an_alert_shows_decisions_runs_changes_and_its_raw_part() {
-    let view = alerts::show(&mut lines().into_iter(), "a-1.0".parse().unwrap()).unwrap().unwrap();
+    let view = alert::show(&mut lines().into_iter(), "a-1.0".parse().unwrap()).unwrap().unwrap();
     let times: Vec<u64> = view.seen.iter().map(|seen| seen.times).collect();
     assert_eq!(times, [1, 2, 1], "two repeats in a row are one item");
     assert_eq!(view.seen[0].bundle.commit.as_deref(), Some(&*"9c50b39d".repeat(5)));
@@ -61,19 +68,19 @@ fn an_alert_shows_decisions_runs_changes_and_its_raw_part() {
     assert_eq!(runs, ["a-1.0/notify-email", "a-1.0/ticket"]);
     assert_eq!(view.changes.len(), 2);
     assert_eq!(view.raw["name"], "Suspicious PowerShell on web-01");
-    assert!(alerts::show(&mut lines().into_iter(), "a-99.0".parse().unwrap()).unwrap().is_none());
+    assert!(alert::show(&mut lines().into_iter(), "a-99.0".parse().unwrap()).unwrap().is_none());
 }
 
 #[test]
 fn a_playbook_that_sets_the_status_moves_the_alert() {
-    let before_the_rise = lines().into_iter().take(13);
-    let list = alerts::list(&mut before_the_rise.into_iter(), &AlertFilter::default()).unwrap();
+    let before_the_rise = |from| journal(from, 13);
+    let list = alerts::list(&before_the_rise, &AlertFilter::default()).unwrap();
     assert_eq!(list.alerts[0].status, Status::InProgress);
 }
 
 #[test]
 fn a_group_member_shows_the_runs_of_its_group() {
-    let view = alerts::show(&mut lines().into_iter(), "a-10.0".parse().unwrap()).unwrap().unwrap();
+    let view = alert::show(&mut lines().into_iter(), "a-10.0".parse().unwrap()).unwrap().unwrap();
     assert_eq!(view.runs.len(), 1);
     assert_eq!(view.runs[0].row.state, RunState::Retrying);
     assert_eq!(view.runs[0].steps[0].attempts.len(), 2);
@@ -96,13 +103,15 @@ fn runs_are_listed_with_what_they_wait_for() {
     assert_eq!(list.runs[0].error.as_deref(), Some("the destination answered 503"));
     assert_eq!(list.runs[1].waiting_for.as_deref(), Some("sleep until 2026-11-22T04:00:00Z"));
     assert_eq!(list.runs[1].steps, 4);
+    let newest = runs::list(&mut lines().into_iter(), &RunFilter { limit: Some(3), ..RunFilter::default() }).unwrap();
+    assert_eq!((newest.matching, &newest.runs[..]), (5, &list.runs[..3]));
     let failed = RunFilter { state: Some(RunState::Failed), ..RunFilter::default() };
     assert_eq!(runs::list(&mut lines().into_iter(), &failed).unwrap().matching, 1);
 }
 
 #[test]
 fn a_run_shows_each_attempt_and_outcome() {
-    let view = runs::show(&mut lines().into_iter(), &"a-1.0/ticket".parse().unwrap()).unwrap().unwrap();
+    let view = run::show(&mut lines().into_iter(), &"a-1.0/ticket".parse().unwrap()).unwrap().unwrap();
     assert_eq!(view.steps.len(), 4);
     let ticket = &view.steps[0];
     assert_eq!((ticket.attempts.len(), ticket.attempts[0].status), (1, Some(503)));
@@ -114,7 +123,7 @@ fn a_run_shows_each_attempt_and_outcome() {
 
 #[test]
 fn a_group_names_its_members_and_runs() {
-    let view = groups::show(&mut lines().into_iter(), GroupId(1)).unwrap().unwrap();
+    let view = group::show(&mut lines().into_iter(), GroupId(1)).unwrap().unwrap();
     let members: Vec<String> = view.members.iter().map(|member| member.id.to_string()).collect();
     assert_eq!(members, ["a-9.0", "a-10.0"]);
     assert_eq!((view.opened, view.closed, view.runs.len()), (at(60), Some(at(90)), 1));

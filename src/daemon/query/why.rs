@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::query::alerts::AlertView;
-use crate::daemon::query::groups::GroupView;
-use crate::daemon::query::runs::RunView;
-use crate::daemon::query::{Lines, QueryError, alerts, groups, runs};
+use crate::daemon::query::alert::AlertView;
+use crate::daemon::query::group::GroupView;
+use crate::daemon::query::run::RunView;
+use crate::daemon::query::{Lines, QueryError, alert, group, run};
 use crate::domain::id::{AlertId, GroupId, RunId};
 
 /// What one can ask about.
@@ -70,8 +70,8 @@ pub enum Why {
 /// When the journal cannot be read.
 pub fn why(lines: Lines<'_>, subject: &Subject) -> Result<Option<Why>, QueryError> {
     Ok(match subject {
-        Subject::Alert(id) => alerts::show(lines, *id)?.map(|view| Why::Alert(Box::new(view))),
-        Subject::Run(id) => runs::show(lines, id)?.map(|view| Why::Run(Box::new(view))),
-        Subject::Group(id) => groups::show(lines, *id)?.map(|view| Why::Group(Box::new(view))),
+        Subject::Alert(id) => alert::show(lines, *id)?.map(|view| Why::Alert(Box::new(view))),
+        Subject::Run(id) => run::show(lines, id)?.map(|view| Why::Run(Box::new(view))),
+        Subject::Group(id) => group::show(lines, *id)?.map(|view| Why::Group(Box::new(view))),
     })
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::query::runs::{RunView, Runs, Wanted};
+use crate::daemon::query::run::{RunView, Runs, Wanted};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold, short};
 use crate::domain::alert::Severity;
 use crate::domain::decision::{Key, Reason, RouteVerdict, RuleRef};

@@ -1,0 +1,235 @@
+//! Everything on record about one alert.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::daemon::query::alerts::{AlertRow, only_counted, steps};
+use crate::daemon::query::run::{RunView, Runs, Wanted};
+use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
+use crate::domain::alert::Alert;
+use crate::domain::decision::{Decision, Reason, RouteVerdict};
+use crate::domain::effect::Effect;
+use crate::domain::entry::{Due, Entry, Facts, Intake, Taken};
+use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
+use crate::domain::record::{Body, Position};
+
+/// Decisions about one alert that a view holds; later ones only count.
+pub const SEEN_MAX: usize = 500;
+
+/// Everything on record about one alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// As in a list.
+    pub row: AlertRow,
+    /// The alert as seen last.
+    pub alert: Alert,
+    /// What was decided each time it was seen.
+    pub seen: Vec<Seen>,
+    /// Decisions beyond the first 500, which only count here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seen_left_out: u64,
+    /// The runs that were started for it, alone or in a group.
+    pub runs: Vec<RunView>,
+    /// What playbooks changed about it.
+    pub changes: Vec<Change>,
+    /// The part of the last record that gave it.
+    pub raw: Value,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// One decision about an alert, and the repeats after it that were only counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Sequence number of the entry.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Ordinal of the record.
+    pub record_no: u64,
+    /// Where the record lay.
+    pub position: Position,
+    /// Name of the format that took it.
+    pub format: String,
+    /// The bundle that decided.
+    pub bundle: BundleRef,
+    /// What was decided.
+    pub decision: Decision,
+    /// How many sightings this stands for: repeats in a row that were only counted are one.
+    pub times: u64,
+    /// When the last of them was.
+    pub until: Timestamp,
+}
+
+/// A change that a playbook made to an alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Sequence number of the entry.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The run that asked for it.
+    pub run: RunId,
+    /// Its step.
+    pub step: u32,
+    /// What was asked: `set_status` or `tag`.
+    pub effect: Effect,
+}
+
+/// Shows one alert; `None` when there is none with this id.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn show(lines: Lines<'_>, id: AlertId) -> Result<Option<AlertView>, QueryError> {
+    let mut show = Show::new(id);
+    fold(lines, &mut show)?;
+    let Some(Latest { row, alert, record, part }) = show.latest else { return Ok(None) };
+    Ok(Some(AlertView {
+        row,
+        alert,
+        seen: show.seen,
+        seen_left_out: show.seen_left_out,
+        runs: show.runs.views(&show.bundles),
+        changes: show.changes,
+        raw: raw(&record, &part),
+    }))
+}
+
+/// The part of a record that a pointer names; text when the record is no JSON.
+fn raw(record: &Body, part: &str) -> Value {
+    let Some(bytes) = record.bytes() else { return Value::Null };
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(value) => value.pointer(part).cloned().unwrap_or(Value::Null),
+        Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+struct Show {
+    id: AlertId,
+    /// How the alert and its groups are named in JSON: lines without any of these are not parsed.
+    names: Vec<String>,
+    latest: Option<Latest>,
+    seen: Vec<Seen>,
+    seen_left_out: u64,
+    runs: Runs,
+    changes: Vec<Change>,
+    bundles: Bundles,
+}
+
+struct Latest {
+    row: AlertRow,
+    alert: Alert,
+    record: Body,
+    part: String,
+}
+
+impl Show {
+    fn new(id: AlertId) -> Self {
+        Self {
+            id,
+            names: vec![format!("\"{id}\""), format!("\"{id}/")],
+            latest: None,
+            seen: Vec::new(),
+            seen_left_out: 0,
+            runs: Runs::new(Wanted::Triggers([Trigger::Alert(id)].into())),
+            changes: Vec::new(),
+            bundles: Bundles::default(),
+        }
+    }
+
+    fn intake(&mut self, entry: &Entry, intake: &Intake) {
+        let id = self.id;
+        for taken in intake.alerts.iter().filter(|taken| taken.id == id) {
+            let row = match self.latest.take() {
+                None => AlertRow::new(entry.at, taken),
+                Some(Latest { mut row, .. }) => {
+                    row.again(entry.at, taken);
+                    row
+                }
+            };
+            let (alert, part) = (taken.alert.clone(), taken.part.clone());
+            self.latest = Some(Latest { row, alert, record: intake.record.clone(), part });
+            self.saw(entry, intake, taken);
+            for reason in &taken.decision.reasons {
+                if let Reason::Route { verdict: RouteVerdict::Grouped { group, .. }, .. } = reason {
+                    self.follow(*group);
+                }
+            }
+        }
+    }
+
+    fn saw(&mut self, entry: &Entry, intake: &Intake, taken: &Taken) {
+        let bundle = self.bundles.named(&intake.bundle);
+        if let Some(last) = self.seen.last_mut()
+            && only_counted(&taken.decision)
+            && only_counted(&last.decision)
+            && last.bundle == bundle
+        {
+            last.times += 1;
+            last.until = entry.at;
+        } else if self.seen.len() < SEEN_MAX {
+            self.seen.push(Seen {
+                seq: entry.seq,
+                at: entry.at,
+                record_no: intake.record_no,
+                position: intake.position.clone(),
+                format: intake.format.clone(),
+                bundle,
+                decision: taken.decision.clone(),
+                times: 1,
+                until: entry.at,
+            });
+        } else {
+            self.seen_left_out += 1;
+        }
+    }
+
+    fn follow(&mut self, group: GroupId) {
+        if self.runs.want(Trigger::Group(group)) {
+            self.names.extend([format!("\"{group}\""), format!("\"{group}/")]);
+        }
+    }
+
+    fn change(&mut self, entry: &Entry) {
+        let Some((run, steps)) = steps(&entry.facts) else { return };
+        for step in steps {
+            match &step.effect {
+                Effect::SetStatus { alert, status, .. } if *alert == self.id => {
+                    if let Some(latest) = &mut self.latest {
+                        latest.row.status = *status;
+                    }
+                }
+                Effect::Tag { alert, .. } if *alert == self.id => {}
+                _ => continue,
+            }
+            let effect = step.effect.clone();
+            self.changes.push(Change { seq: entry.seq, at: entry.at, run: run.clone(), step: step.n, effect });
+        }
+    }
+}
+
+impl Fold for Show {
+    fn wants(&self, line: &LogLine) -> bool {
+        // Attempts and retries name only the effect's key; they are short.
+        matches!(&*line.kind, "bundle" | "attempt" | "due") || self.names.iter().any(|name| line.has(name))
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        self.bundles.apply(entry);
+        self.runs.apply(entry);
+        self.change(entry);
+        match &entry.facts {
+            Facts::Intake(intake) => self.intake(entry, intake),
+            Facts::Due(Due::Group { alerts, runs, .. }) if alerts.iter().any(|alert| alert.id == self.id) => {
+                if let Some(latest) = &mut self.latest {
+                    latest.row.runs.extend(runs.iter().cloned());
+                }
+            }
+            _ => {}
+        }
+    }
+}

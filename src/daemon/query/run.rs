@@ -1,0 +1,404 @@
+//! Every step of a run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::daemon::query::runs::{RunRow, RunState};
+use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold, short};
+use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
+use crate::domain::effect::{Class, Effect, EffectKey, Mode};
+use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, RunEnd, Step, StepResult};
+use crate::domain::id::{RunId, Trigger};
+
+/// One run with all its steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// As in a list.
+    pub row: RunRow,
+    /// What started it.
+    pub cause: Cause,
+    /// The bundle that it began with and ends on.
+    pub bundle: BundleRef,
+    /// Its steps, in program order.
+    pub steps: Vec<StepView>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+}
+
+/// What started a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Sequence number of the entry that started it.
+    pub seq: u64,
+    /// The alert or group.
+    pub trigger: Trigger,
+    /// The route that named the playbook.
+    pub rule: RuleRef,
+    /// How many alerts it was started for.
+    pub alerts: u64,
+    /// Title of the alert, when it was one alert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Number in program order, from 0.
+    pub n: u32,
+    /// Kind of the effect: the name of the script's function.
+    pub kind: String,
+    /// The destination, for effects that leave the daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// What is asked for.
+    pub effect: Effect,
+    /// Key of an effect that leaves the daemon, the same through all attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<EffectKey>,
+    /// What to do when it is unclear whether it arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// When the run asked for it.
+    pub intended: Timestamp,
+    /// Attempts that failed and were followed by another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+    /// When the next attempt is due, or the sleep over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// How it ended; `None` while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// An attempt that failed and was followed by another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Which attempt, from 1.
+    pub n: u32,
+    /// When it had failed.
+    pub at: Timestamp,
+    /// What went wrong.
+    pub error: String,
+    /// HTTP status or SMTP reply code, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When.
+    pub at: Timestamp,
+    /// How many attempts it took; 0 for steps that soard answers itself.
+    pub attempts: u32,
+    /// How.
+    pub class: Class,
+    /// HTTP status or SMTP reply code, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What the script gets.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub value: Value,
+    /// Why it is not `ok`, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Shows one run; `None` when there is none with this id.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn show(lines: Lines<'_>, id: &RunId) -> Result<Option<RunView>, QueryError> {
+    let mut show =
+        Show { name: format!("\"{id}\""), runs: Runs::new(Wanted::Run(id.clone())), bundles: Bundles::default() };
+    fold(lines, &mut show)?;
+    Ok(show.runs.views(&show.bundles).pop())
+}
+
+struct Show {
+    name: String,
+    runs: Runs,
+    bundles: Bundles,
+}
+
+impl Fold for Show {
+    fn wants(&self, line: &LogLine) -> bool {
+        matches!(&*line.kind, "bundle" | "attempt" | "due") || line.has(&self.name)
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        self.bundles.apply(entry);
+        self.runs.apply(entry);
+    }
+}
+
+/// Which runs a fold keeps.
+pub(super) enum Wanted {
+    /// All, as rows.
+    All,
+    /// One, with its steps.
+    Run(RunId),
+    /// Those of these alerts and groups, with their steps.
+    Triggers(BTreeSet<Trigger>),
+}
+
+/// The fold of all runs that are wanted.
+pub(super) struct Runs {
+    wanted: Wanted,
+    pub(super) runs: BTreeMap<RunId, Open>,
+    keys: HashMap<EffectKey, (RunId, u32)>,
+}
+
+/// A run while it is folded.
+pub(super) struct Open {
+    row: RunRow,
+    cause: Cause,
+    bundle: String,
+    /// All steps, or only those without an outcome when rows suffice.
+    steps: BTreeMap<u32, StepView>,
+    end: Option<End>,
+}
+
+impl Runs {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self { wanted, runs: BTreeMap::new(), keys: HashMap::new() }
+    }
+
+    /// Wants the runs of one more alert or group; whether that is news.
+    pub(super) fn want(&mut self, trigger: Trigger) -> bool {
+        match &mut self.wanted {
+            Wanted::Triggers(triggers) => triggers.insert(trigger),
+            Wanted::All | Wanted::Run(_) => false,
+        }
+    }
+
+    /// The runs with their steps, in order of their start.
+    pub(super) fn views(self, bundles: &Bundles) -> Vec<RunView> {
+        let mut views: Vec<RunView> = self.runs.into_values().map(|run| run.into_view(bundles)).collect();
+        views.sort_by_key(|view| view.cause.seq);
+        views
+    }
+
+    fn wants_run(&self, id: &RunId) -> bool {
+        match &self.wanted {
+            Wanted::All => true,
+            Wanted::Run(run) => run == id,
+            Wanted::Triggers(triggers) => triggers.contains(&id.trigger),
+        }
+    }
+
+    fn start(&mut self, entry: &Entry, id: &RunId, bundle: &str, cause: Cause) {
+        if !self.wants_run(id) {
+            return;
+        }
+        let row = RunRow {
+            id: id.clone(),
+            playbook: id.playbook.clone(),
+            started: entry.at,
+            ended: None,
+            state: RunState::Waiting,
+            steps: 0,
+            waiting_for: None,
+            error: None,
+        };
+        let open = Open { row, cause, bundle: bundle.into(), steps: BTreeMap::new(), end: None };
+        self.runs.entry(id.clone()).or_insert(open);
+    }
+
+    fn intake(&mut self, entry: &Entry, intake: &Intake) {
+        for taken in &intake.alerts {
+            for reason in &taken.decision.reasons {
+                let Reason::Route { rule, verdict: RouteVerdict::Run { runs, .. }, .. } = reason else { continue };
+                for id in runs {
+                    let title = Some(short(&taken.alert.title));
+                    let (trigger, rule) = (id.trigger, rule.clone());
+                    let cause = Cause { seq: entry.seq, trigger, rule, alerts: 1, title };
+                    self.start(entry, id, &intake.bundle, cause);
+                }
+            }
+        }
+    }
+
+    fn steps(&mut self, entry: &Entry, id: &RunId, steps: &[Step]) {
+        let rows_suffice = matches!(self.wanted, Wanted::All);
+        let Some(run) = self.runs.get_mut(id) else { return };
+        for step in steps {
+            run.row.steps = step.n + 1;
+            let view = StepView::new(entry.at, step);
+            if let Some(key) = &step.key {
+                self.keys.insert(key.clone(), (id.clone(), step.n));
+            }
+            if !rows_suffice || view.outcome.is_none() {
+                run.steps.insert(step.n, view);
+            }
+        }
+    }
+
+    fn step_of(&mut self, key: &EffectKey) -> Option<&mut StepView> {
+        let (run, n) = self.keys.get(key)?;
+        self.runs.get_mut(run)?.steps.get_mut(n)
+    }
+
+    fn attempt(&mut self, at: Timestamp, attempt: &Attempt) {
+        let Some(step) = self.step_of(&attempt.key) else { return };
+        step.next = Some(attempt.next);
+        let (error, status) = (attempt.error.clone(), attempt.status);
+        step.attempts.push(AttemptView { n: attempt.n, at, error, status });
+    }
+
+    fn result(&mut self, at: Timestamp, result: &StepResult) {
+        let reply = &result.reply;
+        self.keys.remove(&result.key);
+        let outcome = Outcome {
+            at,
+            attempts: result.attempts,
+            class: reply.class,
+            status: reply.status,
+            value: reply.value.clone(),
+            error: reply.error.clone(),
+        };
+        self.close(&result.run, result.step, outcome);
+    }
+
+    fn close(&mut self, run: &RunId, n: u32, outcome: Outcome) {
+        let Some(run) = self.runs.get_mut(run) else { return };
+        if matches!(self.wanted, Wanted::All) {
+            run.steps.remove(&n);
+        } else if let Some(step) = run.steps.get_mut(&n) {
+            step.next = None;
+            step.outcome = Some(outcome);
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, end: &RunEnd) {
+        let rows_suffice = matches!(self.wanted, Wanted::All);
+        let Some(run) = self.runs.get_mut(&end.run) else { return };
+        run.row.ended = Some(at);
+        (run.row.state, run.row.error) = match &end.end {
+            End::Finished { .. } => (RunState::Finished, None),
+            End::Failed { error, .. } => (RunState::Failed, Some(short(error))),
+            End::Stalled { step, expected, got } => {
+                let error = format!("step {step} is {expected} on record, but the replay asked for {got}");
+                (RunState::Stalled, Some(short(&error)))
+            }
+        };
+        if rows_suffice {
+            run.steps.clear();
+        } else {
+            run.end = Some(end.end.clone());
+        }
+    }
+
+    fn due(&mut self, entry: &Entry, due: &Due) {
+        match due {
+            Due::Group { group, rule, alerts, runs, bundle } => {
+                for id in runs {
+                    let (trigger, rule) = (Trigger::Group(*group), rule.clone());
+                    let cause = Cause { seq: entry.seq, trigger, rule, alerts: alerts.len() as u64, title: None };
+                    self.start(entry, id, bundle, cause);
+                }
+            }
+            Due::Timer { run, step } => {
+                let at = entry.at;
+                let outcome =
+                    Outcome { at, attempts: 0, class: Class::Ok, status: None, value: Value::Null, error: None };
+                self.close(run, *step, outcome);
+            }
+            Due::Retry { key } => {
+                if let Some(step) = self.step_of(key) {
+                    step.next = None;
+                }
+            }
+            Due::Throttle { .. } => {}
+        }
+    }
+}
+
+impl Fold for Runs {
+    fn wants(&self, line: &LogLine) -> bool {
+        match &*line.kind {
+            "intake" => line.has("\"run\""),
+            "due" | "intent" | "attempt" | "result" | "run" => true,
+            _ => false,
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        match &entry.facts {
+            Facts::Intake(intake) => self.intake(entry, intake),
+            Facts::Due(due) => self.due(entry, due),
+            Facts::Intent(intent) => self.steps(entry, &intent.run, &intent.steps),
+            Facts::Attempt(attempt) => self.attempt(entry.at, attempt),
+            Facts::Result(result) => self.result(entry.at, result),
+            Facts::Run(end) => {
+                self.steps(entry, &end.run, &end.steps);
+                self.end(entry.at, end);
+            }
+            Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) => {}
+        }
+    }
+}
+
+impl Open {
+    pub(super) fn into_row(mut self) -> RunRow {
+        if self.row.ended.is_some() {
+            return self.row;
+        }
+        let waits: Vec<&StepView> = self.steps.values().filter(|step| step.outcome.is_none()).collect();
+        if waits.iter().any(|step| !step.attempts.is_empty()) {
+            self.row.state = RunState::Retrying;
+            self.row.error = waits.iter().flat_map(|step| &step.attempts).next_back().map(|last| short(&last.error));
+        }
+        let words: Vec<String> = waits.into_iter().map(StepView::waits_for).collect();
+        self.row.waiting_for =
+            Some(if words.is_empty() { "its next step".to_owned() } else { short(&words.join(", ")) });
+        self.row
+    }
+
+    fn into_view(mut self, bundles: &Bundles) -> RunView {
+        let (cause, bundle) = (self.cause.clone(), bundles.named(&self.bundle));
+        let (steps, end) = (self.steps.values().cloned().collect(), self.end.take());
+        RunView { row: self.into_row(), cause, bundle, steps, end }
+    }
+}
+
+impl StepView {
+    fn new(at: Timestamp, step: &Step) -> Self {
+        let waits = step.key.is_some() || matches!(step.effect, Effect::Sleep { .. });
+        let next = match &step.effect {
+            Effect::Sleep { until } => Some(*until),
+            _ => None,
+        };
+        let value = step.value.clone().unwrap_or_default();
+        let outcome = Outcome { at, attempts: 0, class: Class::Ok, status: None, value, error: None };
+        Self {
+            n: step.n,
+            kind: step.effect.kind().into(),
+            destination: step.effect.destination().map(Into::into),
+            effect: step.effect.clone(),
+            key: step.key.clone(),
+            mode: step.mode,
+            intended: at,
+            attempts: Vec::new(),
+            next,
+            outcome: (!waits).then_some(outcome),
+        }
+    }
+
+    /// What a step without an outcome waits for, in words.
+    pub fn waits_for(&self) -> String {
+        match (&self.destination, self.next, self.attempts.last()) {
+            (None, Some(until), _) => format!("{} until {until:.0}", self.kind),
+            (None, None, _) => self.kind.clone(),
+            (Some(to), Some(next), Some(last)) => format!("{} to {to}: attempt {} at {next:.0}", self.kind, last.n + 1),
+            (Some(to), None, Some(last)) => format!("{} to {to}: attempt {} under way", self.kind, last.n + 1),
+            (Some(to), _, None) => format!("{} to {to}", self.kind),
+        }
+    }
+}
