@@ -189,6 +189,8 @@ async fn a_file_is_moved_when_its_last_record_is_durable_and_not_before() {
     lab.start();
     lab.next().await;
     lab.offer().await.answer.unwrap().send(Answer::Stopped).unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(lab.settings.path.join("a.jsonl").exists(), "it is not durable");
     let (running, taken, tell) = lab.running.take().unwrap();
     tell.send(true).unwrap();
     assert_eq!(running.await.unwrap().unwrap(), Ended::Stopped);
