@@ -58,7 +58,7 @@ impl Mailer {
             Err(fault) => return Outcome::rejected(fault),
         };
         match &self.way {
-            Way::Folder(path) => self.into_folder(path, request, bytes).await,
+            Way::Folder(path) => self.to_folder(path, request, bytes).await,
             Way::Smtp(server) => self.over_smtp(server, request, &bytes).await,
         }
     }
@@ -72,7 +72,7 @@ impl Mailer {
         message::build(&self.settings, &rendered, request.key, request.run, request.at)
     }
 
-    async fn into_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
+    async fn to_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
         match folder::write(path, request.key, bytes).await {
             Ok(file) => {
                 let accepted: Vec<String> = self.settings.to.iter().map(|to| to.email.to_string()).collect();

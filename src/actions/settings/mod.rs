@@ -149,10 +149,13 @@ fn destination(node: &Node, faults: &mut Faults) -> Option<Destination> {
     let webhook = map.get("webhook");
     let email = map.get("email");
     let place = map.place();
+    let before = faults.found.len();
     map.finish(faults);
     match (webhook, email) {
         (Some(node), None) => webhook::read(node, faults),
         (None, Some(node)) => email::read(node, faults),
+        // A misspelt kind is told already.
+        (None, None) if faults.found.len() > before => None,
         _ => {
             let message = "a destination is either `webhook:` or `email:`";
             faults.error("destination-kind", place, message);

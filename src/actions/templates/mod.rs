@@ -195,7 +195,8 @@ fn environment() -> Environment<'static> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("only white space is set"));
     environment.add_filter("when", view::when);
-    environment.add_filter("oneline", |text: String| scrub::line(&text, 1000));
+    environment
+        .add_filter("oneline", |text: String, chars_max: Option<usize>| scrub::line(&text, chars_max.unwrap_or(1000)));
     environment
 }
 
@@ -235,8 +236,10 @@ fn fault(code: &'static str, name: &str, error: &minijinja::Error) -> Diagnostic
 }
 
 fn what(error: &minijinja::Error) -> String {
+    use std::error::Error as _;
     let kind = error.kind().to_string();
-    scrub::line(&error.detail().map_or(kind.clone(), |detail| format!("{kind}: {detail}")), 300)
+    let text = error.detail().map_or(kind.clone(), |detail| format!("{kind}: {detail}"));
+    scrub::line(&error.source().map_or(text.clone(), |cause| format!("{text}: {cause}")), 300)
 }
 
 fn error_text(error: &minijinja::Error) -> String {

@@ -80,6 +80,7 @@ fn alert_view(alert: &Value) -> Value {
     if let Some(Value::Array(links)) = fields.get_mut("links") {
         links.retain(|link| link["url"].as_str().is_some_and(is_web));
     }
+    fields.insert("severity".into(), json!(severity(alert)));
     fields.insert("where".into(), place(&fields).into());
     fields.insert("facts".into(), facts(&fields));
     fields.insert("page".into(), page(&fields));
@@ -162,7 +163,7 @@ fn is_web(url: &str) -> bool {
 /// `[HIGH] Suspicious PowerShell on web-01`, within [`SUBJECT_CHARS`].
 fn alert_headline(alert: &Value) -> String {
     let mark = format!("[{}]", severity(alert).as_str().to_uppercase());
-    let title = alert["title"].as_str().unwrap_or("Alert");
+    let title = alert["title"].as_str().filter(|title| !title.is_empty()).unwrap_or("Alert");
     let place = scrub::cut(alert["where"].as_str().unwrap_or_default().into(), 24);
     // Only an abridged title needs the place again when it names it.
     if place.is_empty() || title.to_lowercase().contains(&place.to_lowercase()) && fits(&mark, title, "") {
@@ -179,10 +180,13 @@ fn fits(mark: &str, title: &str, tail: &str) -> bool {
 
 /// `[HIGH] 12 alerts on web-01: Suspicious PowerShell`, within [`SUBJECT_CHARS`].
 fn group_headline(alerts: &[Value], count: usize, worst: Severity) -> String {
-    let mut places: Vec<&str> = alerts.iter().filter_map(|alert| alert["where"].as_str()).collect();
-    places.retain(|place| !place.is_empty());
-    places.sort_unstable();
-    places.dedup();
+    let mut places: Vec<&str> = Vec::new();
+    for place in alerts.iter().filter_map(|alert| alert["where"].as_str()) {
+        if !place.is_empty() && !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    // The worst alert comes first, and with it the place to name.
     let place = match places.as_slice() {
         [] => String::new(),
         [one] => format!(" on {}", scrub::cut((*one).into(), 24)),

@@ -1,0 +1,240 @@
+//! Mail through a real mail server, parsed by another implementation.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+use soard::domain::effect::Class;
+
+use crate::{PATIENCE, World, certificates, class, done, email};
+
+/// The mail server of `tests/support/smtp_sink.py`; it ends with its standard input.
+struct Sink {
+    child: Child,
+    _input: ChildStdin,
+    mails: Receiver<String>,
+    port: u16,
+}
+
+impl Sink {
+    fn start(options: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/smtp_sink.py");
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(script)
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("these tests need Debian's python3-aiosmtpd");
+        let input = child.stdin.take().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let port = line.trim().strip_prefix("port ").expect("python3-aiosmtpd is installed").parse().unwrap();
+        let (to, mails) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Self { child, _input: input, mails, port }
+    }
+
+    fn world(&self, smtp: &str, more: &str) -> World {
+        World::new(&format!(
+            "mail:\n  email:\n    smtp: {{ host: localhost, port: {}, timeout: 5s, {smtp} }}\n    from: Söard <soard@example.com>\n{more}",
+            self.port
+        ))
+    }
+
+    /// The next mail that arrived.
+    fn mail(&self) -> Value {
+        serde_json::from_str(&self.mails.recv_timeout(PATIENCE).expect("a mail arrives")).unwrap()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
+    let all = mail["headers"].as_array().unwrap().iter();
+    all.filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name))
+        .map(|pair| pair[1].as_str().unwrap())
+        .collect()
+}
+
+fn raw(mail: &Value) -> Vec<u8> {
+    BASE64.decode(mail["raw"].as_str().unwrap().as_bytes()).unwrap()
+}
+
+const TO: &str = "    to: ['\"Größe, Team\" <soc@example.com>', b@example.com]\n    reply_to: desk@example.com\n";
+
+#[tokio::test]
+async fn the_mail_that_arrives_is_the_mail_that_was_meant() {
+    let sink = Sink::start(&[]);
+    let mut world = sink.world("tls: none, hello_name: soar.example.com", TO);
+    world.input["title"] = "Größe überschritten 🚨".into();
+    let reply = done(world.mail().await);
+    assert_eq!(reply.class, Class::Ok);
+    assert_eq!(
+        reply.value,
+        json!({"accepted": ["soc@example.com", "b@example.com"], "refused": {}, "reply": "250 2.0.0 queued as 4711"})
+    );
+    let mail = sink.mail();
+    assert_eq!(mail["from"], "soard@example.com");
+    assert_eq!(mail["to"], json!(["soc@example.com", "b@example.com"]));
+    assert_eq!(mail["hello"], "soar.example.com");
+    assert_eq!(mail["addresses"], json!([["Größe, Team", "soc@example.com"], ["", "b@example.com"]]));
+    for (name, value) in [
+        ("subject", "[HIGH] Größe überschritten 🚨 on web-01"),
+        ("from", "Söard <soard@example.com>"),
+        ("reply-to", "desk@example.com"),
+        ("date", "Sun, 22 Nov 2026 01:00:00 +0000"),
+        ("message-id", &format!("<{}@example.com>", world.key)),
+        ("mime-version", "1.0"),
+        ("auto-submitted", "auto-generated"),
+        ("x-soard-run", "a-1.0/notify"),
+        ("x-soard-key", world.key.as_str()),
+    ] {
+        assert_eq!(headers(&mail, name), [value], "{name}");
+    }
+    assert_eq!((&mail["type"], &mail["defects"]), (&json!("multipart/alternative"), &json!([])));
+    let parts = mail["parts"].as_array().unwrap();
+    let kinds: Vec<&str> = parts.iter().map(|part| part["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["text/plain", "text/html"]);
+    for part in parts {
+        assert_eq!((&part["charset"], &part["encoding"]), (&json!("utf-8"), &json!("quoted-printable")));
+        assert_eq!(part["defects"], json!([]));
+        let text = part["text"].as_str().unwrap();
+        assert!(text.contains("Größe überschritten 🚨") && text.contains("soard why a-1042.0"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_in_an_alert_reaches_the_headers_or_the_dialogue() {
+    let sink = Sink::start(&[]);
+    let mut world = sink.world("tls: none", TO);
+    let evil = "x\r\nBcc: victim@example.com\r\n\r\nbody\r\n.\r\nMAIL FROM:<evil@example.com>\r\n";
+    let lone = "a\n.\nRCPT TO:<v@example.com>\nb\r.\rDATA\rc\u{85}d\u{2028}e\0f\u{202e}gpj.exe";
+    world.input["title"] = format!("{evil}\u{202e}").into();
+    world.input["description"] =
+        format!("{lone}\n{}\n{}\n..\n.\nFrom me\n   \t\n", "long ".repeat(600), "🚨".repeat(900)).into();
+    world.input["host"] = evil.into();
+    let subjects = [
+        None,
+        Some(evil),
+        Some("=?utf-8?B?eA0KQmNjOiB2aWN0aW1AZXhhbXBsZS5jb20=?= and more"),
+        Some("\u{202e}txt.exe 日本語日本語日本語日本語日本語日本語日本語日本語日本語日本語日本語日本語"),
+        Some(
+            "A-very-long-word-without-any-space-A-very-long-word-without-any-space-A-very-long-word-without-any-space",
+        ),
+        Some(""),
+    ];
+    for subject in subjects {
+        assert_eq!(done(world.send(&email(subject)).await).class, Class::Ok, "{subject:?}");
+        let mail = sink.mail();
+        assert_eq!(mail["to"], json!(["soc@example.com", "b@example.com"]));
+        assert_eq!((headers(&mail, "bcc").len(), mail["headers"].as_array().unwrap().len()), (0, 11), "{subject:?}");
+        assert_eq!(mail["defects"], json!([]), "{subject:?}");
+        let got = headers(&mail, "subject")[0];
+        assert!(!got.contains(['\r', '\n', '\u{202e}']), "{got:?}");
+        let text = mail["parts"][0]["text"].as_str().unwrap().replace("\r\n", "\n");
+        assert!(text.contains(&"🚨".repeat(300)), "long lines arrive whole");
+        assert!(text.contains("a\n.\nRCPT TO:<v@example.com>\nb\n.\nDATA\nc\nd\nefgpj.exe"), "{text}");
+        let raw = raw(&mail);
+        assert!(
+            raw.is_ascii()
+                && raw
+                    .split(|byte| *byte == b'\n')
+                    .all(|line| line.len() <= 998 && (line.is_empty() || line.ends_with(b"\r")))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mail_sent_again_is_the_same_to_the_byte_also_in_a_folder() {
+    let sink = Sink::start(&["--refuse", "b@example.com"]);
+    let world = sink.world("tls: none", TO);
+    let reply = done(world.mail().await);
+    assert_eq!((reply.class, &reply.value["accepted"]), (Class::Ok, &json!(["soc@example.com"])));
+    assert_eq!(reply.value["refused"]["b@example.com"], "permanent error (550): 5.1.1 no such mailbox");
+    done(world.mail().await);
+    let (first, second) = (raw(&sink.mail()), raw(&sink.mail()));
+    assert_eq!(first, second);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out/mail");
+    let world = World::new(&format!(
+        "mail:\n  email:\n    folder: {}\n    from: Söard <soard@example.com>\n{TO}",
+        path.display()
+    ));
+    for _ in 0..2 {
+        let reply = done(world.mail().await);
+        assert_eq!((reply.class, &reply.value["accepted"]), (Class::Ok, &json!(["soc@example.com", "b@example.com"])));
+    }
+    let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files, [path.join(format!("{}.eml", world.key))], "the same key gives one file, and no rest");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().trim_end().to_owned();
+    assert_eq!(text(&std::fs::read(&files[0]).unwrap()), text(&first));
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_tried_again() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let world = World::new(&format!(
+        "mail:\n  email: {{ folder: {}, from: a@example.com, to: b@example.com }}\n",
+        file.path().display()
+    ));
+    assert_eq!(class(&world.mail().await), "again");
+}
+
+#[tokio::test]
+async fn a_template_that_fails_is_rejected_and_nothing_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&format!(
+        "mail:\n  email: {{ folder: {}/x, from: a@example.com, to: b@example.com }}\n",
+        folder.path().display()
+    ));
+    let soard::domain::effect::Effect::Email(mut request) = email(None) else { unreachable!() };
+    request.template = "grop".into();
+    let reply = done(world.send(&soard::domain::effect::Effect::Email(request)).await);
+    assert_eq!(
+        (reply.class, reply.error.as_deref()),
+        (Class::Rejected, Some("no mail template `grop`; did you mean `group`?"))
+    );
+    assert!(!folder.path().join("x").exists());
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
+}
+
+#[tokio::test]
+async fn mail_goes_encrypted_and_with_a_login() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let (certificate, key, ca) =
+        (path(folder.path(), "cert.pem"), path(folder.path(), "key.pem"), path(folder.path(), "ca.pem"));
+    for tls in ["starttls", "implicit"] {
+        let sink = Sink::start(&[&format!("--{tls}"), &certificate, &key, "--login", "soard", "right-password"]);
+        let smtp = format!("tls: {tls}, username: soard, ca: '{ca}', password: {{ env: right-password }}");
+        let reply = done(sink.world(&smtp, TO).mail().await);
+        assert_eq!(reply.class, Class::Ok, "{tls}");
+        let mail = sink.mail();
+        assert_eq!((&mail["tls"], &mail["login"]), (&json!(true), &json!(true)), "{tls}");
+
+        let wrong = sink.world(&smtp.replace("right-password", "wrong-password"), TO).mail().await;
+        assert_eq!(class(&wrong), "again", "{tls}: {wrong:?}");
+        let text = format!("{wrong:?}");
+        assert!(text.contains("AUTH") && text.contains("535") && !text.contains("wrong-password"), "{text}");
+
+        let strange = sink.world(&format!("tls: {tls}"), TO).mail().await;
+        assert_eq!(class(&strange), "again", "{tls}: {strange:?}");
+    }
+    let plain = Sink::start(&[]);
+    let refused = plain.world(&format!("tls: starttls, ca: '{ca}'"), TO).mail().await;
+    assert_eq!(class(&refused), "again", "a server without STARTTLS gets no mail: {refused:?}");
+}
