@@ -20,7 +20,7 @@ route:
     owner: soc@example.com
     match: { kind: FailedLogin }
     group_by: [entities.host.name]
-    group_wait: 500ms
+    group_wait: 1s
     playbooks: [hook]
   - id: noisy
     title: Noisy probes

@@ -89,26 +89,34 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     faults.extend(found);
     let (templates, found) = Templates::compile(&below(&files, "templates/", ""));
     faults.extend(found);
-    let Some(playbooks) = playbooks else {
-        return Loaded { bundle: None, faults };
-    };
-    let entries = |name: &str| PlaybookEntries {
-        on_alert: playbooks.has_entry(name, Entry::Alert),
-        on_group: playbooks.has_entry(name, Entry::Group),
+    let entries = |name: &str| match &playbooks {
+        Some(playbooks) => PlaybookEntries {
+            on_alert: playbooks.has_entry(name, Entry::Alert),
+            on_group: playbooks.has_entry(name, Entry::Group),
+        },
+        // Their own faults are found already; the rules are checked all the same.
+        None => PlaybookEntries { on_alert: true, on_group: true },
     };
     let known = Known {
-        playbooks: playbooks.names().map(|name| (name.to_owned(), entries(name))).collect(),
+        playbooks: playbook_names(&files).map(|name| (name.to_owned(), entries(name))).collect(),
         sources: names.map(|names| names.sources.clone()),
     };
     let (rules, found) = rules::compile(&files, &known);
     faults.extend(found);
-    if let Some(names) = names {
-        check_destinations(&rules, &playbooks, names, &mut faults);
+    if let (Some(names), Some(playbooks)) = (names, &playbooks) {
+        check_destinations(&rules, playbooks, names, &mut faults);
     }
     faults.sort_by(|a, b| (&a.place, a.gravity).cmp(&(&b.place, b.gravity)));
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);
-    let bundle = usable.then(|| Bundle { id: hash(&files), commit, files, rules, formats, playbooks, templates });
+    let playbooks = playbooks.filter(|_| usable);
+    let bundle =
+        playbooks.map(|playbooks| Bundle { id: hash(&files), commit, files, rules, formats, playbooks, templates });
     Loaded { bundle, faults }
+}
+
+fn playbook_names(files: &Sources) -> impl Iterator<Item = &str> {
+    let names = files.keys().filter_map(|path| path.strip_prefix("playbooks/")?.strip_suffix(".rhai"));
+    names.filter(|name| !name.contains('/'))
 }
 
 /// The files of a folder, with the folder's name replaced.

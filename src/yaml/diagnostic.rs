@@ -62,17 +62,30 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Characters to underline; when absent, the word or quoted text at the place.
     pub width: Option<u32>,
+    /// The source line must not be shown: it holds a secret.
+    pub confidential: bool,
 }
 
 impl Diagnostic {
     /// A fault that refuses the bundle.
     pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { gravity: Gravity::Error, code, place, message: message.into(), help: None, width: None }
+        Self::new(Gravity::Error, code, place, message.into())
     }
 
     /// A fault that somebody should look at.
     pub fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Self {
-        Self { gravity: Gravity::Warning, code, place, message: message.into(), help: None, width: None }
+        Self::new(Gravity::Warning, code, place, message.into())
+    }
+
+    fn new(gravity: Gravity, code: &'static str, place: Place, message: String) -> Self {
+        Self { gravity, code, place, message, help: None, width: None, confidential: false }
+    }
+
+    /// Keeps the source line from being shown.
+    #[must_use]
+    pub fn confidential(mut self) -> Self {
+        self.confidential = true;
+        self
     }
 
     /// Adds a cure.
@@ -109,7 +122,10 @@ impl Diagnostic {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let message = printable(&self.message);
         let title = level.primary_title(&*message).id(self.code);
-        let line = sources.get(&*self.place.file).and_then(|text| text.lines().nth(self.place.line as usize - 1));
+        let shown = (!self.confidential).then_some(sources);
+        let line = shown
+            .and_then(|sources| sources.get(&*self.place.file))
+            .and_then(|text| text.lines().nth(self.place.line as usize - 1));
         let mut group = match line {
             Some(line) => {
                 let from = column_offset(line, self.place.column);

@@ -11,7 +11,7 @@ const HOW: &str = "write `{file: /path/to/secret}`, `{credential: NAME}` (system
 pub fn secret_ref(node: &Node, faults: &mut Faults) -> Option<SecretRef> {
     if !matches!(node.value, Value::Map(_)) {
         let message = "a secret is given by reference, never by its value";
-        faults.push(Diagnostic::error("literal-secret", node.place.clone(), message).help(HOW));
+        faults.push(Diagnostic::error("literal-secret", node.place.clone(), message).help(HOW).confidential());
         return None;
     }
     let mut map = MapReader::new(node, "a reference to a secret", faults)?;
