@@ -14,7 +14,7 @@ jira:
     url: https://jira.example.com/hooks/1
     mode: at_least_once
     headers: { X-Team: soc, X-Api-Key: { credential: jira-key } }
-    secret: { file: /etc/soard/secret }
+    secret: { file: keys/secret }
     basic: { username: soard, password: { env: JIRA_PASSWORD } }
     retries: [1s, 5s]
 edr:
@@ -46,7 +46,7 @@ fn good_destinations_are_read_and_say_what_they_need() {
     assert_eq!(
         secrets,
         [
-            "secret:file:/etc/soard/secret",
+            "secret:file:keys/secret",
             "secret:credential:edr",
             "secret:credential:jira-key",
             "secret:credential:smtp",
@@ -55,6 +55,7 @@ fn good_destinations_are_read_and_say_what_they_need() {
     );
     let moved = settings.relative_to(Path::new("/srv/soard"));
     assert!(format!("{:?}", moved.get("trial")).contains("\"/srv/soard/mail\""));
+    assert_eq!(moved.secrets()[0].to_string(), "secret:file:/srv/soard/keys/secret");
 }
 
 #[test]

@@ -74,6 +74,13 @@ impl EmailSettings {
             Transport::Folder(_) => Vec::new(),
         }
     }
+
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
+        match &mut self.transport {
+            Transport::Smtp(smtp) => smtp.login.iter_mut().map(|(_, password)| password).collect(),
+            Transport::Folder(_) => Vec::new(),
+        }
+    }
 }
 
 /// Most recipients of one destination: each costs a round trip.

@@ -91,12 +91,15 @@ impl Settings {
         all
     }
 
-    /// Makes relative paths (mail folders, certificates) relative to the folder of soard.yaml.
+    /// Makes relative paths (secrets, mail folders, certificates) relative to the folder of soard.yaml.
     #[must_use]
     pub fn relative_to(mut self, folder: &Path) -> Self {
         for destination in self.0.values_mut() {
             for path in destination.target.paths() {
                 *path = folder.join(&*path);
+            }
+            for secret in destination.target.secrets_mut() {
+                secret.rebase(folder);
             }
         }
         self
@@ -108,6 +111,13 @@ impl Target {
         match self {
             Self::Webhook(webhook) => webhook.secrets(),
             Self::Email(email) => email.secrets(),
+        }
+    }
+
+    fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
+        match self {
+            Self::Webhook(webhook) => webhook.secrets_mut(),
+            Self::Email(email) => email.secrets_mut(),
         }
     }
 

@@ -75,6 +75,19 @@ impl WebhookSettings {
         });
         texts.chain(login).chain(&self.secrets).collect()
     }
+
+    pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
+        let texts = self.headers.values_mut().chain(self.body.values_mut()).chain([&mut self.url]);
+        let texts = texts.filter_map(|text| match text {
+            Text::Secret(secret) => Some(secret),
+            Text::Plain(_) => None,
+        });
+        let login = self.login.iter_mut().map(|login| match login {
+            Login::Bearer(secret) => secret,
+            Login::Basic { password, .. } => password,
+        });
+        texts.chain(login).chain(&mut self.secrets).collect()
+    }
 }
 
 /// Headers that belong to soard, to HTTP or to the destination's login: neither scripts nor `headers:` may set them.
