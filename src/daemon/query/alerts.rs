@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::query::{Fold, LogLine, QueryError, ROWS_DEFAULT, Read, about, fold, short};
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, Read, about, fold, short};
 use crate::domain::alert::{Alert, Severity, Status};
 use crate::domain::decision::{Decision, Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::Effect;
@@ -145,8 +146,7 @@ pub struct AlertList {
 /// # Errors
 /// When the journal cannot be read.
 pub fn list(read: Read<'_>, filter: &AlertFilter) -> Result<AlertList, QueryError> {
-    let mut standings = Standings::default();
-    fold(&mut *read(1), &mut standings)?;
+    let standings = Standings::read(&mut *read(1))?;
     let source = filter.source.as_ref().map(|name| standings.sources.iter().position(|known| known == name));
     let mut list = AlertList { alerts: Vec::new(), matching: 0, hidden_suppressed: 0, hidden_informational: 0 };
     let mut shown: Vec<(AlertId, Standing)> = Vec::new();
@@ -202,24 +202,42 @@ struct Standings {
 }
 
 impl Standings {
-    fn take(&mut self, entry: &Entry, taken: &Taken) {
+    /// Reads only what matters here: skipping the record and most of the alert is what makes a long journal bearable.
+    fn read(lines: Lines<'_>) -> Result<Self, QueryError> {
+        let mut standings = Self::default();
+        for line in lines {
+            let line = line?;
+            if line.kind == "intake" {
+                let glance: Glance = line.content()?;
+                glance.alerts.iter().for_each(|taken| standings.take(&line, taken));
+            } else if sets_status(&line) {
+                for (alert, status) in statuses(&line.entry()?.facts) {
+                    standings.alerts.entry(alert).and_modify(|standing| standing.status = status);
+                }
+            }
+        }
+        Ok(standings)
+    }
+
+    fn take(&mut self, line: &LogLine, taken: &GlanceTaken) {
         let known = self.sources.iter().position(|source| *source == taken.alert.source);
         let source = known.unwrap_or_else(|| {
             self.sources.push(taken.alert.source.clone());
             self.sources.len() - 1
         });
-        let decision = &taken.decision;
+        let reasons = &taken.decision.reasons;
         let new = Standing {
-            first_seq: entry.seq,
-            last_seen: entry.at,
+            first_seq: line.seq,
+            last_seen: line.at,
             source: u32::try_from(source).unwrap_or(u32::MAX),
             severity: taken.alert.severity,
-            status: decision.status,
-            suppressed: suppression(decision).is_some(),
+            status: taken.decision.status,
+            suppressed: reasons.iter().any(|reason| reason.stage == "suppress"),
         };
+        let only_counted = reasons.first().is_some_and(|first| first.stage == "duplicate" && first.anew.is_none());
         let update = |known: &mut Standing| {
             (known.last_seen, known.status) = (new.last_seen, new.status);
-            if !only_counted(decision) {
+            if !only_counted {
                 (known.severity, known.suppressed) = (new.severity, new.suppressed);
             }
         };
@@ -227,19 +245,50 @@ impl Standings {
     }
 }
 
-impl Fold for Standings {
-    fn wants(&self, line: &LogLine) -> bool {
-        line.kind == "intake" || matches!(&*line.kind, "intent" | "run") && line.has("\"set_status\"")
-    }
+/// What [`Standings`] read of an `intake` entry.
+#[derive(Deserialize)]
+struct Glance {
+    alerts: Vec<GlanceTaken>,
+}
 
-    fn apply(&mut self, entry: &Entry) {
-        if let Facts::Intake(intake) = &entry.facts {
-            intake.alerts.iter().for_each(|taken| self.take(entry, taken));
-        }
-        for (alert, status) in statuses(&entry.facts) {
-            self.alerts.entry(alert).and_modify(|standing| standing.status = status);
-        }
-    }
+#[derive(Deserialize)]
+struct GlanceTaken {
+    id: AlertId,
+    alert: GlanceAlert,
+    decision: GlanceDecision,
+}
+
+#[derive(Deserialize)]
+struct GlanceAlert {
+    source: String,
+    severity: Severity,
+}
+
+#[derive(Deserialize)]
+struct GlanceDecision {
+    status: Status,
+    reasons: Vec<GlanceReason>,
+}
+
+#[derive(Deserialize)]
+struct GlanceReason {
+    stage: String,
+    anew: Option<IgnoredAny>,
+}
+
+/// The ids in an `intake` entry.
+#[derive(Deserialize)]
+struct Ids {
+    alerts: Vec<IdOfTaken>,
+}
+
+#[derive(Deserialize)]
+struct IdOfTaken {
+    id: AlertId,
+}
+
+fn sets_status(line: &LogLine) -> bool {
+    matches!(&*line.kind, "intent" | "run") && line.has("\"set_status\"")
 }
 
 /// The rows of the alerts that are wanted.
@@ -251,10 +300,12 @@ struct Rows {
 impl Fold for Rows {
     fn wants(&self, line: &LogLine) -> bool {
         match &*line.kind {
-            "intake" => true,
+            // What cannot be read is wanted, so that it is not passed over in silence.
+            "intake" => {
+                line.content().map_or(true, |ids: Ids| ids.alerts.iter().any(|at| self.wanted.contains(&at.id)))
+            }
             "due" => line.has("\"group\""),
-            "intent" | "run" => line.has("\"set_status\""),
-            _ => false,
+            _ => sets_status(line),
         }
     }
 

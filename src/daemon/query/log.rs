@@ -9,7 +9,7 @@ use crate::daemon::query::alerts::steps;
 use crate::daemon::query::{Lines, LogLine, QueryError};
 use crate::domain::decision::{Reason, RouteVerdict};
 use crate::domain::effect::EffectKey;
-use crate::domain::entry::{Due, Entry, Facts};
+use crate::domain::entry::{Due, Entry, Facts, Taken};
 use crate::domain::id::{AlertId, RunId, Trigger};
 
 /// Lines in a page unless told otherwise.
@@ -155,15 +155,8 @@ impl Concern {
         }
         match &entry.facts {
             Facts::Intake(intake) => {
-                let mut concerned = false;
-                for taken in &intake.alerts {
-                    let known = self.alert == Some(taken.id);
-                    for reason in &taken.decision.reasons {
-                        concerned |= self.concerns_reason(reason, known);
-                    }
-                    concerned |= known && self.run.is_none();
-                }
-                concerned
+                let known = |taken: &Taken| self.run.is_none() && self.alert == Some(taken.id);
+                intake.alerts.iter().any(|taken| known(taken) || self.starts(taken))
             }
             Facts::Due(Due::Group { group, runs, alerts, .. }) => {
                 let member = self.alert.is_some_and(|id| alerts.iter().any(|alert| alert.id == id));
@@ -183,15 +176,11 @@ impl Concern {
         }
     }
 
-    fn concerns_reason(&mut self, reason: &Reason, known: bool) -> bool {
-        match reason {
+    fn starts(&self, taken: &Taken) -> bool {
+        taken.decision.reasons.iter().any(|reason| match reason {
             Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } => runs.iter().any(|run| self.wants(run)),
-            Reason::Route { verdict: RouteVerdict::Grouped { group, .. }, .. } if known => {
-                self.triggers.insert(Trigger::Group(*group));
-                false
-            }
             _ => false,
-        }
+        })
     }
 
     /// Both filters hold where both are given.

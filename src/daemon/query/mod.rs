@@ -56,9 +56,17 @@ impl LogLine {
     /// # Errors
     /// When its content does not have the shape of its kind.
     pub fn entry(&self) -> Result<Entry, QueryError> {
-        let facts = Facts::parse(&self.kind, self.data.get());
-        let facts = facts.map_err(|cause| QueryError::Entry { seq: self.seq, kind: self.kind.clone(), cause })?;
+        let facts = Facts::parse(&self.kind, self.data.get()).map_err(|cause| self.not_understood(cause))?;
         Ok(Entry { seq: self.seq, at: self.at, facts })
+    }
+
+    /// Some of the content.
+    fn content<'a, T: Deserialize<'a>>(&'a self) -> Result<T, QueryError> {
+        serde_json::from_str(self.data.get()).map_err(|cause| self.not_understood(cause))
+    }
+
+    fn not_understood(&self, cause: serde_json::Error) -> QueryError {
+        QueryError::Entry { seq: self.seq, kind: self.kind.clone(), cause }
     }
 
     /// Whether the content has this text as it stands in JSON. Cheap; tells which lines are worth parsing.

@@ -73,8 +73,9 @@ fn an_alert_shows_decisions_runs_changes_and_its_raw_part() {
 
 #[test]
 fn a_playbook_that_sets_the_status_moves_the_alert() {
-    let before_the_rise = |from| journal(from, 13);
-    let list = alerts::list(&before_the_rise, &AlertFilter::default()).unwrap();
+    let before_the_repeats = |from| journal(from, 11);
+    let filter = AlertFilter { status: Some(Status::InProgress), ..AlertFilter::default() };
+    let list = alerts::list(&before_the_repeats, &filter).unwrap();
     assert_eq!(list.alerts[0].status, Status::InProgress);
 }
 
@@ -119,6 +120,15 @@ fn a_run_shows_each_attempt_and_outcome() {
     assert_eq!((outcome.status, outcome.attempts, outcome.at), (Some(201), 2, at(9)));
     assert!(view.steps[3].outcome.is_none(), "the sleep is not over");
     assert_eq!(view.cause.rule.place, "rules/route/main.yaml:4");
+    let waits_at = |entries| {
+        let view = run::show(&mut journal(1, entries), &"a-1.0/ticket".parse().unwrap()).unwrap().unwrap();
+        view.row.waiting_for.unwrap()
+    };
+    assert_eq!(waits_at(4), "its next step");
+    assert_eq!(waits_at(5), "webhook to jira");
+    assert_eq!(waits_at(8), "webhook to jira: attempt 2 at 2026-11-22T03:00:08Z");
+    assert_eq!(waits_at(9), "webhook to jira: attempt 2 under way");
+    assert_eq!(waits_at(10), "its next step");
 }
 
 #[test]
