@@ -97,6 +97,9 @@ pub fn load(dir: &Path) -> Result<Content, LoadError> {
 
 /// Watches a content folder and sends a word once it changed and was quiet for [`QUIET`]; waits while git works in it.
 pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut stop: watch::Receiver<bool>) {
+    // Events name real paths.
+    let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
+    let (dir, state) = (real(dir), real(state));
     let (to, mut events) = mpsc::unbounded_channel();
     let ours = move |path: &PathBuf| !path.starts_with(&state) && is_content(path);
     let handler = move |event: notify::Result<notify::Event>| {
