@@ -1,5 +1,6 @@
 //! Where the daemon is, and how to read the journal when none answers.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Global;
@@ -85,8 +86,14 @@ impl Access {
         match Reader::open(&places.journal()) {
             Ok(reader) => {
                 let socket = scrub::line(&places.socket.display().to_string());
-                let faint = output::FAINT;
-                output::note(&format!("{faint}note: no daemon at {socket}; reading the journal directly{faint:#}"));
+                let why = match &unreachable {
+                    ClientError::Unreachable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                        "not allowed to speak to the daemon"
+                    }
+                    _ => "no daemon",
+                };
+                let note = format!("note: {why} at {socket}; reading the journal directly");
+                output::note(&output::styled(output::FAINT, note));
                 Ok(Self::Journal(reader))
             }
             Err(cause) => {

@@ -59,9 +59,10 @@ impl Fault {
 
     /// Says on stderr what went wrong.
     pub fn report(&self) -> ExitCode {
-        if !output::is_broken_pipe(&self.error) {
-            output::note(&self.text());
+        if output::is_broken_pipe(&self.error) {
+            return ExitCode::SUCCESS;
         }
+        output::note(&self.text());
         ExitCode::from(self.code)
     }
 

@@ -33,11 +33,12 @@ pub struct Args {
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let Some(why) = context.access()?.why(&self.id)? else {
-            let list = match self.id {
-                Subject::Run(_) => "`soard runs list` shows the runs",
-                Subject::Alert(_) | Subject::Group(_) => "`soard alerts list` shows the alerts",
+            let (what, list) = match self.id {
+                Subject::Alert(_) => ("alert", "`soard alerts list --severity informational` shows the alerts"),
+                Subject::Run(_) => ("run", "`soard runs list` shows the runs"),
+                Subject::Group(_) => ("group", "`soard why` of an alert names its group"),
             };
-            return Err(Fault::nothing(format!("the journal has no {}", self.id)).hint(list));
+            return Err(Fault::nothing(format!("the journal has no {what} {}", self.id)).hint(list));
         };
         context.print(&why, human)?;
         Ok(Exit::Good)

@@ -94,6 +94,7 @@ fn fields(page: &mut Page, alert: &Alert, tags: Vec<String>) {
                 .unwrap_or_default(),
         ),
         ("confidence", alert.confidence.clone().unwrap_or_default()),
+        ("related by", alert.correlation_key.clone().unwrap_or_default()),
         ("tactics", alert.tactics.join(", ")),
         ("techniques", alert.techniques.join(", ")),
         ("tags", tags.join(", ")),
