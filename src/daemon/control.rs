@@ -120,7 +120,7 @@ impl Control {
 
     /// Loads, checks and swaps; on any fault the old bundle and settings stay.
     pub async fn reload(&mut self) -> ReloadReport {
-        let dir = self.settings.dir.clone();
+        let (dir, before) = (self.settings.dir.clone(), self.current.load().id.clone());
         let loaded = tokio::task::spawn_blocking(move || reload::load(&dir)).await;
         let result = match loaded {
             Ok(Ok(content)) => self.swap(content).await,
@@ -130,8 +130,10 @@ impl Control {
         };
         match result {
             Ok(warnings) => {
-                self.refused = None;
-                self.announce("reloaded");
+                let changed = self.refused.take().is_some() || self.current.load().id != before;
+                if changed {
+                    self.announce("reloaded");
+                }
                 ReloadReport { loaded: true, bundle: self.bundle_report(), faults: warnings }
             }
             Err(faults) => {

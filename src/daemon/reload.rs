@@ -123,7 +123,8 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
             return;
         }
     };
-    let mut quiet_at: Option<Instant> = None;
+    // What changed between the load and this watch was seen by neither.
+    let mut quiet_at = Some(Instant::now() + QUIET);
     loop {
         tokio::select! {
             event = events.recv() => match event {
