@@ -188,10 +188,7 @@ impl Core {
     }
 
     fn acts_too_early(&self, entry: &Entry) -> bool {
-        matches!(
-            (self.fault, &entry.facts),
-            (Some(Fault::AcknowledgeBeforeWrite), Facts::Intake(_)) | (Some(Fault::SendBeforeIntent), Facts::Intent(_))
-        )
+        self.fault == Some(Fault::AcknowledgeBeforeWrite) && matches!(entry.facts, Facts::Intake(_))
     }
 
     fn has_room(&self) -> bool {

@@ -180,6 +180,7 @@ impl Daemon {
             journal_id: journal_id.clone(),
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
+            fault: fault::from_env(),
         });
         let room = Arc::new(AtomicBool::new(true));
         let core = Core {

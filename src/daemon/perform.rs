@@ -11,14 +11,17 @@ use std::thread;
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::actions::retry::next_attempt;
 use crate::actions::settings::Settings;
+use crate::actions::templates::Templates;
 use crate::actions::{Actions, Outcome, Request};
 use crate::daemon::bundle::Bundles;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, History};
 use crate::daemon::stop;
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
@@ -43,6 +46,8 @@ pub struct World {
     pub core: mpsc::Sender<Message>,
     /// Counted since the daemon started, by destination.
     pub counters: Counters,
+    /// A protection to leave out, in tests.
+    pub fault: Option<Fault>,
 }
 
 /// Destinations, ready to send, with their settings.
@@ -84,12 +89,15 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
     let (to_evaluate, evaluations) = std::sync::mpsc::channel::<Evaluate>();
     let evaluations = Arc::new(std::sync::Mutex::new(evaluations));
     for n in 0..EVALUATORS {
-        let (world, evaluations) = (world.clone(), evaluations.clone());
+        let (world, evaluations, runtime) = (world.clone(), evaluations.clone(), Handle::current());
         let body = move || {
             loop {
                 let next = evaluations.lock().expect("nothing panics while it is held").recv();
                 let Ok(job) = next else { return };
                 let asked = evaluate(&world, &job);
+                if world.fault == Some(Fault::SendBeforeIntent) {
+                    send_too_early(&world, &job, &asked, &runtime);
+                }
                 if world.core.blocking_send(Message::Input(Input::Asked(asked), None)).is_err() {
                     return;
                 }
@@ -112,6 +120,22 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
         }
     }
     while under_way.join_next().await.is_some() {}
+}
+
+/// What the control of the crash test does wrong: the request leaves before its intent is on record.
+fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &Handle) {
+    for (n, step) in (job.steps..).zip(&asked.steps) {
+        let (world, run, effect) = (world.clone(), job.run.clone(), step.effect.clone());
+        let key = EffectKey::new(&world.journal_id, &run, n);
+        runtime.spawn(async move {
+            let (now, templates) = (clock::now(), Templates::default());
+            let (key, effect, run, templates) = (&key, &effect, &run, &templates);
+            let request =
+                Request { key, effect, attempt: 1, at: now, now, run, input: &Value::Null, templates, progress: None };
+            world.destinations.load_full().actions.send(request).await
+        });
+    }
+    thread::sleep(fault::GAP);
 }
 
 /// An attempt that was under way when an earlier daemon died.
