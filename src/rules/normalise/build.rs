@@ -222,7 +222,8 @@ fn identity(format: &Format, scope: &Scope<'_>) -> (Option<String>, Option<Strin
 }
 
 fn fingerprint_part(found: &Found<'_>) -> Value {
-    let mut texts: Vec<String> = found.items().iter().filter_map(|item| scalar_text(item).map(Into::into)).collect();
+    let text = |item: &Value| scalar_text(item).map_or_else(|| item.to_string(), Into::into);
+    let mut texts: Vec<String> = found.items().iter().map(|item| text(item)).collect();
     texts.sort();
     texts.dedup();
     match texts.len() {

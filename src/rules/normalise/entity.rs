@@ -158,6 +158,8 @@ const NUMBERS: &[&str] = &[
 ];
 /// Properties that hold a list.
 const LISTS: &[&str] = &["addresses", "tags"];
+/// Properties that may hold an IP address, and then in its canonical form.
+const ADDRESSES: &[&str] = &["address", "addresses", "source", "destination", "ip"];
 /// Properties that read alike whatever case the product writes.
 const LOWER: &[&str] = &["sha256", "sha1", "md5"];
 
@@ -310,10 +312,9 @@ fn add(kind: &str, mut entity: Map<String, Json>, reading: &Reading<'_>, to: &mu
     reading.enter(&format!("entities.{kind}"));
     if kind == "ip" {
         let address = entity.get("address").and_then(Json::as_str).unwrap_or_default();
-        let Ok(parsed) = address.trim().parse::<IpAddr>() else {
+        let Ok(parsed) = address.parse::<IpAddr>() else {
             return reading.note(NoteKind::NotAnAddress, address);
         };
-        entity.insert("address".into(), parsed.to_string().into());
         entity.insert("version".into(), if parsed.is_ipv4() { 4 } else { 6 }.into());
     }
     if kind == "hash" && !entity.contains_key("value") {
@@ -347,7 +348,12 @@ fn property(kind: &str, name: &str, found: Found<'_>, reading: &Reading<'_>) -> 
         Json::String(text) if NUMBERS.contains(&name) => Some(number(text.trim()).unwrap_or(text.into())),
         Json::String(text) => {
             let text = text::limited(text, VALUE_BYTES_MAX, reading);
-            Some(if lower { text.to_lowercase() } else { text }.into())
+            let address = ADDRESSES.contains(&name).then(|| text.trim().parse::<IpAddr>().ok()).flatten();
+            Some(match address {
+                Some(address) => address.to_string().into(),
+                None if lower => text.to_lowercase().into(),
+                None => text.into(),
+            })
         }
         Json::Null => None,
         other => {
