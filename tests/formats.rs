@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use soard::rules::normalise::entity::ENTITY_PROPERTIES;
 use soard::rules::normalise::{Formats, Parsed, Refused, compile};
 
 fn root() -> PathBuf {
@@ -429,4 +430,38 @@ fn wrong_format_files_are_answered_with_place_and_cure() {
         count += 1;
     }
     assert!(count >= 20);
+}
+
+/// The code block that follows a marker in the documentation.
+fn block<'d>(docs: &'d str, marker: &str) -> &'d str {
+    let after = docs.split_once(marker).unwrap_or_else(|| panic!("{marker} is in the docs")).1;
+    after.split_once("```").unwrap().1.split_once('\n').unwrap().1.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_documentation_is_true() {
+    let docs = fs::read_to_string(root().join("docs/formats.md")).unwrap();
+    for name in shipped().names() {
+        assert!(docs.contains(&format!("\n| `{name}` |")), "{name} is missing in the table of formats");
+    }
+    for (kind, properties) in ENTITY_PROPERTIES {
+        let row =
+            format!("| `{kind}` | {} |", properties.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" "));
+        assert!(docs.contains(&row), "the table of entities lacks\n{row}");
+    }
+    let files = BTreeMap::from([("rules/normalise/x.yaml".into(), block(&docs, "<!-- tutorial: format -->").into())]);
+    let (formats, faults) = compile(&files);
+    assert_eq!(faults, []);
+    let record = block(&docs, "<!-- tutorial: record -->");
+    let taken = formats.normalise("doors", record.as_bytes(), received(), None).unwrap();
+    let alert = &taken.alerts[0].alert;
+    assert_eq!(alert.title, "DOOR_FORCED at Depot North, door D-12");
+    assert_eq!((alert.severity.as_str(), alert.status.as_str()), ("medium", "active"));
+    assert_eq!(alert.start.unwrap().to_string(), "2026-03-01T10:00:00.123Z");
+    assert_eq!((alert.account(), alert.links.len(), taken.notes.len()), (Some("dana.roth"), 1, 1));
+    let heartbeat = record.replace("DOOR_FORCED", "HEARTBEAT");
+    let refused = formats.normalise("doors", heartbeat.as_bytes(), received(), None).unwrap_err();
+    assert_eq!(refused.to_string(), "no alert, says format `door-control`: a heartbeat");
+    let generic = block(&docs, "## The generic format");
+    assert_eq!(shipped().normalise("x", generic.as_bytes(), received(), None).unwrap().format, "soard");
 }

@@ -350,7 +350,7 @@ impl Take<'_> {
     }
 
     /// The parts of a record that are alerts, each with its pointer.
-    fn parts<'r>(self, record: &'r Value) -> Result<Vec<(String, &'r Value)>, Refused> {
+    fn parts(self, record: &Value) -> Result<Vec<(String, &Value)>, Refused> {
         let format = self.format;
         if format.each.is_empty() {
             return Ok(vec![(String::new(), record)]);
