@@ -58,7 +58,7 @@ pub fn build(format: &Format, scope: &Scope<'_>, source: &str, received: Timesta
     for (field, expr) in &map.fields {
         set(&mut alert, field, expr, scope);
     }
-    scope.reading.enter("title");
+    scope.reading.enter(&["title"]);
     alert.title = title(&map.title.eval(scope), &alert, format, scope);
     for rule in &map.entities {
         rule.fill(scope, &mut alert.entities);
@@ -70,7 +70,7 @@ pub fn build(format: &Format, scope: &Scope<'_>, source: &str, received: Timesta
 /// Sets a field that is one expression; the names are those of `format::PLAIN_FIELDS`.
 fn set(alert: &mut Alert, field: &'static str, expr: &Expr, scope: &Scope<'_>) {
     let reading = scope.reading;
-    reading.enter(field);
+    reading.enter(&[field]);
     let found = expr.eval(scope);
     let line = |found: &Found<'_>| text::line(found, VALUE_BYTES_MAX, reading);
     match field {
@@ -103,7 +103,7 @@ fn title(found: &Found<'_>, alert: &Alert, format: &Format, scope: &Scope<'_>) -
 }
 
 fn severity(map: &AlertMap, scope: &Scope<'_>) -> Severity {
-    scope.reading.enter("severity");
+    scope.reading.enter(&["severity"]);
     let found = map.severity.eval(scope);
     let word = found.items().first().and_then(|item| item.as_str()?.parse().ok());
     word.unwrap_or_else(|| {
@@ -115,7 +115,7 @@ fn severity(map: &AlertMap, scope: &Scope<'_>) -> Severity {
 }
 
 fn source_severity(map: &AlertMap, scope: &Scope<'_>) -> Option<String> {
-    scope.reading.enter("source_severity");
+    scope.reading.enter(&["source_severity"]);
     let found = match &map.source_severity {
         Some(expr) => expr.eval(scope),
         None => map.severity.eval_unmapped(scope),
@@ -124,7 +124,7 @@ fn source_severity(map: &AlertMap, scope: &Scope<'_>) -> Option<String> {
 }
 
 fn status(map: &AlertMap, scope: &Scope<'_>) -> Status {
-    scope.reading.enter("status");
+    scope.reading.enter(&["status"]);
     let Some(expr) = &map.status else { return Status::default() };
     let found = expr.eval(scope);
     match found.items().first().and_then(|item| item.as_str()?.parse().ok()) {
@@ -153,7 +153,7 @@ fn time(found: &Found<'_>, scope: &Scope<'_>) -> Option<Timestamp> {
 
 fn links(rules: &[LinkRule], scope: &Scope<'_>) -> Vec<Link> {
     let mut links: Vec<Link> = Vec::new();
-    scope.reading.enter("links");
+    scope.reading.enter(&["links"]);
     for rule in rules {
         if rule.each.is_empty() {
             link(rule, scope, &mut links);
@@ -188,7 +188,7 @@ fn link(rule: &LinkRule, scope: &Scope<'_>, to: &mut Vec<Link>) {
 }
 
 fn extended(map: &AlertMap, scope: &Scope<'_>) -> Map<String, Value> {
-    scope.reading.enter("extended");
+    scope.reading.enter(&["extended"]);
     let mut extended = Map::new();
     for (name, expr) in &map.extended {
         match (name.as_str(), expr.eval(scope).into_value()) {
@@ -206,7 +206,7 @@ fn extended(map: &AlertMap, scope: &Scope<'_>) -> Map<String, Value> {
 /// External id, fingerprint and how long the fingerprint folds.
 fn identity(format: &Format, scope: &Scope<'_>) -> (Option<String>, Option<String>, Option<Span>) {
     let identity = &format.identity;
-    scope.reading.enter("external_id");
+    scope.reading.enter(&["external_id"]);
     let external = identity.external_id.as_ref().map(|expr| expr.eval(scope));
     if let Some(id) = external.and_then(|found| text::line(&found, VALUE_BYTES_MAX, scope.reading)) {
         return (Some(shortened(id)), None, None);

@@ -233,7 +233,7 @@ impl EntityRule {
             }
         }
         if !known {
-            scope.reading.enter("entities");
+            scope.reading.enter(&["entities"]);
             scope.reading.note(NoteKind::UnmappedEntity, &word.unwrap_or_default());
         }
     }
@@ -287,7 +287,7 @@ impl Shape {
                 if is_property(properties(&self.kind).unwrap_or_default(), name) {
                     let value = &scope.here[name];
                     reading.mark(value);
-                    reading.enter(&format!("entities.{}.{name}", self.kind));
+                    reading.enter(&["entities", &self.kind, name]);
                     let found = Found::One(Cow::Borrowed(value));
                     entity.extend(property(&self.kind, name, found, reading).map(|value| (name.clone(), value)));
                 }
@@ -295,7 +295,7 @@ impl Shape {
             real = !entity.is_empty();
         }
         for (name, expr) in &self.set {
-            reading.enter(&format!("entities.{}.{name}", self.kind));
+            reading.enter(&["entities", &self.kind, name]);
             if let Some(value) = property(&self.kind, name, expr.eval(scope), reading) {
                 real |= !expr.is_constant();
                 entity.insert(name.clone(), value);
@@ -309,7 +309,7 @@ impl Shape {
 
 /// Adds an entity unless the same is there already. An address or hash that is none is no entity.
 fn add(kind: &str, mut entity: Map<String, Json>, reading: &Reading<'_>, to: &mut Entities) {
-    reading.enter(&format!("entities.{kind}"));
+    reading.enter(&["entities", kind]);
     if kind == "ip" {
         let address = entity.get("address").and_then(Json::as_str).unwrap_or_default();
         let Ok(parsed) = address.parse::<IpAddr>() else {

@@ -261,7 +261,7 @@ impl Formats {
     pub fn recognisers(&self, bytes: &[u8]) -> Result<Vec<&str>, Refused> {
         let record = json::parse(bytes)?;
         let record = record.as_array().and_then(|items| items.first()).unwrap_or(&record);
-        let fits = self.formats.iter().filter(|format| format.unrecognised(record).is_none());
+        let fits = self.formats.iter().filter(|format| format.recognises(record));
         Ok(fits.map(|format| format.name.as_str()).collect())
     }
 
@@ -280,18 +280,20 @@ impl Formats {
         if let Some(name) = pinned.filter(|name| !self.names().any(|other| other == *name)) {
             return Err(Refused::UnknownFormat { name: name.into() });
         }
-        let mut tried = Vec::new();
-        for format in self.formats.iter().filter(|format| pinned.is_none_or(|name| name == format.name)) {
-            match format.unrecognised(record) {
-                None => return Ok(format),
-                Some(why) => tried.push((format.name.clone(), why)),
-            }
-        }
-        Err(Refused::NoFormat { tried })
+        let candidates = || self.formats.iter().filter(|format| pinned.is_none_or(|name| name == format.name));
+        candidates().find(|format| format.recognises(record)).ok_or_else(|| {
+            let why = |format: &Format| (format.name.clone(), format.unrecognised(record).unwrap_or_default());
+            Refused::NoFormat { tried: candidates().map(why).collect() }
+        })
     }
 }
 
 impl Format {
+    fn recognises(&self, record: &Value) -> bool {
+        let reading = self.reading();
+        self.recognise.holds(&Scope { here: record, alert: record, record, reading: &reading })
+    }
+
     /// Why it does not take a record; `None` when it does.
     fn unrecognised(&self, record: &Value) -> Option<String> {
         let reading = self.reading();
