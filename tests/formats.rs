@@ -180,7 +180,7 @@ fn variants_of_real_records_neither_break_nor_vanish() {
 }
 
 /// Variants of each format: half with one change, half with several.
-const VARIANTS: usize = 3_000;
+const VARIANTS: usize = 5_000;
 
 fn check_variants(formats: &Formats, format: &str, records: &[Value]) {
     let mut numbers = Numbers(2004);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::domain::alert::{Alert, Link, Severity, Status};
+use crate::domain::record::RECORD_BYTES_MAX;
 use crate::domain::time::Span;
 use crate::rules::normalise::NoteKind;
 use crate::rules::normalise::entity::Entities;
@@ -17,7 +18,7 @@ use crate::rules::normalise::path::{Found, Scope, scalar_text};
 use crate::rules::normalise::text::{self, DESCRIPTION_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::rules::normalise::time::{Instant, TimeForm};
 
-/// Longest fingerprint kept as it is, in bytes; a longer one ends in its hash.
+/// Longest id or fingerprint kept as it is, in bytes; a longer one ends in the hash of the whole.
 const FINGERPRINT_BYTES_MAX: usize = 256;
 /// How long equal JSON folds when an alert has neither id nor fingerprint.
 const SAME_JSON_WINDOW: Span = Span::from_secs(24 * 60 * 60);
@@ -208,7 +209,7 @@ fn identity(format: &Format, scope: &Scope<'_>) -> (Option<String>, Option<Strin
     let identity = &format.identity;
     scope.reading.enter(&["external_id"]);
     let external = identity.external_id.as_ref().map(|expr| expr.eval(scope));
-    if let Some(id) = external.and_then(|found| text::line(&found, VALUE_BYTES_MAX, scope.reading)) {
+    if let Some(id) = external.and_then(|found| text::line(&found, RECORD_BYTES_MAX, scope.reading)) {
         return (Some(shortened(id)), None, None);
     }
     let values: Vec<Value> = identity.fingerprint.iter().map(|expr| fingerprint_part(&expr.eval(scope))).collect();

@@ -457,6 +457,12 @@ mod tests {
     }
 
     #[test]
+    fn formats_are_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Formats>();
+    }
+
+    #[test]
     fn an_id_or_a_fingerprint_or_the_json_itself_tells_repeats_apart() {
         let formats =
             compiled(&[("one", one("{external_id: id, fingerprint: [one, host.name, tags], window: 2h}", ""))]);
@@ -469,6 +475,8 @@ mod tests {
         assert_eq!(fingerprint, (None, Some(r#"["x",null,["a","b"]]"#.into()), Some("2h".into())));
         let long = identity(json!({"one": "x".repeat(1000)})).1.unwrap();
         assert!(long.len() <= 256 && long != identity(json!({"one": "x".repeat(1001)})).1.unwrap());
+        let id = |end: char| identity(json!({"one": "x", "id": format!("{}{end}", "i".repeat(10_000))})).0.unwrap();
+        assert!(id('a').len() <= 256 && id('a') != id('b'));
         let bare = compiled(&[("one", one("{external_id: id}", ""))]);
         let same = |record: Value| take(&bare, &record, None).unwrap().alerts.remove(0).alert.fingerprint;
         assert_eq!(same(json!({"one": 1, "b": 2})), same(json!({"b": 2, "one": 1})));
