@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::domain::alert::{Alert, Link, Severity, Status};
+use crate::domain::record::RECORD_BYTES_MAX;
 use crate::domain::time::Span;
 use crate::rules::normalise::NoteKind;
 use crate::rules::normalise::entity::Entities;
@@ -17,7 +18,7 @@ use crate::rules::normalise::path::{Found, Scope, scalar_text};
 use crate::rules::normalise::text::{self, DESCRIPTION_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::rules::normalise::time::{Instant, TimeForm};
 
-/// Longest fingerprint kept as it is, in bytes; a longer one ends in its hash.
+/// Longest id or fingerprint kept as it is, in bytes; a longer one ends in the hash of the whole.
 const FINGERPRINT_BYTES_MAX: usize = 256;
 /// How long equal JSON folds when an alert has neither id nor fingerprint.
 const SAME_JSON_WINDOW: Span = Span::from_secs(24 * 60 * 60);
@@ -58,7 +59,7 @@ pub fn build(format: &Format, scope: &Scope<'_>, source: &str, received: Timesta
     for (field, expr) in &map.fields {
         set(&mut alert, field, expr, scope);
     }
-    scope.reading.enter("title");
+    scope.reading.enter(&["title"]);
     alert.title = title(&map.title.eval(scope), &alert, format, scope);
     for rule in &map.entities {
         rule.fill(scope, &mut alert.entities);
@@ -70,7 +71,7 @@ pub fn build(format: &Format, scope: &Scope<'_>, source: &str, received: Timesta
 /// Sets a field that is one expression; the names are those of `format::PLAIN_FIELDS`.
 fn set(alert: &mut Alert, field: &'static str, expr: &Expr, scope: &Scope<'_>) {
     let reading = scope.reading;
-    reading.enter(field);
+    reading.enter(&[field]);
     let found = expr.eval(scope);
     let line = |found: &Found<'_>| text::line(found, VALUE_BYTES_MAX, reading);
     match field {
@@ -103,7 +104,7 @@ fn title(found: &Found<'_>, alert: &Alert, format: &Format, scope: &Scope<'_>) -
 }
 
 fn severity(map: &AlertMap, scope: &Scope<'_>) -> Severity {
-    scope.reading.enter("severity");
+    scope.reading.enter(&["severity"]);
     let found = map.severity.eval(scope);
     let word = found.items().first().and_then(|item| item.as_str()?.parse().ok());
     word.unwrap_or_else(|| {
@@ -115,7 +116,7 @@ fn severity(map: &AlertMap, scope: &Scope<'_>) -> Severity {
 }
 
 fn source_severity(map: &AlertMap, scope: &Scope<'_>) -> Option<String> {
-    scope.reading.enter("source_severity");
+    scope.reading.enter(&["source_severity"]);
     let found = match &map.source_severity {
         Some(expr) => expr.eval(scope),
         None => map.severity.eval_unmapped(scope),
@@ -124,7 +125,7 @@ fn source_severity(map: &AlertMap, scope: &Scope<'_>) -> Option<String> {
 }
 
 fn status(map: &AlertMap, scope: &Scope<'_>) -> Status {
-    scope.reading.enter("status");
+    scope.reading.enter(&["status"]);
     let Some(expr) = &map.status else { return Status::default() };
     let found = expr.eval(scope);
     match found.items().first().and_then(|item| item.as_str()?.parse().ok()) {
@@ -153,7 +154,7 @@ fn time(found: &Found<'_>, scope: &Scope<'_>) -> Option<Timestamp> {
 
 fn links(rules: &[LinkRule], scope: &Scope<'_>) -> Vec<Link> {
     let mut links: Vec<Link> = Vec::new();
-    scope.reading.enter("links");
+    scope.reading.enter(&["links"]);
     for rule in rules {
         if rule.each.is_empty() {
             link(rule, scope, &mut links);
@@ -188,7 +189,7 @@ fn link(rule: &LinkRule, scope: &Scope<'_>, to: &mut Vec<Link>) {
 }
 
 fn extended(map: &AlertMap, scope: &Scope<'_>) -> Map<String, Value> {
-    scope.reading.enter("extended");
+    scope.reading.enter(&["extended"]);
     let mut extended = Map::new();
     for (name, expr) in &map.extended {
         match (name.as_str(), expr.eval(scope).into_value()) {
@@ -206,9 +207,9 @@ fn extended(map: &AlertMap, scope: &Scope<'_>) -> Map<String, Value> {
 /// External id, fingerprint and how long the fingerprint folds.
 fn identity(format: &Format, scope: &Scope<'_>) -> (Option<String>, Option<String>, Option<Span>) {
     let identity = &format.identity;
-    scope.reading.enter("external_id");
+    scope.reading.enter(&["external_id"]);
     let external = identity.external_id.as_ref().map(|expr| expr.eval(scope));
-    if let Some(id) = external.and_then(|found| text::line(&found, VALUE_BYTES_MAX, scope.reading)) {
+    if let Some(id) = external.and_then(|found| text::line(&found, RECORD_BYTES_MAX, scope.reading)) {
         return (Some(shortened(id)), None, None);
     }
     let values: Vec<Value> = identity.fingerprint.iter().map(|expr| fingerprint_part(&expr.eval(scope))).collect();
@@ -222,7 +223,8 @@ fn identity(format: &Format, scope: &Scope<'_>) -> (Option<String>, Option<Strin
 }
 
 fn fingerprint_part(found: &Found<'_>) -> Value {
-    let mut texts: Vec<String> = found.items().iter().filter_map(|item| scalar_text(item).map(Into::into)).collect();
+    let text = |item: &Value| scalar_text(item).map_or_else(|| item.to_string(), Into::into);
+    let mut texts: Vec<String> = found.items().iter().map(|item| text(item)).collect();
     texts.sort();
     texts.dedup();
     match texts.len() {

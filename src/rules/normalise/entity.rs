@@ -158,6 +158,8 @@ const NUMBERS: &[&str] = &[
 ];
 /// Properties that hold a list.
 const LISTS: &[&str] = &["addresses", "tags"];
+/// Properties that may hold an IP address, and then in its canonical form.
+const ADDRESSES: &[&str] = &["address", "addresses", "source", "destination", "ip"];
 /// Properties that read alike whatever case the product writes.
 const LOWER: &[&str] = &["sha256", "sha1", "md5"];
 
@@ -231,7 +233,7 @@ impl EntityRule {
             }
         }
         if !known {
-            scope.reading.enter("entities");
+            scope.reading.enter(&["entities"]);
             scope.reading.note(NoteKind::UnmappedEntity, &word.unwrap_or_default());
         }
     }
@@ -285,7 +287,7 @@ impl Shape {
                 if is_property(properties(&self.kind).unwrap_or_default(), name) {
                     let value = &scope.here[name];
                     reading.mark(value);
-                    reading.enter(&format!("entities.{}.{name}", self.kind));
+                    reading.enter(&["entities", &self.kind, name]);
                     let found = Found::One(Cow::Borrowed(value));
                     entity.extend(property(&self.kind, name, found, reading).map(|value| (name.clone(), value)));
                 }
@@ -293,7 +295,7 @@ impl Shape {
             real = !entity.is_empty();
         }
         for (name, expr) in &self.set {
-            reading.enter(&format!("entities.{}.{name}", self.kind));
+            reading.enter(&["entities", &self.kind, name]);
             if let Some(value) = property(&self.kind, name, expr.eval(scope), reading) {
                 real |= !expr.is_constant();
                 entity.insert(name.clone(), value);
@@ -307,13 +309,12 @@ impl Shape {
 
 /// Adds an entity unless the same is there already. An address or hash that is none is no entity.
 fn add(kind: &str, mut entity: Map<String, Json>, reading: &Reading<'_>, to: &mut Entities) {
-    reading.enter(&format!("entities.{kind}"));
+    reading.enter(&["entities", kind]);
     if kind == "ip" {
         let address = entity.get("address").and_then(Json::as_str).unwrap_or_default();
-        let Ok(parsed) = address.trim().parse::<IpAddr>() else {
+        let Ok(parsed) = address.parse::<IpAddr>() else {
             return reading.note(NoteKind::NotAnAddress, address);
         };
-        entity.insert("address".into(), parsed.to_string().into());
         entity.insert("version".into(), if parsed.is_ipv4() { 4 } else { 6 }.into());
     }
     if kind == "hash" && !entity.contains_key("value") {
@@ -347,7 +348,12 @@ fn property(kind: &str, name: &str, found: Found<'_>, reading: &Reading<'_>) -> 
         Json::String(text) if NUMBERS.contains(&name) => Some(number(text.trim()).unwrap_or(text.into())),
         Json::String(text) => {
             let text = text::limited(text, VALUE_BYTES_MAX, reading);
-            Some(if lower { text.to_lowercase() } else { text }.into())
+            let address = ADDRESSES.contains(&name).then(|| text.trim().parse::<IpAddr>().ok()).flatten();
+            Some(match address {
+                Some(address) => address.to_string().into(),
+                None if lower => text.to_lowercase().into(),
+                None => text.into(),
+            })
         }
         Json::Null => None,
         other => {

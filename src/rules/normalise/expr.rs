@@ -1,7 +1,7 @@
 //! Expressions: how a format says where a value comes from and what becomes of it.
 //!
 //! Written as a path, `=constant`, `"a template with {paths}"`, a list of which the first that gives a value
-//! counts, or a map: a source (`from`, `all`, `const`) and steps, which apply in the order of [`read_steps`].
+//! counts, or a map: a source (`from`, `all`, `const`) and steps, which apply in a fixed order.
 
 use std::borrow::Cow;
 

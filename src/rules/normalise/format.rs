@@ -283,11 +283,10 @@ fn check_words(expr: &Expr, node: &Node, field: &str, words: &[&str], faults: &m
         );
     };
     for outcome in outcomes {
-        let word = outcome.as_str().unwrap_or_default();
-        if !words.contains(&word) {
-            let fault =
-                Diagnostic::error("unknown-word", place_of(node, outcome), format!("`{outcome}` is no {field}"));
-            faults.push(fault.suggest(word, words.iter().copied()));
+        let word = scalar_text(outcome).unwrap_or_default();
+        if !words.contains(&&*word) {
+            let fault = Diagnostic::error("unknown-word", place_of(node, outcome), format!("`{word}` is no {field}"));
+            faults.push(fault.suggest(&word, words.iter().copied()));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::domain::record::RECORD_BYTES_MAX;
@@ -126,14 +127,16 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let inner = self.deeper()?;
         let mut items = Map::new();
         while let Some(key) = from.next_key::<String>()? {
-            if items.contains_key(&key) {
-                return Err(self.budget.refuse(Refused::DuplicateKey { key }));
-            }
             if items.len() == KEYS_MAX {
                 return Err(self.budget.refuse(Refused::TooManyKeys));
             }
-            let item = from.next_value_seed(inner)?;
-            items.insert(key, item);
+            match items.entry(key) {
+                Entry::Vacant(free) => _ = free.insert(from.next_value_seed(inner)?),
+                Entry::Occupied(taken) => {
+                    let key = taken.key().clone();
+                    return Err(self.budget.refuse(Refused::DuplicateKey { key }));
+                }
+            }
         }
         Ok(Value::Object(items))
     }

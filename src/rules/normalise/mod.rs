@@ -261,7 +261,7 @@ impl Formats {
     pub fn recognisers(&self, bytes: &[u8]) -> Result<Vec<&str>, Refused> {
         let record = json::parse(bytes)?;
         let record = record.as_array().and_then(|items| items.first()).unwrap_or(&record);
-        let fits = self.formats.iter().filter(|format| format.unrecognised(record).is_none());
+        let fits = self.formats.iter().filter(|format| format.recognises(record));
         Ok(fits.map(|format| format.name.as_str()).collect())
     }
 
@@ -280,18 +280,20 @@ impl Formats {
         if let Some(name) = pinned.filter(|name| !self.names().any(|other| other == *name)) {
             return Err(Refused::UnknownFormat { name: name.into() });
         }
-        let mut tried = Vec::new();
-        for format in self.formats.iter().filter(|format| pinned.is_none_or(|name| name == format.name)) {
-            match format.unrecognised(record) {
-                None => return Ok(format),
-                Some(why) => tried.push((format.name.clone(), why)),
-            }
-        }
-        Err(Refused::NoFormat { tried })
+        let candidates = || self.formats.iter().filter(|format| pinned.is_none_or(|name| name == format.name));
+        candidates().find(|format| format.recognises(record)).ok_or_else(|| {
+            let why = |format: &Format| (format.name.clone(), format.unrecognised(record).unwrap_or_default());
+            Refused::NoFormat { tried: candidates().map(why).collect() }
+        })
     }
 }
 
 impl Format {
+    fn recognises(&self, record: &Value) -> bool {
+        let reading = self.reading();
+        self.recognise.holds(&Scope { here: record, alert: record, record, reading: &reading })
+    }
+
     /// Why it does not take a record; `None` when it does.
     fn unrecognised(&self, record: &Value) -> Option<String> {
         let reading = self.reading();
@@ -350,7 +352,7 @@ impl Take<'_> {
     }
 
     /// The parts of a record that are alerts, each with its pointer.
-    fn parts<'r>(self, record: &'r Value) -> Result<Vec<(String, &'r Value)>, Refused> {
+    fn parts(self, record: &Value) -> Result<Vec<(String, &Value)>, Refused> {
         let format = self.format;
         if format.each.is_empty() {
             return Ok(vec![(String::new(), record)]);
@@ -455,6 +457,12 @@ mod tests {
     }
 
     #[test]
+    fn formats_are_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Formats>();
+    }
+
+    #[test]
     fn an_id_or_a_fingerprint_or_the_json_itself_tells_repeats_apart() {
         let formats =
             compiled(&[("one", one("{external_id: id, fingerprint: [one, host.name, tags], window: 2h}", ""))]);
@@ -467,6 +475,8 @@ mod tests {
         assert_eq!(fingerprint, (None, Some(r#"["x",null,["a","b"]]"#.into()), Some("2h".into())));
         let long = identity(json!({"one": "x".repeat(1000)})).1.unwrap();
         assert!(long.len() <= 256 && long != identity(json!({"one": "x".repeat(1001)})).1.unwrap());
+        let id = |end: char| identity(json!({"one": "x", "id": format!("{}{end}", "i".repeat(10_000))})).0.unwrap();
+        assert!(id('a').len() <= 256 && id('a') != id('b'));
         let bare = compiled(&[("one", one("{external_id: id}", ""))]);
         let same = |record: Value| take(&bare, &record, None).unwrap().alerts.remove(0).alert.fingerprint;
         assert_eq!(same(json!({"one": 1, "b": 2})), same(json!({"b": 2, "one": 1})));

@@ -88,12 +88,12 @@ impl Path {
 
     /// What stands there below `start`.
     pub fn find_in<'a>(&self, start: &'a Value, reading: &Reading<'a>) -> Found<'a> {
-        let mut walk = Walk { reading, found: Vec::new(), many: false };
+        let mut walk = Walk { reading, first: None, others: Vec::new(), many: false };
         walk.go(start, &self.steps);
-        match (walk.many, walk.found.len()) {
-            (_, 0) => Found::Nothing,
-            (false, 1) => Found::One(Cow::Borrowed(walk.found[0])),
-            _ => Found::Many(walk.found.into_iter().map(Cow::Borrowed).collect()),
+        match (walk.first, walk.many) {
+            (None, _) => Found::Nothing,
+            (Some(one), false) => Found::One(Cow::Borrowed(one)),
+            (Some(one), true) => Found::Many([one].into_iter().chain(walk.others).map(Cow::Borrowed).collect()),
         }
     }
 
@@ -169,7 +169,9 @@ fn steps(text: &str) -> Result<Vec<Step>, String> {
 
 struct Walk<'w, 'a> {
     reading: &'w Reading<'a>,
-    found: Vec<&'a Value>,
+    first: Option<&'a Value>,
+    others: Vec<&'a Value>,
+    /// A list was walked through, so that even one value is a list's.
     many: bool,
 }
 
@@ -223,15 +225,16 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn end(&mut self, value: &'a Value) {
-        match value {
-            Value::Array(items) => {
-                self.many = true;
-                let items = items.iter().map(|item| self.reading.follow(item));
-                let kept: Vec<_> = items.filter(|item| !self.reading.is_empty(item)).collect();
-                self.found.extend(kept);
-            }
+        let Value::Array(items) = value else { return self.take(value) };
+        self.many = true;
+        items.iter().for_each(|item| self.take(self.reading.follow(item)));
+    }
+
+    fn take(&mut self, value: &'a Value) {
+        match self.first {
             _ if self.reading.is_empty(value) => {}
-            _ => self.found.push(value),
+            None => self.first = Some(value),
+            Some(_) => self.others.push(value),
         }
     }
 }
@@ -281,10 +284,15 @@ impl<'a> Reading<'a> {
     }
 
     /// Names the field that the next notes are about.
-    pub fn enter(&self, field: &str) {
-        let mut current = self.field.borrow_mut();
-        current.clear();
-        current.push_str(field);
+    pub fn enter(&self, parts: &[&str]) {
+        let mut field = self.field.borrow_mut();
+        field.clear();
+        for (n, part) in parts.iter().enumerate() {
+            if n > 0 {
+                field.push('.');
+            }
+            field.push_str(part);
+        }
     }
 
     /// Null, nothing but spaces, an empty list or object, or one of the format's `empty` texts.
