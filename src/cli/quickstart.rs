@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -158,26 +158,26 @@ impl Drop for Daemon {
 
 /// Waits until every alert is decided and every run has ended.
 fn settle(daemon: &mut Daemon, places: &Places) -> Result<Status, Fault> {
-    let (begin, mut calm_since, mut last_seq) = (Instant::now(), Instant::now(), 0);
-    loop {
+    let (mut calm, mut last_seq, mut answered) = (Duration::ZERO, 0, None);
+    for _ in 0..PATIENCE.as_millis() / ASK_EVERY.as_millis() {
         if let Some(code) = daemon.child.try_wait()? {
             let log = fs::read_to_string(&daemon.log).unwrap_or_default();
             return Err(Fault::new(format!("the daemon ended with {code}")).hint(log));
         }
-        let status = access::daemon(places).ok().and_then(|client| client.get::<Status>("/v1/status").ok());
-        if let Some(status) = status {
+        if let Some(status) = access::daemon(places).ok().and_then(|client| client.get::<Status>("/v1/status").ok()) {
             let busy = status.runs_open + status.groups_open > 0 || status.alerts.total == 0;
             if busy || status.journal.seq != last_seq {
-                (calm_since, last_seq) = (Instant::now(), status.journal.seq);
+                (calm, last_seq) = (Duration::ZERO, status.journal.seq);
             }
-            if calm_since.elapsed() >= CALM || begin.elapsed() >= PATIENCE {
+            if calm >= CALM {
                 return Ok(status);
             }
-        } else if begin.elapsed() >= PATIENCE {
-            return Err(Fault::new("the daemon does not answer").hint(format!("see {}", daemon.log.display())));
+            answered = Some(status);
         }
+        calm += ASK_EVERY;
         std::thread::sleep(ASK_EVERY);
     }
+    answered.ok_or_else(|| Fault::new("the daemon does not answer").hint(format!("see {}", daemon.log.display())))
 }
 
 fn show(look: &Look, folder: &Path, places: &Places, status: &Status, received: &Received) -> Result<(), Fault> {

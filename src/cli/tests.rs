@@ -152,7 +152,8 @@ fn the_journal_is_verified() {
 /// The exit code of a command.
 fn code(arguments: &[&str]) -> String {
     let cli = Cli::try_parse_from(arguments).unwrap();
-    let context = super::Context { places: Places::of(&cli.global), format: cli.global.output, look: look() };
+    let dir = cli.global.dir.clone();
+    let context = super::Context { dir, places: Places::of(&cli.global), format: cli.global.output, look: look() };
     match cli.command.run(&context) {
         Ok(crate::cli::fault::Exit::Good) => "0".into(),
         Ok(crate::cli::fault::Exit::Nothing) => "1".into(),

@@ -145,7 +145,7 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
 }
 
 /// Only what a bundle is made of counts: state, logs and alert files change all the time.
-fn is_content(path: &PathBuf) -> bool {
+fn is_content(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let below_git = path.components().any(|part| part.as_os_str() == ".git");
     !below_git && (ending.is_none() || matches!(ending, Some("yaml" | "yml" | "rhai" | "html" | "txt")))

@@ -1,7 +1,7 @@
 //! The stages that an alert passes: duplicate → suppress → for each route: mute → throttle → group → run.
 //!
 //! Alerts of one record are decided in order, and each sees what those before it did. Since the state must not
-//! change while it is read, what they did is kept in [`Ahead`] until `apply` does the same to the state.
+//! change while it is read, what they did is kept in `Ahead` until `apply` does the same to the state.
 
 use std::collections::{HashMap, HashSet};
 

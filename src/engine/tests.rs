@@ -102,7 +102,7 @@ impl World {
     fn ask(&mut self, run: &RunId, effects: Vec<Effect>, end: Option<End>) -> Option<Vec<Task>> {
         let known_steps = self.state.runs.get(run).map_or(0, |run| run.steps);
         let step = |effect: Effect| {
-            let value = effect.destination().is_none().then(|| json!(null));
+            let value = effect.destination().is_none().then_some(json!(null));
             NewStep { effect, args_sha256: "x".into(), mode: None, value }
         };
         let steps = effects.into_iter().map(step).collect();

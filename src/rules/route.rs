@@ -299,7 +299,7 @@ impl Pass<'_, '_> {
             crate::yaml::reader::parsed(node, "a length of time such as 30s, 5m or 1h30m", &mut self.reading.faults)?;
         if span < Span::from_secs(1) || span > SPAN_MAX {
             let message = format!("expected 1s to {SPAN_MAX}, found {span}");
-            self.reading.faults.error("span-out-of-range", &node.place, message);
+            self.reading.faults.error("route-span-out-of-range", &node.place, message);
             return None;
         }
         Some(span)

@@ -190,7 +190,7 @@ fn day_edge(text: &str, edge: Edge) -> Option<Timestamp> {
 fn check_sources(node: &Node, reading: &mut Reading) {
     let nodes = one_or_many(node);
     if nodes.is_empty() {
-        let fault = Diagnostic::error("no-sources", node.place.clone(), "the list of sources is empty");
+        let fault = Diagnostic::error("empty-scope", node.place.clone(), "the list of sources is empty");
         reading.faults.push(fault.help("leave out `sources` for all of them"));
     }
     let Some(sources) = &reading.known.sources else { return };

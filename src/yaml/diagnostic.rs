@@ -139,7 +139,8 @@ impl Diagnostic {
             }
             None => {
                 let origin = annotate_snippets::Origin::path(self.place.file.to_string());
-                Group::with_title(title).element(origin.line(self.place.line as usize))
+                Group::with_title(title)
+                    .element(origin.line(self.place.line as usize).char_column(self.place.column as usize))
             }
         };
         let help = self.help.as_deref().map(printable);

@@ -144,7 +144,7 @@ fn errors_in_modules_and_closures_name_the_file_they_are_in() {
 }
 
 #[test]
-fn lookup_and_the_small_helpers_are_no_steps() {
+fn lookup_and_the_other_pure_functions_are_no_steps() {
     let trace = run(
         "fn on_alert(alert) { [lookup(\"never_touch\", \"dc1\"), lookup(\"never_touch\", \"db7\"), lookup(\"never_touch\", \"x\"), \
          lookup(\"never_touch\", ()), json(#{ b: 1, a: [()] }), shorten(\"abcdef\", 4), shorten(\"abc\", 4), shorten((), 4), \

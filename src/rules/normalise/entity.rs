@@ -388,7 +388,7 @@ fn is_property(known: &[&str], name: &str) -> bool {
 fn read_kind(node: &Node, faults: &mut Faults) -> Option<String> {
     let word = read_text(node, faults)?;
     if properties(word).is_none() {
-        let fault = Diagnostic::error("unknown-entity-type", node.place.clone(), format!("`{word}` is no entity type"));
+        let fault = Diagnostic::error("format-entity-type", node.place.clone(), format!("`{word}` is no entity type"));
         faults.push(fault.suggest(word, ENTITY_PROPERTIES.iter().map(|(name, _)| *name)));
         return None;
     }

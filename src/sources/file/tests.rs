@@ -598,6 +598,7 @@ impl Dice {
 }
 
 /// A writer and a rotator at random, and a reader that is killed at random; the lines in the order of their files.
+#[expect(clippy::too_many_lines, reason = "one life, read from birth to end")]
 fn random_life(seed: u64, is_copying: bool) {
     let mut dice = Dice(seed);
     let mut lab = Lab::new();

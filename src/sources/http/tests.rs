@@ -497,6 +497,7 @@ async fn hostile_bodies_are_answered_and_the_next_good_one_comes_through() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table of requests")]
 #[tokio::test]
 async fn hostile_requests_hurt_nobody() {
     let quick = Duration::from_millis(100);
