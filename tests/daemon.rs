@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -305,4 +306,65 @@ fn check_says_everything_at_once_and_its_exit_code_tells_content_from_failure() 
     {
         assert!(said.contains(expected), "{expected} is missing in\n{said}");
     }
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_that_it_lives_and_that_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    let socket = folder.path().join("notify.sock");
+    let told = UnixDatagram::bind(&socket).unwrap();
+    told.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    daemon.env.push(("NOTIFY_SOCKET".into(), socket.display().to_string()));
+    daemon.env.push(("WATCHDOG_USEC".into(), "400000".into()));
+    daemon.start();
+    let wait_to_hear = |word: &str| {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = told.recv(&mut buffer).unwrap_or_else(|error| panic!("waiting for {word}: {error}"));
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.lines().any(|line| line == word) {
+                return text;
+            }
+        }
+    };
+    assert!(wait_to_hear("READY=1").contains("STATUS=ready; bundle "));
+    wait_to_hear("WATCHDOG=1");
+    wait_to_hear("WATCHDOG=1");
+    assert_eq!(daemon.stop(), Some(0));
+    wait_to_hear("STOPPING=1");
+}
+
+#[test]
+fn a_daemon_that_only_reads_standard_input_ends_when_that_ends_and_all_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let settings = settings(&http).replace(SOURCE, "sources: { pipe: { stdin: {} } }\n");
+    let mut daemon = Daemon::new(folder.path(), &settings, &files());
+    write(folder.path(), "soard.yaml", &format!("state: state\n{settings}"));
+    let lines: String = (0..50).map(|n| alert(&format!("p{n}"), "Malware", json!({})).to_string() + "\n").collect();
+    let (status, log) = daemon.pipe(&(lines + "not json\n"));
+    assert!(status.success(), "{log}");
+    assert_eq!(http.got().len(), 50);
+    let journal = daemon.journal();
+    assert_eq!(journal.iter().filter(|line| line["k"] == "quarantine").count(), 1);
+    assert_eq!(journal.last().unwrap()["d"], json!("closed"));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_is_refused_and_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    daemon.start();
+    let second =
+        Command::new(env!("CARGO_BIN_EXE_soard")).arg("run").arg(folder.path()).envs(daemon.env.clone()).output();
+    let second = second.unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("is in use by another soard"), "{said}");
+    daemon.post(&alert("a", "Malware", json!({})).to_string()).unwrap();
+    wait_for("the webhook", || (http.got().len() == 1).then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
 }

@@ -8,6 +8,7 @@ use crate::cli::output;
 use crate::daemon::logs::LogForm;
 use crate::daemon::reload::LoadError;
 use crate::daemon::{self, DaemonError};
+use crate::journal::JournalError;
 
 /// Run the daemon
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,10 @@ impl Args {
         let folder = context.folder(self.folder.as_deref());
         daemon::logs::start(self.log).map_err(|error| Fault::new("cannot reach journald").because(error))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(daemon::run(&folder)).map_err(|error| fault(&folder, error))?;
+        let ended = runtime.block_on(daemon::run(&folder));
+        // A read of standard input cannot be taken back; everything else has ended in good order.
+        runtime.shutdown_background();
+        ended.map_err(|error| fault(&folder, error))?;
         Ok(Exit::Good)
     }
 }
@@ -42,9 +46,10 @@ fn fault(folder: &Path, error: DaemonError) -> Fault {
             "the daemon did not start; `soard check` shows the same faults"
         }
         DaemonError::Load(LoadError::Settings { .. }) => "give the folder that holds soard.yaml: soard run FOLDER",
-        DaemonError::Journal(_) => {
-            "`soard log verify` says what is wrong with it; a second daemon on the same state folder is refused too"
+        DaemonError::Journal(JournalError::Locked { .. }) => {
+            "stop the other daemon, or give this one a state folder of its own"
         }
+        DaemonError::Journal(_) => "`soard log verify` says what is wrong with it; nothing was changed",
         DaemonError::State { .. } => "the state folder must belong to the user that runs the daemon",
         DaemonError::Destinations(_) => "a secret is given as { file: … }, { credential: … } or { env: … }",
         DaemonError::Source(_) => "what was accepted is on record; cure the source and start the daemon again",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -219,6 +219,23 @@ impl Daemon {
             }
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
+    }
+
+    /// Runs the daemon with this as its standard input until it ends by itself; its status and log.
+    pub fn pipe(&mut self, input: &str) -> (ExitStatus, String) {
+        let log = std::fs::File::create(self.dir.join("log.txt")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
+        command
+            .arg("run")
+            .arg(&self.dir)
+            .envs(self.env.clone())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let status = wait_for("the daemon to end", || child.try_wait().unwrap());
+        (status, self.log())
     }
 
     pub fn log(&self) -> String {
