@@ -37,3 +37,24 @@ fn the_mistake_that_the_quickstart_suggests_is_found_in_its_place() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("rules/route/routes.yaml:7:") && said.contains("severity"), "{said}");
 }
+
+#[test]
+fn the_settings_that_the_reference_shows_are_read_without_a_fault() {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
+    let text = fs::read_to_string(reference).unwrap();
+    let shown: Vec<&str> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(shown.len() >= 2);
+    for settings in shown {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("soard.yaml"), settings).unwrap();
+        fs::create_dir_all(folder.path().join("rules/route")).unwrap();
+        fs::write(folder.path().join("rules/route/none.yaml"), "default_route: none\n").unwrap();
+        let (code, said) = check(folder.path());
+        assert_eq!(code, Some(0), "{settings}\n{said}");
+        let (code, said) = {
+            fs::write(folder.path().join("soard.yaml"), settings.replace("format: falco", "format: flaco")).unwrap();
+            check(folder.path())
+        };
+        assert!(code == Some(1) && said.contains("did you mean `falco`"), "{said}");
+    }
+}

@@ -106,6 +106,12 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     if let (Some(names), Some(playbooks)) = (names, &playbooks) {
         check_destinations(&rules, playbooks, names, &mut faults);
     }
+    for (format, place) in names.iter().flat_map(|names| &names.pinned) {
+        if !formats.names().any(|name| name == format) {
+            let fault = Diagnostic::error("unknown-format", place.clone(), format!("no format `{format}`"));
+            faults.push(fault.suggest(format, formats.names()));
+        }
+    }
     faults.sort_by(|a, b| (&a.place, a.gravity).cmp(&(&b.place, b.gravity)));
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);
     let playbooks = playbooks.filter(|_| usable);

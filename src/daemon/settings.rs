@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::actions::settings as destinations;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::sources::{self, http};
-use crate::yaml::diagnostic::{Diagnostic, Gravity, Sources};
-use crate::yaml::node;
+use crate::yaml::diagnostic::{Diagnostic, Gravity, Place, Sources};
+use crate::yaml::node::{self, Value};
 use crate::yaml::reader::{Faults, MapReader};
 
 /// Name of the settings file in the content folder.
@@ -27,6 +27,8 @@ pub struct Settings {
     pub sources: Vec<sources::Settings>,
     /// Where effects go.
     pub destinations: destinations::Settings,
+    /// The formats that sources pin, and where they do.
+    pub pinned: Vec<(String, Place)>,
 }
 
 /// The names that rules and playbooks may refer to.
@@ -38,6 +40,8 @@ pub struct Names {
     pub webhooks: BTreeSet<String>,
     /// Email destinations.
     pub emails: BTreeSet<String>,
+    /// Formats that sources pin, and where.
+    pub pinned: Vec<(String, Place)>,
 }
 
 impl Settings {
@@ -47,6 +51,7 @@ impl Settings {
             sources: self.sources.iter().map(|source| source.name.to_string()).collect(),
             webhooks: self.destinations.names("webhook").into_iter().map(String::from).collect(),
             emails: self.destinations.names("email").into_iter().map(String::from).collect(),
+            pinned: self.pinned.clone(),
         }
     }
 }
@@ -106,11 +111,28 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     map.finish(faults);
     let state = state_dir(dir, state.as_deref());
     let destinations = destinations.relative_to(dir);
-    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, destinations };
+    let pinned = pinned(node);
+    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, destinations, pinned };
     for source in &mut settings.sources {
         source.rebase(dir);
     }
     Some(settings)
+}
+
+/// Every `format:` of a source, with its place, for the check against the bundle's formats.
+fn pinned(node: &node::Node) -> Vec<(String, Place)> {
+    let below = |node: &node::Node, key: &str| match &node.value {
+        Value::Map(items) => items.iter().find(|(k, _)| k.text == key).map(|(_, item)| item.clone()),
+        _ => None,
+    };
+    let Some(Value::Map(sources)) = below(node, "sources").map(|sources| sources.value) else { return Vec::new() };
+    let formats = sources.iter().filter_map(|(_, source)| below(source, "format"));
+    formats
+        .filter_map(|format| match format.value {
+            Value::Str(name) => Some((name, format.place)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The state folder: as `soard.yaml` says, else systemd's `StateDirectory`, else `.soard` in the content folder.
