@@ -368,3 +368,107 @@ fn a_second_daemon_on_the_same_state_is_refused_and_harms_nothing() {
     wait_for("the webhook", || (http.got().len() == 1).then_some(()));
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn random_numbers_replay_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let playbook = "fn on_alert(alert) { let r = random(); webhook(\"hook\", #{ r: r }); webhook(\"hook\", #{ again: r }); }\nfn on_group(alerts) {}";
+    let mut files = files();
+    files[2].1 = playbook;
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files);
+    daemon.start();
+    let batch: Vec<Value> = (0..200).map(|n| alert(&format!("r{n}"), "Malware", json!({}))).collect();
+    daemon.post(&Value::Array(batch).to_string()).unwrap();
+    let totals = wait_for("all runs", || {
+        let totals = daemon.json(&["status"])["totals"].clone();
+        let ended: u64 =
+            ["runs_finished", "runs_stalled", "runs_failed"].iter().map(|t| totals[t].as_u64().unwrap()).sum();
+        (ended == 200).then_some(totals)
+    });
+    assert_eq!(totals["runs_finished"], 200, "{totals}");
+}
+
+#[test]
+fn a_receiver_that_answers_absurdly_deep_json_cannot_stop_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::answering(format!("{}{}", "[".repeat(125), "]".repeat(125)));
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    daemon.start();
+    daemon.post(&alert("a", "Malware", json!({})).to_string()).unwrap();
+    wait_for("the run", || (daemon.json(&["status"])["totals"]["runs_finished"] == 1).then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
+    daemon.start();
+    assert_eq!(daemon.json(&["status"])["alerts"]["total"], 1);
+}
+
+#[test]
+fn a_daemon_that_cannot_listen_sends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::answering_with_status("500 Oops");
+    let mut daemon = Daemon::new(folder.path(), &settings(&http).replace("[200ms, 200ms]", "[1h]"), &files());
+    daemon.start();
+    daemon.post(&alert("a", "Malware", json!({})).to_string()).unwrap();
+    wait_for("the first attempt", || (http.got().len() == 1).then_some(()));
+    daemon.kill();
+    let sent = http.got().len();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", daemon.port)).unwrap();
+    for _ in 0..2 {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_soard"));
+        let output = run.arg("run").arg(folder.path()).envs(daemon.env.clone()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    drop(taken);
+    assert_eq!(http.got().len(), sent);
+}
+
+#[test]
+fn what_must_not_be_repeated_and_was_not_begun_is_sent_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::from_millis(150));
+    let settings = settings(&http).replace("mode: at_least_once,", "mode: at_most_once, concurrency: 1,");
+    let mut daemon = Daemon::new(folder.path(), &settings, &files());
+    daemon.start();
+    let batch: Vec<Value> = (0..30).map(|n| alert(&format!("o{n}"), "Malware", json!({}))).collect();
+    daemon.post(&Value::Array(batch).to_string()).unwrap();
+    wait_for("the first requests", || (http.got().len() >= 3).then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
+    daemon.start();
+    wait_for("the first requests after the restart", || (http.got().len() >= 10).then_some(()));
+    daemon.kill();
+    daemon.start();
+    let totals = wait_for("all runs", || {
+        let totals = daemon.json(&["status"])["totals"].clone();
+        let ended: u64 = ["runs_finished", "runs_failed"].iter().map(|t| totals[t].as_u64().unwrap()).sum();
+        (ended == 30).then_some(totals)
+    });
+    let mut keys: Vec<String> = http.got().iter().map(|got| got.headers["webhook-id"].clone()).collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "none is sent twice");
+    assert!(
+        totals["effects_failed"].as_u64().unwrap() <= 1,
+        "only what was under way at the kill is unknown: {totals}"
+    );
+}
+
+#[test]
+fn a_long_pipe_is_read_to_its_end_and_a_waiting_run_does_not_hold_up_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let settings = settings(&http).replace(SOURCE, "sources: { pipe: { format: soard, stdin: {} } }\n");
+    let mut daemon = Daemon::new(folder.path(), &settings, &[("rules/route/none.yaml", "default_route: none\n")]);
+    write(folder.path(), "soard.yaml", &format!("state: state\n{settings}"));
+    let lines: String = (0..3000).map(|n| alert(&format!("p{n}"), "Malware", json!({})).to_string() + "\n").collect();
+    let (status, log) = daemon.pipe(&lines);
+    assert!(status.success(), "{log}");
+    assert_eq!(daemon.journal().iter().filter(|line| line["k"] == "intake").count(), 3000);
+
+    write(folder.path(), "rules/route/none.yaml", ROUTES);
+    write(folder.path(), "playbooks/hook.rhai", "fn on_alert(alert) { sleep(\"1h\"); }\nfn on_group(alerts) {}");
+    let mut child = daemon.start_on_pipe(&(alert("late", "Malware", json!({})).to_string() + "\n"));
+    wait_for("the sleep", || daemon.journal().iter().any(|line| line["k"] == "intent").then_some(()));
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(wait_for("the stop", || child.try_wait().unwrap()).success());
+}

@@ -1,5 +1,6 @@
 //! The stateless stages: normalise and match, before anything is ordered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -64,16 +65,19 @@ pub fn run(
     room: &AtomicBool,
     pinned: impl Fn(&str) -> Option<String>,
 ) {
-    while let Some(Offer { record, answer, .. }) = offers.blocking_recv() {
-        while answer.is_none() && !room.load(Ordering::Relaxed) {
-            thread::sleep(ROOM_PAUSE);
-            if core.blocking_send(Message::Tick).is_err() {
+    let mut held = VecDeque::new();
+    while let Some(offer) = held.pop_front().or_else(|| offers.blocking_recv()) {
+        if offer.answer.is_none() && !room.load(Ordering::Relaxed) {
+            held.push_front(offer);
+            if !wait_for_room(&mut offers, &mut held, core) {
                 return;
             }
+            continue;
         }
+        let Offer { record, answer, .. } = offer;
         let bundle: Arc<Bundle> = bundle.load_full();
         let pinned = pinned(&record.source);
-        match prepare(&bundle, record, pinned.as_deref()) {
+        match survive(&bundle, record, pinned.as_deref()) {
             Prepared::Input(input) => {
                 if core.blocking_send(Message::Input(input, answer)).is_err() {
                     return;
@@ -86,4 +90,27 @@ pub fn run(
             }
         }
     }
+}
+
+/// Waits a little. Records that can be refused are, meanwhile; the others are held in their order, of which there are
+/// at most as many as the sources' lanes hold.
+fn wait_for_room(offers: &mut mpsc::Receiver<Offer>, held: &mut VecDeque<Offer>, core: &mpsc::Sender<Message>) -> bool {
+    thread::sleep(ROOM_PAUSE);
+    while let Ok(offer) = offers.try_recv() {
+        match offer.answer {
+            Some(answer) => drop(answer.send(Answer::Full)),
+            None => held.push_back(offer),
+        }
+    }
+    core.blocking_send(Message::Tick).is_ok()
+}
+
+/// A record that makes soard panic harms only itself: it is quarantined.
+fn survive(bundle: &Bundle, record: Record, pinned: Option<&str>) -> Prepared {
+    let copy = record.clone();
+    let work = std::panic::AssertUnwindSafe(|| prepare(bundle, record, pinned));
+    std::panic::catch_unwind(work).unwrap_or_else(|_| {
+        let cause = "a fault of soard itself: the record made it panic; the log says where".into();
+        Prepared::Input(Input::Refused { record: copy, cause })
+    })
 }

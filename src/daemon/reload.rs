@@ -15,6 +15,9 @@ use crate::yaml::diagnostic::{Diagnostic, Gravity, Sources};
 /// How long the content folder must be quiet before it is loaded: a pull or an editor may be half done.
 pub const QUIET: Duration = Duration::from_secs(2);
 
+/// How long a folder that never comes to rest is waited for.
+const RESTLESS_MAX: Duration = Duration::from_secs(30);
+
 /// Settings and bundle of a content folder, both checked.
 pub struct Content {
     /// The settings.
@@ -101,7 +104,8 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
     let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
     let (dir, state) = (real(dir), real(state));
     let (to, mut events) = mpsc::unbounded_channel();
-    let ours = move |path: &PathBuf| !path.starts_with(&state) && is_content(path);
+    let content = dir.clone();
+    let ours = move |path: &PathBuf| !path.starts_with(&state) && is_content(&content, path);
     let handler = move |event: notify::Result<notify::Event>| {
         let counts = match &event {
             Ok(event) if event.need_rescan() => true,
@@ -125,17 +129,21 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
     };
     // What changed between the load and this watch was seen by neither.
     let mut quiet_at = Some(Instant::now() + QUIET);
+    let mut changed_at: Option<Instant> = None;
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(()) => quiet_at = Some(Instant::now() + QUIET),
+                Some(()) => {
+                    let first = *changed_at.get_or_insert_with(Instant::now);
+                    quiet_at = Some((Instant::now() + QUIET).min(first + RESTLESS_MAX));
+                }
                 None => return,
             },
             () = sleep_until(quiet_at.unwrap_or_else(|| Instant::now() + QUIET)), if quiet_at.is_some() => {
                 if git_is_busy(&dir) {
                     quiet_at = Some(Instant::now() + QUIET);
                 } else {
-                    quiet_at = None;
+                    (quiet_at, changed_at) = (None, None);
                     let _ = changed.send(()).await;
                 }
             }
@@ -144,11 +152,11 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
     }
 }
 
-/// Only what a bundle is made of counts: state, logs and alert files change all the time.
-fn is_content(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let below_git = path.components().any(|part| part.as_os_str() == ".git");
-    !below_git && (ending.is_none() || matches!(ending, Some("yaml" | "yml" | "rhai" | "html" | "txt")))
+/// Only what settings and bundle are made of counts: state, logs and alert files change all the time.
+fn is_content(dir: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(dir) else { return false };
+    let first = below.components().next().and_then(|part| part.as_os_str().to_str());
+    matches!(first, Some(settings::FILE | "rules" | "playbooks" | "lists" | "templates"))
 }
 
 /// A git that writes its index may be in the middle of a checkout.

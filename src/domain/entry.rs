@@ -39,6 +39,8 @@ pub enum Facts {
     Due(Due),
     /// A run asks for effects; nothing leaves before this entry is durable.
     Intent(Intent),
+    /// An attempt that must never be repeated is about to start.
+    Begin(Begin),
     /// An attempt failed and another will follow.
     Attempt(Attempt),
     /// An effect's outcome.
@@ -207,6 +209,16 @@ pub struct Step {
     pub value: Option<Value>,
 }
 
+/// The start of an attempt at an `at_most_once` effect. Without this entry it was never sent; with it and without an
+/// outcome nobody knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Which effect.
+    pub key: EffectKey,
+    /// Which attempt, from 1.
+    pub n: u32,
+}
+
 /// A failed attempt with another to come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -291,6 +303,7 @@ impl Facts {
             Self::Quarantine(_) => "quarantine",
             Self::Due(_) => "due",
             Self::Intent(_) => "intent",
+            Self::Begin(_) => "begin",
             Self::Attempt(_) => "attempt",
             Self::Result(_) => "result",
             Self::Run(_) => "run",
@@ -306,6 +319,7 @@ impl Facts {
             Self::Quarantine(d) => serde_json::to_string(d),
             Self::Due(d) => serde_json::to_string(d),
             Self::Intent(d) => serde_json::to_string(d),
+            Self::Begin(d) => serde_json::to_string(d),
             Self::Attempt(d) => serde_json::to_string(d),
             Self::Result(d) => serde_json::to_string(d),
             Self::Run(d) => serde_json::to_string(d),
@@ -325,6 +339,7 @@ impl Facts {
             "quarantine" => Self::Quarantine(serde_json::from_str(data)?),
             "due" => Self::Due(serde_json::from_str(data)?),
             "intent" => Self::Intent(serde_json::from_str(data)?),
+            "begin" => Self::Begin(serde_json::from_str(data)?),
             "attempt" => Self::Attempt(serde_json::from_str(data)?),
             "result" => Self::Result(serde_json::from_str(data)?),
             "run" => Self::Run(serde_json::from_str(data)?),
