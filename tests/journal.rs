@@ -594,6 +594,7 @@ fn a_journal_of_version_1_is_read() {
 fn documented_commands() -> Vec<String> {
     let doc = include_str!("../docs/journal-format.md");
     let section = doc.split("## Checking by hand").nth(1).expect("the section is there");
+    let section = section.split("\n## ").next().unwrap();
     let blocks = section.split("```sh\n").skip(1);
     blocks.map(|block| block.split("```").next().unwrap().to_string()).collect()
 }

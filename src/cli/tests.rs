@@ -358,6 +358,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Reload(done) => {
                 done.send(ReloadReport { loaded: true, bundle: bundle_report(), faults: Vec::new() }).unwrap();
             }
+            Command::RotateKey(done) => done.send(Err("no test asks for it".into())).unwrap(),
             Command::Retry { record_no: 8, done } => {
                 let report = RetryReport { record_no: 8, format: "generic".into(), alerts: Vec::new() };
                 done.send(Ok(report)).unwrap();

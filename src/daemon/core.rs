@@ -57,6 +57,8 @@ pub struct CoreReport {
     pub by_severity: BTreeMap<String, u64>,
     /// Totals since the journal began.
     pub totals: Totals,
+    /// The public key that signs checkpoints.
+    pub signed_by: String,
     /// Open runs.
     pub runs: usize,
     /// Open groups.
@@ -220,6 +222,7 @@ impl Core {
             room: self.journal.room(),
             alerts: self.state.alerts.len(),
             totals: self.state.totals.clone(),
+            signed_by: self.state.signed_by.clone(),
             runs: self.state.runs.len(),
             groups: self.state.groups.len(),
             quarantine: self.state.quarantine.len(),

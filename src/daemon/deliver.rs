@@ -60,6 +60,7 @@ struct Loaded {
     asked: jiff::Timestamp,
     input: Value,
     bundle: Arc<Bundle>,
+    log_head: String,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
@@ -71,7 +72,8 @@ fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
         (Effect::Email(_), Trigger::Group(_)) => Value::Array(history::alerts(&world.journal, &job.alerts)?),
         _ => Value::Null,
     };
-    Ok(Loaded { effect, asked, input, bundle })
+    let log_head = history::receipt(&world.journal, job.intent)?.to_string();
+    Ok(Loaded { effect, asked, input, bundle, log_head })
 }
 
 fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
@@ -84,6 +86,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         run: &job.run,
         input: &loaded.input,
         templates: &loaded.bundle.templates,
+        log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
     }
 }

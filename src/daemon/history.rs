@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::domain::decision::AlertRef;
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::entry::{Due, Facts, Intake, Step};
+use crate::journal::Receipt;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
 use crate::playbooks::evaluate::PastStep;
@@ -41,6 +42,20 @@ const READ_PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Unread`], with the entry's number. A fault of the system is waited for, for ten seconds.
 pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
+    let line = line(journal, seq)?;
+    let content = |error| Unread::Content(format!("entry {seq} is not understood: {error}"));
+    Ok((line.at, Facts::parse(&line.kind, line.data.get()).map_err(content)?))
+}
+
+/// Number and hash of one entry.
+///
+/// # Errors
+/// As [`facts`].
+pub fn receipt(journal: &Reader, seq: u64) -> Result<Receipt, Unread> {
+    line(journal, seq).map(|line| Receipt { seq, hash: line.hash })
+}
+
+fn line(journal: &Reader, seq: u64) -> Result<Line, Unread> {
     let mut tries = 1;
     let line: Option<Line> = loop {
         match journal.line(seq) {
@@ -52,11 +67,7 @@ pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
         }
         tries += 1;
     };
-    let content = |words: String| Unread::Content(format!("entry {seq} {words}"));
-    let line = line.ok_or_else(|| content("is not in the journal".into()))?;
-    let facts =
-        Facts::parse(&line.kind, line.data.get()).map_err(|error| content(format!("is not understood: {error}")))?;
-    Ok((line.at, facts))
+    line.ok_or_else(|| Unread::Content(format!("entry {seq} is not in the journal")))
 }
 
 /// The alerts as playbooks and templates see them: every field, the short forms, the id and `raw`.

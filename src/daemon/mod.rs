@@ -14,6 +14,7 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod key;
 pub mod logs;
 pub mod perform;
 pub mod prepare;
@@ -48,6 +49,7 @@ use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message};
 use crate::daemon::fault::Fault;
+use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
@@ -57,6 +59,8 @@ use crate::engine::apply::apply;
 use crate::engine::input::Input;
 use crate::engine::state::State;
 use crate::engine::tasks;
+use crate::journal::checkpoint::origin;
+use crate::journal::notary::Notary;
 use crate::journal::writer::Journal;
 use crate::journal::{self, JournalError, Recovery};
 use crate::sources::http::Server;
@@ -88,6 +92,9 @@ pub enum DaemonError {
     /// The journal cannot be opened.
     #[error("cannot open the journal")]
     Journal(#[from] JournalError),
+    /// The key that signs the journal cannot be used.
+    #[error("cannot sign the journal")]
+    Key(#[from] KeyError),
     /// A secret cannot be read, or a destination cannot be set up.
     #[error("cannot set up the destinations: {}", .0.join("; "))]
     Destinations(Vec<String>),
@@ -173,6 +180,8 @@ impl Daemon {
         let starts = starts(&settings, &state);
         let unfinished = tasks::unfinished(&state);
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
+        let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
+        let (replaced, notary) = (state.signed_by.clone(), journal.notary());
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
@@ -193,6 +202,7 @@ impl Daemon {
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
+        sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
 
         let world = Arc::new(World {
             bundles,
@@ -209,7 +219,7 @@ impl Daemon {
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
-        let control = Control::new(settings, counters, world, current, core_inbox.clone());
+        let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary);
         let api = Api { reader, commands: control.commands() };
         guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
         let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
@@ -340,11 +350,7 @@ async fn open(
     let opened = Log::Opened { journal, version: env!("CARGO_PKG_VERSION").into() };
     let torn = recovery.torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
     for log in torn.into_iter().chain([opened]) {
-        let (to, durable) = oneshot::channel();
-        core.send(Message::Input(Input::Log(log), Some(to))).await.map_err(|_| refused())?;
-        if !matches!(durable.await, Ok(Answer::Accepted { .. })) {
-            return Err(refused());
-        }
+        record(core, log).await.ok_or_else(refused)?;
     }
     if let Some(bundle) = bundle {
         let (done, durable) = oneshot::channel();
@@ -352,6 +358,43 @@ async fn open(
         durable.await.map_err(|_| refused())?;
     }
     Ok(())
+}
+
+/// Puts an entry about the journal itself on record; its number, once it is durable.
+async fn record(core: &mpsc::Sender<Message>, log: Log) -> Option<u64> {
+    let (to, durable) = oneshot::channel();
+    core.send(Message::Input(Input::Log(log), Some(to))).await.ok()?;
+    match durable.await {
+        Ok(Answer::Accepted { seq, .. }) => Some(seq),
+        _ => None,
+    }
+}
+
+/// Names the key on record where it is new, and lets it sign from now on.
+async fn sign(
+    core: &mpsc::Sender<Message>,
+    notary: &Notary,
+    settings: &Settings,
+    journal: &str,
+    replaced: &str,
+    keys: Keys,
+) -> Result<String, DaemonError> {
+    let Keys { signers, is_new } = keys;
+    let verifier = signers.first().map(|signer| signer.verifier().to_string()).unwrap_or_default();
+    if is_new {
+        let replaces = (!replaced.is_empty()).then(|| replaced.to_owned());
+        let key = Log::Key { verifier: verifier.clone(), replaces };
+        record(core, key).await.ok_or_else(|| DaemonError::Fatal("the journal does not take its key".into()))?;
+        tracing::info!(verifier, "a new key signs the journal: keep this line where nobody who reaches this host can");
+    }
+    let vouched = signers.len() > 1;
+    let (done, signed) = oneshot::channel();
+    notary.sign_with(origin(journal), signers, Box::new(move || done.send(()).unwrap_or_default()));
+    // On a full disk the checkpoint waits, and both keys stay at hand until the next start.
+    if vouched && timeout(GRACE, signed).await.is_ok_and(|signed| signed.is_ok()) {
+        Keys::settle(settings, journal, &verifier)?;
+    }
+    Ok(verifier)
 }
 
 /// Wakes the core when its earliest timer is due.

@@ -141,8 +141,8 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
         runtime.spawn(async move {
             let (now, templates) = (clock::now(), Templates::default());
             let (key, effect, run, templates) = (&key, &effect, &run, &templates);
-            let request =
-                Request { key, effect, attempt: 1, at: now, now, run, input: &Value::Null, templates, progress: None };
+            let (input, log_head, progress) = (&Value::Null, "0:0", None);
+            let request = Request { key, effect, attempt: 1, at: now, now, run, input, templates, log_head, progress };
             world.destinations.load_full().actions.send(request).await
         });
     }

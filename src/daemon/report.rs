@@ -45,6 +45,15 @@ pub struct Status {
     pub queue_depth: u64,
 }
 
+/// A key that signs the journal from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyReport {
+    /// Its public half.
+    pub verifier: String,
+    /// The one that signed before.
+    pub replaces: String,
+}
+
 /// A bundle that is in charge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BundleReport {

@@ -71,6 +71,14 @@ pub enum Log {
         /// The side file's name.
         file: String,
     },
+    /// From here on this key signs checkpoints.
+    Key {
+        /// The public key, as a verifier key of C2SP's signed notes.
+        verifier: String,
+        /// The one that signed before; it also signs the first checkpoint over this entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<String>,
+    },
 }
 
 /// A bundle as the journal names it.

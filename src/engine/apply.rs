@@ -17,6 +17,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
     forget(state, entry.at);
     match &entry.facts {
         Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
+        Facts::Log(Log::Key { verifier, .. }) => state.signed_by.clone_from(verifier),
         Facts::Log(_) => {}
         Facts::Bundle(bundle) => state.bundle.clone_from(&bundle.id),
         Facts::Intake(intake) => apply_intake(state, entry, intake),

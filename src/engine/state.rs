@@ -23,6 +23,8 @@ pub struct State {
     pub journal: String,
     /// Id of the bundle in charge; empty before the first `bundle` entry.
     pub bundle: String,
+    /// The public key that checkpoints are signed with; empty before the first `key` entry.
+    pub signed_by: String,
     /// Records counted so far, quarantined ones included.
     pub records: u64,
     /// Groups opened so far.

@@ -15,17 +15,22 @@
 //! Read in this order: [`mod@line`] (one line), `recover` (what a crash may leave behind), [`writer`] (the thread),
 //! `start` (lock, recover, open), [`reader`] and [`verify`].
 
+pub mod checkpoint;
 mod disk;
 mod head;
 mod index;
 pub mod line;
 mod lock;
+pub mod notary;
+pub mod note;
+pub mod policy;
 mod queue;
 pub mod reader;
 mod recover;
 mod segment;
 mod start;
 pub mod verify;
+mod witness;
 pub mod writer;
 
 use std::error::Error;
@@ -73,6 +78,13 @@ pub struct Receipt {
     pub seq: u64,
     /// The entry's hash in hex; 64 zeros for the empty journal.
     pub hash: String,
+}
+
+/// `SEQ:HASH`, as it stands in the log-head headers and as anchors are given.
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
 }
 
 impl Receipt {
@@ -268,6 +280,36 @@ pub enum Damage {
     /// HEAD names another hash for this entry.
     #[error("HEAD names another hash for it")]
     Fork,
+    /// A receipt, header or note from outside names another hash for this entry.
+    #[error("an anchor names another hash for it")]
+    Anchor,
+    /// The journal ends before an entry that somebody holds a receipt for.
+    #[error("entries are missing: an anchor names entry {anchor}")]
+    BeforeAnchor {
+        /// Which.
+        anchor: u64,
+    },
+    /// A checkpoint names another hash for this entry.
+    #[error("a signed checkpoint names another hash for it")]
+    Checkpoint,
+    /// The journal ends before an entry that a checkpoint names.
+    #[error("entries are missing: a signed checkpoint names entry {seq}")]
+    BeforeCheckpoint {
+        /// Which.
+        seq: u64,
+    },
+    /// A checkpoint in the file is no note, names another journal, or is out of order.
+    #[error("the checkpoint is not a note about this journal")]
+    BadCheckpoint,
+    /// A checkpoint is not signed by the key that was in charge.
+    #[error("the checkpoint is not signed by the key that the journal names")]
+    Signature,
+    /// A new key took over, and the old one did not vouch for it.
+    #[error("the key that was in charge did not vouch for the new one")]
+    Succession,
+    /// The journal names another key than the one that was given.
+    #[error("the journal was never signed by the key that was given")]
+    Key,
 }
 
 impl JournalError {

@@ -184,6 +184,13 @@ pub(super) struct Found {
     pub torn: Option<TornTail>,
 }
 
+impl Found {
+    /// Where the next entry would begin.
+    pub fn end(&self) -> (String, u64) {
+        (segment::name(self.segments.last().copied().unwrap_or(1)), self.whole_bytes)
+    }
+}
+
 /// A tail that recovery moves aside.
 #[derive(Debug)]
 pub(super) struct TornTail {

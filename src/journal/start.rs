@@ -10,6 +10,7 @@ use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::{Index, Segment};
 use crate::journal::line::sha256;
 use crate::journal::lock::Lock;
+use crate::journal::notary::Desk;
 use crate::journal::queue::Queue;
 use crate::journal::recover::{self, Found};
 use crate::journal::segment;
@@ -45,12 +46,14 @@ pub(super) fn open(
     let head = HeadFile::open(dir, disk.clone())?;
     head.write(&Head { receipt: receipt.clone(), closed: false })?;
     head.sync()?;
+    let queue = Arc::new(Queue::new());
+    let desk = Desk::open(dir, disk.clone(), Arc::clone(&queue))?;
     segment::sync_dir(dir)?;
     let verdict = if torn.is_some() { Verdict::Torn } else { Verdict::Clean };
     let recovery = Recovery { verdict, entries: receipt.seq, head: receipt.clone(), torn };
-    let (dir, queue) = (Arc::from(dir), Arc::new(Queue::new()));
+    let dir = Arc::from(dir);
     let index = Arc::new(Index::new(segments, receipt));
-    let writer = Writer { disk, dir, settings, queue, index, active, head, tip: found.tip };
+    let writer = Writer { disk, dir, settings, queue, index, active, head, desk, tip: found.tip };
     Ok((Journal::start(writer, lock)?, recovery))
 }
 

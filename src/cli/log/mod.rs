@@ -1,5 +1,7 @@
 //! `soard log`: the journal itself.
 
+mod anchor;
+pub mod key;
 pub mod query;
 pub mod tail;
 pub mod verify;
@@ -22,6 +24,8 @@ pub enum Command {
     Query(query::Args),
     /// Check every hash, the chain and the head
     Verify(verify::Args),
+    /// Show the public keys that checkpoints are signed with, or change the key
+    Key(key::Args),
 }
 
 impl Command {
@@ -30,6 +34,7 @@ impl Command {
             Self::Tail(args) => args.run(context),
             Self::Query(args) => args.run(context),
             Self::Verify(args) => args.run(context),
+            Self::Key(args) => args.run(context),
         }
     }
 }
@@ -62,6 +67,8 @@ fn words(facts: &Facts) -> String {
         Facts::Log(Log::Recovered { bytes, file, .. }) => {
             format!("{} of a torn tail moved aside to {}", output::size(*bytes), safe(file))
         }
+        Facts::Log(Log::Key { verifier, replaces: None }) => format!("checkpoints are signed by {}", safe(verifier)),
+        Facts::Log(Log::Key { verifier, .. }) => format!("checkpoints are signed by a new key, {}", safe(verifier)),
         Facts::Bundle(bundle) => {
             let commit = bundle.commit.as_deref().map(|commit| format!(" (commit {})", output::short_hash(commit)));
             format!("{}{} took over", output::short_hash(&bundle.id), commit.unwrap_or_default())
