@@ -471,3 +471,68 @@ fn a_daemon_signs_its_journal_and_hands_out_anchors() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is not at hand"), "{output:?}");
 }
+
+#[test]
+fn a_repair_shows_the_loss_first_needs_a_word_and_is_on_record() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().join("journal");
+    let receipts = written(&dir, 1, "text", false);
+    let soard = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
+        let output = command.args(["-o", "json", "log"]).args(arguments).arg("--journal").arg(&dir).output().unwrap();
+        (output.status.code(), serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default())
+    };
+    let files = |dir: &Path| -> Vec<(String, Vec<u8>)> {
+        let read = |path: PathBuf| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap());
+        let mut all: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| read(entry.unwrap().path())).collect();
+        all.sort();
+        all
+    };
+    let before = files(&dir);
+    assert_eq!(soard(&["repair", "--accept-loss"]).0, Some(0));
+    assert_eq!(files(&dir), before, "nothing is wrong, so nothing is changed");
+
+    let path = &segments(&dir)[1];
+    let damaged = fs::read_to_string(path).unwrap().replacen("text", "teXt", 1);
+    fs::write(path, &damaged).unwrap();
+    let first = path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    let before = files(&dir);
+    let (code, report) = soard(&["repair"]);
+    let loss = (report["loss"]["kept_to"].as_u64(), report["loss"]["lost_to"].as_u64());
+    assert_eq!((code, loss), (Some(1), (Some(first - 1), Some(18))), "{report}");
+    assert_eq!(files(&dir), before, "without a word nothing is changed");
+    assert!(journal::open(&dir, Settings::default(), &mut |_| Ok(())).is_err(), "the control: it does not open");
+
+    let (code, report) = soard(&["repair", "--accept-loss"]);
+    assert_eq!((code, report["repaired"].as_u64()), (Some(0), Some(first)), "{report}");
+    let aside: Vec<u8> = report["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|name| fs::read(dir.join(name.as_str().unwrap())).unwrap())
+        .collect();
+    let lost: Vec<u8> = before
+        .iter()
+        .filter(|(name, _)| name.ends_with(".jsonl"))
+        .skip(1)
+        .flat_map(|(_, bytes)| bytes.clone())
+        .collect();
+    assert!(
+        lost.split(|byte| *byte == b'\n')
+            .all(|line| aside.windows(line.len().max(1)).any(|part| part == line) || line.is_empty()),
+        "every lost line is kept aside"
+    );
+    let (code, report) = soard(&["verify"]);
+    assert_eq!((code, report["verdict"].as_str()), (Some(0), Some("good")), "{report}");
+    assert_eq!(report["given_up"], serde_json::json!([{ "seq": first, "from": first, "to": 18 }]));
+    let receipt = receipts.last().unwrap();
+    assert_eq!(
+        soard(&["verify", "--anchor", &receipt.to_string()]).0,
+        Some(1),
+        "who holds a receipt of a lost entry sees it"
+    );
+    assert_eq!(soard(&["verify", "--anchor", &receipts[first as usize - 2].to_string()]).0, Some(0));
+    let journal = open(&dir);
+    assert_eq!(append(&journal, "log", "{}".into()).seq, first + 1);
+    journal.close().unwrap();
+}

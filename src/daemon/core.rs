@@ -11,6 +11,7 @@ use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::prepare;
+use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
@@ -89,6 +90,8 @@ pub struct Core {
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
     pub room: Arc<AtomicBool>,
+    /// Who writes snapshots.
+    pub snapshots: Snapshots,
 }
 
 impl Core {
@@ -116,7 +119,9 @@ impl Core {
         }
         let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
-        self.journal.close().map_err(|error| error.to_string())
+        let closed = self.journal.close().map_err(|error| error.to_string());
+        self.snapshots.finish();
+        closed
     }
 
     /// Due timers go before input.
@@ -175,11 +180,16 @@ impl Core {
         let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
         log(&entry);
+        let stops = matches!(entry.facts, Facts::Log(Log::Closed));
+        let snapshot = self.snapshots.take(&self.state, stops);
         let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
         let draft = Draft { at: entry.at, kind: entry.facts.kind(), data };
         let (to, fatal) = (self.tasks.clone(), self.fatal.clone());
         let act = move |receipt: &Result<Receipt, AppendError>| {
             done(told, receipt);
+            if let (Some(write), Ok(receipt)) = (snapshot, receipt) {
+                write(receipt);
+            }
             match receipt {
                 Ok(_) => tasks.into_iter().for_each(|task| drop(to.send(task))),
                 Err(error) => drop(fatal.send(format!("the journal stopped: {error}"))),

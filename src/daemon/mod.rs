@@ -22,6 +22,7 @@ pub mod query;
 pub mod reload;
 pub mod report;
 pub mod settings;
+pub mod snapshot;
 pub mod stop;
 pub mod systemd;
 
@@ -53,6 +54,7 @@ use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
+use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::engine::apply::apply;
@@ -62,7 +64,7 @@ use crate::engine::tasks;
 use crate::journal::checkpoint::origin;
 use crate::journal::notary::Notary;
 use crate::journal::writer::Journal;
-use crate::journal::{self, JournalError, Recovery};
+use crate::journal::{self, JournalError, Receipt, Recovery};
 use crate::sources::http::Server;
 use crate::sources::intake::{Answer, Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
@@ -125,6 +127,8 @@ struct Recovered {
     state: State,
     journal: Journal,
     recovery: Recovery,
+    /// The entry up to which a snapshot went; 0: none was used.
+    snapshot: u64,
 }
 
 fn recover(path: &Path) -> Result<Recovered, DaemonError> {
@@ -132,7 +136,26 @@ fn recover(path: &Path) -> Result<Recovered, DaemonError> {
     for folder in [path.to_owned(), path.join("bundles"), path.join("journal")] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
     }
-    let mut state = State::default();
+    let from_snapshot = match snapshot::read(&path.join(snapshot::FILE)) {
+        Ok(found) => found,
+        Err(why) => {
+            tracing::warn!(%why, "the snapshot is not used: the whole journal is read");
+            None
+        }
+    };
+    if let Some((state, known)) = from_snapshot {
+        match replay(path, state, Some(&known)) {
+            Err(DaemonError::Journal(why @ JournalError::Elsewhere { .. })) => {
+                tracing::warn!(%why, "the snapshot does not fit the journal: the whole journal is read");
+            }
+            recovered => return recovered,
+        }
+    }
+    replay(path, State::default(), None)
+}
+
+/// Applies the journal to a state that covers it up to `known`.
+fn replay(path: &Path, mut state: State, known: Option<&Receipt>) -> Result<Recovered, DaemonError> {
     let forgets_results = fault::from_env() == Some(Fault::ForgetResults);
     let mut read = |line: &journal::line::Line| {
         let mut facts = Facts::parse(&line.kind, line.data.get())?;
@@ -142,9 +165,14 @@ fn recover(path: &Path) -> Result<Recovered, DaemonError> {
         apply(&mut state, &Entry { seq: line.seq, at: line.at, facts });
         Ok(())
     };
-    let (journal, recovery) = journal::open(&path.join("journal"), journal::Settings::default(), &mut read)?;
-    tracing::info!(entries = recovery.entries, verdict = ?recovery.verdict, "journal recovered");
-    Ok(Recovered { state, journal, recovery })
+    let (dir, settings) = (path.join("journal"), journal::Settings::default());
+    let (journal, recovery) = match known {
+        Some(known) => journal::open_behind(&dir, settings, known, &mut read)?,
+        None => journal::open(&dir, settings, &mut read)?,
+    };
+    let snapshot = known.map_or(0, |known| known.seq);
+    tracing::info!(entries = recovery.entries, snapshot, verdict = ?recovery.verdict, "journal recovered");
+    Ok(Recovered { state, journal, recovery, snapshot })
 }
 
 /// Destinations with their secrets resolved.
@@ -170,7 +198,7 @@ impl Daemon {
     /// Everything that can fail comes first; only then does anything leave the daemon.
     async fn start(content: Content, recovered: Recovered, actions: Actions) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
-        let Recovered { state, journal, recovery } = recovered;
+        let Recovered { state, journal, recovery, snapshot } = recovered;
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
         let counters = counters(&settings);
@@ -199,6 +227,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
+            snapshots: Snapshots::start(&settings.state, snapshot),
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;

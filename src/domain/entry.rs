@@ -79,6 +79,19 @@ pub enum Log {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replaces: Option<String>,
     },
+    /// An operator gave up what stood behind a damage.
+    Repaired {
+        /// Where and how the journal was damaged, in words.
+        damage: String,
+        /// The first entry that was given up.
+        from: u64,
+        /// The last one that is known of; less than `from` when none is.
+        to: u64,
+        /// Bytes of segments moved aside.
+        bytes: u64,
+        /// The side files' names.
+        files: Vec<String>,
+    },
 }
 
 /// A bundle as the journal names it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,8 @@ use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 
 /// The fold of the journal.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     /// Sequence number of the last entry applied.
     pub seq: u64,
@@ -30,8 +32,10 @@ pub struct State {
     /// Groups opened so far.
     pub groups_opened: u64,
     /// Every retained alert, by id.
+    #[serde(skip)]
     pub alerts: Alerts,
     /// Runs that were ever started, by hash of their id: a playbook starts once for a trigger.
+    #[serde(skip)]
     pub(crate) ran: HashSet<u64>,
     /// Open runs.
     pub runs: BTreeMap<RunId, Run>,
@@ -54,6 +58,7 @@ pub struct State {
     /// Where each file source stands.
     pub files: BTreeMap<String, FilePosition>,
     /// Where each folder source stands: the last position in each file, by file name and content.
+    #[serde(with = "folders")]
     pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
     /// Totals for `soard status`.
     pub totals: Totals,
@@ -63,7 +68,7 @@ pub struct State {
 pub const REDELIVERY_KEPT_SECS: i64 = 7 * 24 * 3600;
 
 /// Totals since the journal began.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Alerts seen for the first time.
     pub alerts: u64,
@@ -92,7 +97,8 @@ pub struct Totals {
 }
 
 /// An open run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     /// Id of the bundle it began with and ends on.
     pub bundle: String,
@@ -109,7 +115,8 @@ pub struct Run {
 }
 
 /// An effect without an outcome.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flight {
     /// Whose.
     pub run: RunId,
@@ -136,7 +143,8 @@ pub struct Flight {
 }
 
 /// An open group.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Group {
     /// Hash of rule and key.
     pub(crate) key: u64,
@@ -153,7 +161,8 @@ pub struct Group {
 }
 
 /// A throttle's window.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OpenWindow {
     pub rule: RuleRef,
     pub key: Key,
@@ -163,14 +172,14 @@ pub(crate) struct OpenWindow {
 }
 
 /// A record that a sender named by an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub record_no: u64,
     pub until: Timestamp,
 }
 
 /// What waits for its time, in the order in which equal times are served.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Timer {
     Throttle(u64),
     Group(GroupId),
@@ -216,8 +225,8 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Alerts {
     /// In order of id, since ids only grow.
-    slots: Vec<Slot>,
-    by_identity: HashMap<u64, u32>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) by_identity: HashMap<u64, u32>,
 }
 
 /// What later decisions need of an alert.
@@ -279,6 +288,28 @@ impl Alerts {
         let at = u32::try_from(self.slots.len()).expect("fewer than four thousand million alerts are retained");
         self.slots.push(slot);
         self.by_identity.insert(identity, at);
+    }
+}
+
+/// Positions in folders as JSON: its maps have no keys of two parts, and a position has both of them in it.
+mod folders {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::domain::record::FolderPosition;
+
+    type Folders = BTreeMap<String, BTreeMap<(String, String), FolderPosition>>;
+
+    pub fn serialize<S: Serializer>(folders: &Folders, to: S) -> Result<S::Ok, S::Error> {
+        let lists = folders.iter().map(|(name, files)| (name, files.values().collect::<Vec<_>>()));
+        lists.collect::<BTreeMap<_, _>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Folders, D::Error> {
+        let lists: BTreeMap<String, Vec<FolderPosition>> = BTreeMap::deserialize(from)?;
+        let keyed = |file: FolderPosition| ((file.file.clone(), file.sha256.clone()), file);
+        Ok(lists.into_iter().map(|(name, files)| (name, files.into_iter().map(keyed).collect())).collect())
     }
 }
 

@@ -27,6 +27,7 @@ pub mod policy;
 mod queue;
 pub mod reader;
 mod recover;
+pub mod repair;
 mod segment;
 mod start;
 pub mod verify;
@@ -57,7 +58,21 @@ pub type Apply<'a> = dyn FnMut(&Line) -> Result<(), Box<dyn Error + Send + Sync>
 /// damaged, [`JournalError::Apply`] when `apply` refused an entry, [`JournalError::Io`] otherwise. On an error
 /// nothing was written but the side file.
 pub fn open(dir: &Path, settings: Settings, apply: &mut Apply<'_>) -> Result<(Journal, Recovery), JournalError> {
-    start::open(disk::Disk::default(), dir, settings, apply)
+    start::open(disk::Disk::default(), dir, settings, None, apply)
+}
+
+/// Opens the journal as [`open`], but gives only the entries behind `known` to `apply`: a snapshot covers the others. The
+/// segments before the one that holds `known` are not read.
+///
+/// # Errors
+/// As [`open`]; [`JournalError::Elsewhere`] when the journal has no such entry, and then `apply` was never called.
+pub fn open_behind(
+    dir: &Path,
+    settings: Settings,
+    known: &Receipt,
+    apply: &mut Apply<'_>,
+) -> Result<(Journal, Recovery), JournalError> {
+    start::open(disk::Disk::default(), dir, settings, Some(known), apply)
 }
 
 /// An entry as the core hands it over.
@@ -195,6 +210,12 @@ pub enum JournalError {
     /// Damage that no crash can explain, or loss of acknowledged entries.
     #[error("the journal is damaged: {0}")]
     Corrupt(Place),
+    /// The journal does not hold the entry that reading was to begin behind.
+    #[error("the journal has no entry {seq} with that hash")]
+    Elsewhere {
+        /// Which.
+        seq: u64,
+    },
     /// An intact entry that the core could not apply.
     #[error("cannot apply entry {seq} of the journal in {file}")]
     Apply {

@@ -20,6 +20,7 @@ pub(super) struct Witness {
     /// The journal's random id.
     journal: Option<String>,
     keys: Vec<(u64, String)>,
+    given_up: Vec<(u64, u64, u64)>,
     first: u64,
     met: u64,
 }
@@ -35,7 +36,7 @@ impl Witness {
             anchors.entry(anchor.seq).or_default().insert(anchor.hash.clone());
         }
         let (journal, keys, key) = (None, Vec::new(), known.key.clone());
-        Self { checkpoints, noted, anchors, key, journal, keys, first: 0, met: 0 }
+        Self { checkpoints, noted, anchors, key, journal, keys, given_up: Vec::new(), first: 0, met: 0 }
     }
 
     /// Takes the next line of the chain.
@@ -57,6 +58,7 @@ impl Witness {
             match Facts::parse(&line.kind, line.data.get()) {
                 Ok(Facts::Log(Log::Opened { journal, .. })) => self.journal = Some(journal),
                 Ok(Facts::Log(Log::Key { verifier, .. })) => self.keys.push((line.seq, verifier)),
+                Ok(Facts::Log(Log::Repaired { from, to, .. })) => self.given_up.push((line.seq, from, to)),
                 _ => {}
             }
         }
@@ -120,7 +122,13 @@ impl Witness {
         }
         let last = self.checkpoints.signed.last().map(|signed| signed.checkpoint.receipt.seq);
         let checkpoints = self.checkpoints.signed.len() as u64;
-        Ok(Signatures { keys: self.keys.clone(), checkpoints, last, torn: self.checkpoints.torn })
+        Ok(Signatures {
+            keys: self.keys.clone(),
+            given_up: self.given_up.clone(),
+            checkpoints,
+            last,
+            torn: self.checkpoints.torn,
+        })
     }
 
     /// The key in charge at an entry.

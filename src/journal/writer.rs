@@ -300,7 +300,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn open_on(disk: Disk, dir: &TempDir) -> Result<(Journal, Recovery), JournalError> {
-        start::open(disk, dir.path(), Settings::default(), &mut |_| Ok(()))
+        start::open(disk, dir.path(), Settings::default(), None, &mut |_| Ok(()))
     }
 
     fn open(dir: &TempDir, faults: Faults) -> Result<Journal, JournalError> {

@@ -27,15 +27,19 @@ pub fn read(text: &str) -> Result<Anchors, String> {
 
 /// Receipts as HTTP answers have them, `SEQ:HASH`, and number and hash on two lines as in checkpoints.
 fn find(text: &str) -> Vec<Receipt> {
-    static FORMS: LazyLock<[Regex; 3]> = LazyLock::new(|| {
+    static FORMS: LazyLock<[Regex; 4]> = LazyLock::new(|| {
         [
-            r#""seq"\s*:\s*(\d{1,20})\s*,\s*"(?:h|head|hash)"\s*:\s*"([0-9a-f]{64})""#,
+            r#"\{[^{}]*"seq"\s*:\s*(\d{1,20})\b[^{}]*"(?:h|head|hash)"\s*:\s*"([0-9a-f]{64})""#,
+            r#"\{[^{}]*"(?:h|head|hash)"\s*:\s*"(?<hash>[0-9a-f]{64})"[^{}]*"seq"\s*:\s*(?<seq>\d{1,20})\b"#,
             r"\b(\d{1,20}):\s{0,4}([0-9a-f]{64})\b",
             r"(?m)^(\d{1,20})\r?\n([0-9a-f]{64})\r?$",
         ]
         .map(|form| Regex::new(form).expect("a form is a correct expression"))
     });
-    let receipt = |found: Captures<'_>| Some(Receipt { seq: found[1].parse().ok()?, hash: found[2].to_owned() });
+    let receipt = |found: Captures<'_>| {
+        let (seq, hash) = (found.name("seq").or(found.get(1))?, found.name("hash").or(found.get(2))?);
+        Some(Receipt { seq: seq.as_str().parse().ok()?, hash: hash.as_str().to_owned() })
+    };
     FORMS.iter().flat_map(|form| form.captures_iter(text).filter_map(receipt).collect::<Vec<_>>()).collect()
 }
 
@@ -50,6 +54,7 @@ mod tests {
             (format!("7:{hash}"), 7),
             (format!("X-Soard-Log-Head: 8:{hash}\r\nSubject: x"), 8),
             (format!(r#"{{"receipts":[{{"index":0,"seq":9,"h":"{hash}","record":1}}]}}"#), 9),
+            (format!(r#"{{"alerts":[],"h":"{hash}","index":0,"record":1,"seq":12}}"#), 12),
             (format!("soard/ab\n10\n{hash}\n\n— soard/ab AAAA\n"), 10),
             (format!("Nov 26 host soard[1]: checkpoint log_head=11:{hash}"), 11),
         ] {

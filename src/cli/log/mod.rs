@@ -3,6 +3,7 @@
 mod anchor;
 pub mod key;
 pub mod query;
+pub mod repair;
 pub mod tail;
 pub mod verify;
 
@@ -24,6 +25,8 @@ pub enum Command {
     Query(query::Args),
     /// Check every hash, the chain and the head
     Verify(verify::Args),
+    /// Give up what stands behind the first damage, so that the daemon can start again
+    Repair(repair::Args),
     /// Show the public keys that checkpoints are signed with, or change the key
     Key(key::Args),
 }
@@ -34,6 +37,7 @@ impl Command {
             Self::Tail(args) => args.run(context),
             Self::Query(args) => args.run(context),
             Self::Verify(args) => args.run(context),
+            Self::Repair(args) => args.run(context),
             Self::Key(args) => args.run(context),
         }
     }
@@ -66,6 +70,9 @@ fn words(facts: &Facts) -> String {
         Facts::Log(Log::Closed) => "stopped in good order".to_owned(),
         Facts::Log(Log::Recovered { bytes, file, .. }) => {
             format!("{} of a torn tail moved aside to {}", output::size(*bytes), safe(file))
+        }
+        Facts::Log(Log::Repaired { from, to, damage, .. }) => {
+            format!("an operator gave up entries {from} to {to}: {}", safe(damage))
         }
         Facts::Log(Log::Key { verifier, replaces: None }) => format!("checkpoints are signed by {}", safe(verifier)),
         Facts::Log(Log::Key { verifier, .. }) => format!("checkpoints are signed by a new key, {}", safe(verifier)),

@@ -71,11 +71,23 @@ pub(in crate::cli) struct Verified {
     signed_seq: Option<u64>,
     /// The keys that signed, oldest first.
     keys: Vec<String>,
+    /// What an operator gave up after a damage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<GivenUp>,
     /// Anchors that fit, and the newest of them.
     anchors: u64,
     anchored_seq: Option<u64>,
     /// Entries at the end that neither a checkpoint nor an anchor vouches for.
     unanchored: u64,
+}
+
+/// A repair with loss.
+#[derive(Debug, Serialize)]
+struct GivenUp {
+    /// The entry that says so.
+    seq: u64,
+    from: u64,
+    to: u64,
 }
 
 /// An end of the journal.
@@ -126,6 +138,7 @@ impl Verified {
             head_seq: report.head.map(|head| head.seq),
             checkpoints: report.signed.checkpoints,
             signed_seq: report.signed.last,
+            given_up: report.signed.given_up.into_iter().map(|(seq, from, to)| GivenUp { seq, from, to }).collect(),
             keys: report.signed.keys.into_iter().map(|(_, key)| key).collect(),
             anchors: report.anchored.0,
             anchored_seq: report.anchored.1,
@@ -177,6 +190,10 @@ fn vouchers(page: &mut Page, verified: &Verified) {
     }
     if let Some(key) = verified.keys.last() {
         page.labelled(2, "key", safe(key));
+    }
+    for GivenUp { seq, from, to } in &verified.given_up {
+        let words = format!("entries {from} to {to} were given up by an operator, says entry {seq}");
+        page.labelled(2, "repaired", styled(WARN, words));
     }
     if let Some(seq) = verified.anchored_seq {
         page.labelled(2, "anchored", format!("up to entry {seq}, by {}", count(verified.anchors, "anchor")));
