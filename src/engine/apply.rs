@@ -83,7 +83,7 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
                     if let Some(window) = window {
                         apply_window(state, rule, window, taken);
                     }
-                    apply_verdict(state, entry.at, intake, rule, verdict, alert);
+                    apply_verdict(state, entry.at, rule, verdict, alert);
                 }
                 Reason::Duplicate { .. } | Reason::Resolved | Reason::NoRoute => {}
             }
@@ -151,21 +151,15 @@ fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Take
     }
 }
 
-fn apply_verdict(
-    state: &mut State,
-    at: Timestamp,
-    intake: &Intake,
-    rule: &RuleRef,
-    verdict: &RouteVerdict,
-    alert: AlertRef,
-) {
+fn apply_verdict(state: &mut State, at: Timestamp, rule: &RuleRef, verdict: &RouteVerdict, alert: AlertRef) {
     match verdict {
         RouteVerdict::Muted { .. } => state.totals.muted += 1,
         RouteVerdict::Throttled => state.totals.throttled += 1,
         RouteVerdict::Record => {}
         RouteVerdict::Run { runs, .. } => {
             for run in runs {
-                start(state, at, run, &intake.bundle, vec![alert]);
+                let bundle = state.bundle.clone();
+                start(state, at, run, bundle, vec![alert]);
             }
         }
         RouteVerdict::Grouped { group, key, due, playbooks } => {
@@ -179,7 +173,7 @@ fn apply_verdict(
                 due: *due,
                 alerts: Vec::new(),
                 playbooks: playbooks.clone(),
-                bundle: intake.bundle.clone(),
+                bundle: state.bundle.clone(),
             });
             match open.alerts.iter_mut().find(|member| member.id == alert.id) {
                 Some(member) => *member = alert,
@@ -189,10 +183,10 @@ fn apply_verdict(
     }
 }
 
-fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: &str, alerts: Vec<AlertRef>) {
+fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
     let hash = state.hash(&[&run.to_string()]);
     state.ran.insert(hash);
-    let (bundle, waiting) = (bundle.into(), std::collections::BTreeSet::new());
+    let waiting = std::collections::BTreeSet::new();
     let open = Run { bundle, alerts, started: at, entries: Vec::new(), steps: 0, waiting };
     state.runs.insert(run.clone(), open);
 }
@@ -215,7 +209,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 }
             }
             for run in runs {
-                start(state, entry.at, run, bundle, alerts.clone());
+                start(state, entry.at, run, bundle.clone(), alerts.clone());
                 for alert in alerts {
                     let ran = RunId { trigger: Trigger::Alert(alert.id), playbook: run.playbook.clone() };
                     let hash = state.hash(&[&ran.to_string()]);
