@@ -53,10 +53,10 @@ fn write(dir: &Path, alerts: u64) {
         let run = n <= RUNS;
         let verdict = if run { format!(r#"{{"run":{{"runs":["a-{n}.0/wait"]}}}}"#) } else { r#""record""#.to_owned() };
         let record = format!(
-            r#"{{\"external_id\":\"alert-{n}\",\"title\":\"Command and control\",\"severity\":\"high\",\"description\":\"{text}\"}}"#
+            r#"{{"external_id":"alert-{n}","title":"Command and control","severity":"high","description":"{text}"}}"#
         );
         let data = format!(
-            r#"{{"record_no":{n},"source":"edr","position":{{"http":{{"index":0,"peer":"127.0.0.1"}}}},"record":{{"text":"{record}"}},"format":"generic","bundle":"{bundle}","alerts":[{{"id":"a-{n}.0","part":"","alert":{{"source":"edr","external_id":"alert-{n}","title":"Command and control","description":"{text}","severity":"high","status":"active","received":"2026-11-22T01:02:03Z","entities":{{"host":[{{"name":"web-{n}"}}],"ip":[{{"address":"192.0.2.7"}}]}}}},"identity":"{n:016x}","decision":{{"status":"active","reasons":[{{"stage":"route","rule":{{"id":"all","place":"rules/route/all.yaml:3"}},"verdict":{verdict}}}]}}}}]}}"#,
+            r#"{{"record_no":{n},"source":"edr","position":{{"http":{{"index":0,"peer":"127.0.0.1"}}}},"record":{{"json":{record}}},"format":"generic","bundle":"{bundle}","alerts":[{{"id":"a-{n}.0","part":"","alert":{{"source":"edr","external_id":"alert-{n}","title":"Command and control","description":"{text}","severity":"high","status":"active","received":"2026-11-22T01:02:03Z","entities":{{"host":[{{"name":"web-{n}"}}],"ip":[{{"address":"192.0.2.7"}}]}}}},"identity":"{n:016x}","decision":{{"status":"active","reasons":[{{"stage":"route","rule":{{"id":"all","place":"rules/route/all.yaml:3"}},"verdict":{verdict}}}]}}}}]}}"#,
             bundle = "ab".repeat(32),
         );
         put(&journal, "intake", data);

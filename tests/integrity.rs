@@ -12,8 +12,10 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use soard::domain::entry::{Facts, Log, Seal};
 use soard::journal::checkpoint::{Checkpoint, Checkpoints, origin};
 use soard::journal::note::{Signer, Verifier};
+use soard::journal::retention;
 use soard::journal::verify::{Known, Outcome, Report, verify_against};
 use soard::journal::writer::Journal;
 use soard::journal::{self, Damage, Draft, Receipt, Settings};
@@ -535,4 +537,187 @@ fn a_repair_shows_the_loss_first_needs_a_word_and_is_on_record() {
     let journal = open(&dir);
     assert_eq!(append(&journal, "log", "{}".into()).seq, first + 1);
     journal.close().unwrap();
+}
+
+/// Alerts that are resolved at once, so that nothing needs them, in numbers that fill segments.
+fn over(daemon: &Daemon, from: u64, count: u64) {
+    let alerts: Vec<_> = (from..from + count)
+        .map(|n| serde_json::json!({ "external_id": format!("x{n}"), "title": "over", "severity": "low", "status": "resolved", "description": "y".repeat(600) }))
+        .collect();
+    assert_eq!(daemon.post(&serde_json::Value::Array(alerts).to_string()).unwrap().0, 200);
+}
+
+fn applied(state: &Path, base: Option<&Path>) -> soard::engine::state::State {
+    let read = base.map(|path| soard::daemon::snapshot::read(path).unwrap().unwrap());
+    let (mut folded, from) = read.map_or_else(Default::default, |(state, known)| (state, known.seq + 1));
+    for line in soard::journal::reader::Reader::open(&state.join("journal")).unwrap().lines(from) {
+        let line = line.unwrap();
+        let facts = soard::domain::entry::Facts::parse(&line.kind, line.data.get()).unwrap();
+        soard::engine::apply::apply(&mut folded, &soard::domain::entry::Entry { seq: line.seq, at: line.at, facts });
+    }
+    folded
+}
+
+fn same(a: &soard::engine::state::State, b: &soard::engine::state::State) {
+    let sorted = |state: &soard::engine::state::State| {
+        let mut lines: Vec<String> = format!("{state:#?}").lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(a), sorted(b));
+}
+
+const WAIT: &str = r#"fn on_alert(alert) { if alert.status == "active" { sleep("30d"); } }"#;
+const WAITING: &str = "route:\n  - { id: all, title: All, owner: soc@example.com, playbooks: [wait] }\n";
+
+#[test]
+fn retention_leaves_seals_and_what_open_work_needs_and_a_start_finds_the_same_state() {
+    let folder = TempDir::new().unwrap();
+    let push = "sources: { push: { http: { token: { env: SOARD_TEST_TOKEN } } } }\n";
+    let files = [("rules/route/all.yaml", WAITING), ("playbooks/wait.rhai", WAIT)];
+    let keeps_all = format!("{push}journal: {{ segment: 64KiB }}\n");
+    let mut daemon = Daemon::new(folder.path(), &keeps_all, &files);
+    daemon.start();
+    over(&daemon, 0, 400);
+    daemon.post(r#"[{"external_id":"open","title":"open","severity":"high"}]"#).unwrap();
+    over(&daemon, 400, 800);
+    let journal = folder.path().join("state/journal");
+    assert_eq!(daemon.stop(), Some(0));
+    let all = segments(&journal).len();
+    assert!(all > 10, "{all}");
+    // The control, and what everything is compared with: without a policy nothing goes.
+    let whole = folder.path().join("whole");
+    copy(&journal, &whole.join("journal"));
+
+    let open_entry =
+        lines(&journal).iter().position(|line| line.contains(r#""external_id":"open""#)).unwrap() as u64 + 1;
+    let drops = keeps_all.replace("64KiB", "64KiB, size: 128KiB");
+    let port = daemon.port;
+    support::write(
+        folder.path(),
+        "soard.yaml",
+        &format!("state: state\nserver: {{ listen: \"127.0.0.1:{port}\" }}\n{drops}"),
+    );
+    // With a snapshot first, and then from the base alone.
+    daemon.start();
+    wait_for("segments to go", || (segments(&journal).len() < all).then_some(()));
+    daemon.kill();
+    fs::remove_file(folder.path().join("state/snapshot")).unwrap();
+    daemon.start();
+    // Wherever the kill came, the next start takes away the rest of what was dropped.
+    let base = |first: u64| folder.path().join(format!("state/base-{:020}", first - 1));
+    let first = wait_for("the rest to go", || {
+        let first = segments(&journal)[0].file_stem()?.to_str()?.parse::<u64>().ok()?;
+        base(first).exists().then_some(first)
+    });
+    assert!(first > 1 && first <= open_entry, "the segment with the open alert, entry {open_entry}, stays: {first}");
+    let shown = daemon.json(&["alerts", "list", "--status", "active"]);
+    assert!(shown.to_string().contains(r#""title":"open""#), "{shown}");
+    let status = daemon.json(&["status"]);
+    assert_eq!((status["runs_open"].as_u64(), status["totals"]["alerts"].as_u64()), (Some(1), Some(1201)), "{status}");
+    let (_, answer) = daemon.post(r#"[{"external_id":"open","title":"open","severity":"high"}]"#).unwrap();
+    assert_eq!(answer["receipts"][0]["alerts"][0], "a-401.0", "its identity is kept: {answer}");
+    over(&daemon, 2000, 1);
+    assert_eq!(daemon.stop(), Some(0));
+
+    let output = daemon.soard(&["-o", "json", "log", "verify"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (report["verdict"].as_str(), report["dropped"][0]["policy"].as_str()),
+        (Some("good"), Some("size")),
+        "{report}"
+    );
+    assert_eq!(report["dropped"][0]["to"].as_u64(), Some(first - 1));
+    // The base is what the dropped entries add up to, and with the rest it gives what the whole journal gives.
+    for path in segments(&journal) {
+        fs::copy(&path, whole.join("journal").join(path.file_name().unwrap())).unwrap();
+    }
+    fs::copy(journal.join("HEAD"), whole.join("journal/HEAD")).unwrap();
+    let from_base = applied(&folder.path().join("state"), Some(&base(first)));
+    same(&from_base, &applied(&whole, None));
+    // A damaged snapshot is left aside; the state is the same with it, without it and from the base.
+    let snapshot = folder.path().join("state/snapshot");
+    if snapshot.exists() {
+        same(&from_base, &applied(&folder.path().join("state"), Some(&snapshot)));
+    }
+    fs::write(&snapshot, "no snapshot").unwrap();
+    daemon.start();
+    assert!(daemon.log().contains("a snapshot is not used"), "{}", daemon.log());
+    assert_eq!(daemon.json(&["status"])["runs_open"].as_u64(), Some(1));
+    assert_eq!(daemon.stop(), Some(0));
+
+    // What nobody dropped by policy is missed.
+    fs::remove_file(&segments(&journal)[0]).unwrap();
+    assert_eq!(daemon.soard(&["log", "verify"]).status.code(), Some(1));
+}
+
+#[test]
+fn what_is_dropped_by_policy_is_told_from_what_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let script = script(folder.path());
+    let dir = folder.path().join("journal");
+    written(&dir, 1, "text", false);
+    let key = signer(1).verifier().clone();
+    let known = Known { key: Some(key.clone()), ..Known::default() };
+    let unexplained = folder.path().join("unexplained");
+    copy(&dir, &unexplained);
+    let (closed, _) = retention::closed(&dir).unwrap();
+    let seals: Vec<Seal> =
+        closed[..2].iter().map(|closed| retention::seal(&dir, closed, &mut |_| Ok(())).unwrap()).collect();
+    let last = seals[1].last;
+    let signed_by = key.to_string();
+    let dropped =
+        Facts::Log(Log::Dropped { policy: "age".into(), segments: seals, journal: JOURNAL.into(), signed_by });
+    let journal = open(&dir);
+    append(&journal, "log", dropped.data());
+    sign_with(&journal, vec![signer(1)]);
+    journal.close().unwrap();
+    retention::remove(&dir, last).unwrap();
+    let report = verify_against(&dir, &known);
+    assert!(matches!(report.outcome, Outcome::Good), "{report:?}");
+    assert_eq!((report.first.unwrap().seq, report.signed.dropped.len()), (last + 1, 1));
+    let (code, text) = by_hand(&script, &dir, &key, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    if let Some(to) = std::env::var_os("FIXTURE_TO") {
+        copy(&dir, Path::new(&to));
+    }
+    // One segment more than the entry says, and segments of which no entry says anything.
+    let seal = segments(&dir)[0].clone();
+    fs::remove_file(seal).unwrap();
+    segments(&unexplained)[..2].iter().for_each(|path| fs::remove_file(path).unwrap());
+    for dir in [&dir, &unexplained] {
+        assert!(matches!(verdict(dir, &known), Some((1, Damage::Segment { .. }))), "{:?}", verdict(dir, &known));
+        let (code, text) = by_hand(&script, dir, &key, &[]);
+        assert!(code == Some(1) && text.contains("no policy dropped them"), "{text}");
+    }
+}
+
+/// Files of format version 1 with checkpoints and a dropped beginning, as they were first written. They never change.
+#[test]
+fn a_signed_journal_of_version_1_is_read() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v1-signed");
+    let known = Known { key: Some(signer(1).verifier().clone()), ..Known::default() };
+    let report = verify_against(&fixture, &known);
+    assert!(matches!(report.outcome, Outcome::Good), "{report:?}");
+    let dropped = report.signed.dropped.iter().map(|(policy, first, ..)| (policy.as_str(), *first)).collect::<Vec<_>>();
+    assert_eq!(dropped, [("age", 1)]);
+    assert_eq!(report.signed.last, Some(report.last.unwrap().seq));
+    for line in soard::journal::reader::Reader::open(&fixture).unwrap().lines(1) {
+        let line = line.unwrap();
+        if line.kind == "log" {
+            assert_eq!(
+                Facts::parse(&line.kind, line.data.get()).unwrap().data(),
+                line.data.get(),
+                "entry {}",
+                line.seq
+            );
+        }
+    }
+    let entries = [
+        r#"{"key":{"verifier":"soard/a+00000000+AA==","replaces":"soard/b+00000000+AA=="}}"#,
+        r#"{"repaired":{"damage":"entry 7 in x.jsonl at byte 9: its hash does not fit its content","from":7,"to":9,"bytes":812,"files":["a.damaged"]}}"#,
+    ];
+    for data in entries {
+        assert_eq!(Facts::parse("log", data).unwrap().data(), data);
+    }
 }

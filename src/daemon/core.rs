@@ -39,6 +39,10 @@ pub enum Message {
     Report(oneshot::Sender<CoreReport>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
+    /// Which entry is the first that is needed, and which the last that was dropped?
+    Needs(oneshot::Sender<(u64, u64)>),
+    /// Put on record that segments are dropped, unless something has come to need them; was it, durably?
+    Drop(Log, oneshot::Sender<bool>),
     /// Close the journal and end.
     Stop,
 }
@@ -113,6 +117,8 @@ impl Core {
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
+                Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
+                Message::Drop(log, to) => self.drop_segments(at, log, to),
                 Message::Stop => break,
             }
             self.announce();
@@ -162,6 +168,18 @@ impl Core {
                 let _ = done.send(());
             }
         });
+    }
+
+    fn drop_segments(&mut self, at: Timestamp, log: Log, done: oneshot::Sender<bool>) {
+        let last = match &log {
+            Log::Dropped { segments, .. } => segments.last().map_or(u64::MAX, |seal| seal.last),
+            _ => u64::MAX,
+        };
+        if last >= self.state.needed() {
+            let _ = done.send(false);
+            return;
+        }
+        self.step(at, Input::Log(log), move |receipt| done.send(receipt.is_ok()).unwrap_or_default());
     }
 
     /// Decides and commits; `false` when the input said nothing new.

@@ -14,6 +14,7 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod keep;
 pub mod key;
 pub mod logs;
 pub mod perform;
@@ -117,7 +118,7 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     for warning in content.warnings() {
         tracing::warn!("{warning}");
     }
-    let recovered = recover(&content.settings.state)?;
+    let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     Daemon::start(content, recovered, actions).await?.run().await
 }
@@ -131,31 +132,45 @@ struct Recovered {
     snapshot: u64,
 }
 
-fn recover(path: &Path) -> Result<Recovered, DaemonError> {
+fn recover(settings: &Settings) -> Result<Recovered, DaemonError> {
+    let path = &settings.state;
     let unusable = |cause| DaemonError::State { path: path.to_owned(), cause };
     for folder in [path.to_owned(), path.join("bundles"), path.join("journal")] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
     }
-    let from_snapshot = match snapshot::read(&path.join(snapshot::FILE)) {
-        Ok(found) => found,
-        Err(why) => {
-            tracing::warn!(%why, "the snapshot is not used: the whole journal is read");
-            None
-        }
+    let limits = journal::Settings {
+        segment_bytes_max: settings
+            .journal
+            .segment
+            .map_or(journal::Settings::default().segment_bytes_max, |bytes| bytes.0),
+        ..journal::Settings::default()
     };
-    if let Some((state, known)) = from_snapshot {
-        match replay(path, state, Some(&known)) {
+    for file in [path.join(snapshot::FILE)].into_iter().chain(keep::bases(path)) {
+        let (state, known) = match snapshot::read(&file) {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(why) => {
+                tracing::warn!(%why, file = %file.display(), "a snapshot is not used: more of the journal is read");
+                continue;
+            }
+        };
+        match replay(path, limits.clone(), state, Some(&known)) {
             Err(DaemonError::Journal(why @ JournalError::Elsewhere { .. })) => {
-                tracing::warn!(%why, "the snapshot does not fit the journal: the whole journal is read");
+                tracing::warn!(%why, file = %file.display(), "a snapshot does not fit the journal: more of it is read");
             }
             recovered => return recovered,
         }
     }
-    replay(path, State::default(), None)
+    replay(path, limits, State::default(), None)
 }
 
 /// Applies the journal to a state that covers it up to `known`.
-fn replay(path: &Path, mut state: State, known: Option<&Receipt>) -> Result<Recovered, DaemonError> {
+fn replay(
+    path: &Path,
+    limits: journal::Settings,
+    mut state: State,
+    known: Option<&Receipt>,
+) -> Result<Recovered, DaemonError> {
     let forgets_results = fault::from_env() == Some(Fault::ForgetResults);
     let mut read = |line: &journal::line::Line| {
         let mut facts = Facts::parse(&line.kind, line.data.get())?;
@@ -165,10 +180,10 @@ fn replay(path: &Path, mut state: State, known: Option<&Receipt>) -> Result<Reco
         apply(&mut state, &Entry { seq: line.seq, at: line.at, facts });
         Ok(())
     };
-    let (dir, settings) = (path.join("journal"), journal::Settings::default());
+    let dir = path.join("journal");
     let (journal, recovery) = match known {
-        Some(known) => journal::open_behind(&dir, settings, known, &mut read)?,
-        None => journal::open(&dir, settings, &mut read)?,
+        Some(known) => journal::open_behind(&dir, limits, known, &mut read)?,
+        None => journal::open(&dir, limits, &mut read)?,
     };
     let snapshot = known.map_or(0, |known| known.seq);
     tracing::info!(entries = recovery.entries, snapshot, verdict = ?recovery.verdict, "journal recovered");
@@ -247,6 +262,14 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
+        let keeper = keep::run(
+            settings.state.clone(),
+            settings.journal.clone(),
+            reader.clone(),
+            core_inbox.clone(),
+            stop.performer.subscribe(),
+        );
+        guard("keeper", &fatal_sender, keeper);
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary);
         let api = Api { reader, commands: control.commands() };

@@ -18,6 +18,10 @@ pub fn apply(state: &mut State, entry: &Entry) {
     match &entry.facts {
         Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
         Facts::Log(Log::Key { verifier, .. }) => state.signed_by.clone_from(verifier),
+        Facts::Log(Log::Dropped { segments, .. }) => {
+            state.dropped = segments.last().map_or(state.dropped, |seal| seal.last);
+            state.alerts.forget(state.dropped);
+        }
         Facts::Log(_) => {}
         Facts::Bundle(bundle) => state.bundle.clone_from(&bundle.id),
         Facts::Intake(intake) => apply_intake(state, entry, intake),

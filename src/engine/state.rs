@@ -27,6 +27,8 @@ pub struct State {
     pub bundle: String,
     /// The public key that checkpoints are signed with; empty before the first `key` entry.
     pub signed_by: String,
+    /// The last entry that retention has dropped; 0: none.
+    pub dropped: u64,
     /// Records counted so far, quarantined ones included.
     pub records: u64,
     /// Groups opened so far.
@@ -198,6 +200,20 @@ impl State {
         self.ran.contains(&self.hash(&[&run.to_string()]))
     }
 
+    /// The first entry that something still refers to: open runs, groups and alerts, effects under way, and quarantine.
+    /// No entry from there on may be dropped.
+    pub fn needed(&self) -> u64 {
+        let runs = self
+            .runs
+            .values()
+            .flat_map(|run| run.alerts.iter().map(|alert| alert.seq).chain(run.entries.iter().copied()));
+        let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
+        let flights = self.flights.values().map(|flight| flight.intent);
+        let alerts = self.alerts.iter().filter(|slot| slot.status.is_open()).map(|slot| slot.seq);
+        let quarantine = self.quarantine.values().copied();
+        runs.chain(groups).chain(flights).chain(alerts).chain(quarantine).min().unwrap_or(u64::MAX)
+    }
+
     /// 64 bits of SHA-256 over the parts, keyed with the journal's random id so that nobody outside can
     /// make two different alerts collide.
     pub(crate) fn hash(&self, parts: &[&str]) -> u64 {
@@ -281,6 +297,27 @@ impl Alerts {
 
     pub(crate) fn get_mut(&mut self, id: AlertId) -> Option<&mut Slot> {
         self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &mut self.slots[at])
+    }
+
+    /// Forgets closed alerts whose body stands at or before this entry.
+    pub(crate) fn forget(&mut self, last: u64) {
+        let stays = |slot: &Slot| slot.seq > last || slot.status.is_open();
+        let mut moved = Vec::with_capacity(self.slots.len());
+        let mut next = 0;
+        for slot in &self.slots {
+            moved.push(stays(slot).then_some(next));
+            next += u32::from(stays(slot));
+        }
+        self.slots.retain(stays);
+        self.by_identity.retain(|_, at| match moved[*at as usize] {
+            Some(new) => {
+                *at = new;
+                true
+            }
+            None => false,
+        });
+        self.slots.shrink_to_fit();
+        self.by_identity.shrink_to_fit();
     }
 
     pub(crate) fn insert(&mut self, identity: u64, slot: Slot) {

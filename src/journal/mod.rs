@@ -28,6 +28,7 @@ mod queue;
 pub mod reader;
 mod recover;
 pub mod repair;
+pub mod retention;
 mod segment;
 mod start;
 pub mod verify;

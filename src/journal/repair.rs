@@ -60,7 +60,7 @@ pub fn plan(dir: &Path) -> Result<Option<Plan>, JournalError> {
     let head = Head::read(dir)?;
     let (mut kept, mut kept_at, mut batch) = (Receipt::empty(), Timestamp::UNIX_EPOCH, 0);
     let (mut segment, mut bytes) = (1, 0);
-    let walked = walk_all(dir, Begin::Start, head.as_ref(), &mut |first, span, line| {
+    let walked = walk_all(dir, Begin::First, head.as_ref(), &mut |first, span, line| {
         if line.left == 0 {
             kept = Receipt { seq: line.seq, hash: line.hash };
             (kept_at, batch, segment, bytes) = (line.at, line.batch, first, span.end);

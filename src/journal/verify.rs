@@ -56,6 +56,8 @@ pub struct Signatures {
     pub checkpoints: u64,
     /// The last entry that one names, and so vouches for with all before it.
     pub last: Option<u64>,
+    /// What retention dropped: policy, first and last entry, bytes.
+    pub dropped: Vec<(String, u64, u64, u64)>,
     /// Entries that an operator gave up, by the entries that say so: from, to.
     pub given_up: Vec<(u64, u64, u64)>,
     /// The file ends with a note that was being written.
@@ -127,7 +129,7 @@ impl Report {
         let head = Head::read(dir)?;
         self.head = head.as_ref().map(|head| head.receipt.clone());
         let mut segment = 0;
-        let found = walk_all(dir, Begin::Start, head.as_ref(), &mut |first, span, line| {
+        let found = walk_all(dir, Begin::First, head.as_ref(), &mut |first, span, line| {
             self.segments += u64::from(segment != first);
             segment = first;
             let place = |damage| Place { seq: line.seq, file: segment::name(first), offset: span.start, damage };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::entry::{Facts, Log};
+use crate::domain::entry::{Facts, Log, Seal};
 use crate::journal::checkpoint::{self, Checkpoints, Signed};
 use crate::journal::line::Line;
 use crate::journal::note::Verifier;
@@ -21,6 +21,9 @@ pub(super) struct Witness {
     journal: Option<String>,
     keys: Vec<(u64, String)>,
     given_up: Vec<(u64, u64, u64)>,
+    dropped: Vec<(String, Vec<Seal>, String)>,
+    /// Hash of the entry before the first one.
+    before: String,
     first: u64,
     met: u64,
 }
@@ -36,13 +39,25 @@ impl Witness {
             anchors.entry(anchor.seq).or_default().insert(anchor.hash.clone());
         }
         let (journal, keys, key) = (None, Vec::new(), known.key.clone());
-        Self { checkpoints, noted, anchors, key, journal, keys, given_up: Vec::new(), first: 0, met: 0 }
+        Self {
+            checkpoints,
+            noted,
+            anchors,
+            key,
+            journal,
+            keys,
+            given_up: Vec::new(),
+            dropped: Vec::new(),
+            before: String::new(),
+            first: 0,
+            met: 0,
+        }
     }
 
     /// Takes the next line of the chain.
     pub fn meet(&mut self, line: &Line) -> Result<(), Damage> {
         if self.first == 0 {
-            self.first = line.seq;
+            (self.first, self.before) = (line.seq, line.prev.clone());
         }
         let names_another = |by: &BTreeMap<u64, BTreeSet<String>>| {
             by.get(&line.seq).is_some_and(|hashes| hashes.iter().any(|hash| *hash != line.hash))
@@ -58,6 +73,10 @@ impl Witness {
             match Facts::parse(&line.kind, line.data.get()) {
                 Ok(Facts::Log(Log::Opened { journal, .. })) => self.journal = Some(journal),
                 Ok(Facts::Log(Log::Key { verifier, .. })) => self.keys.push((line.seq, verifier)),
+                Ok(Facts::Log(Log::Dropped { policy, segments, journal, signed_by })) => {
+                    self.journal.get_or_insert(journal);
+                    self.dropped.push((policy, segments, signed_by));
+                }
                 Ok(Facts::Log(Log::Repaired { from, to, .. })) => self.given_up.push((line.seq, from, to)),
                 _ => {}
             }
@@ -72,7 +91,8 @@ impl Witness {
     }
 
     /// After the last line: is an entry missing that something names, and did the right keys sign?
-    pub fn check(&self, found: &Found) -> Result<Signatures, JournalError> {
+    pub fn check(&mut self, found: &Found) -> Result<Signatures, JournalError> {
+        self.explain(found)?;
         let end = found.tip.receipt.seq;
         let missing = |damage| {
             let (file, offset) = found.end();
@@ -85,6 +105,31 @@ impl Witness {
             return Err(missing(Damage::BeforeCheckpoint { seq }));
         }
         self.signatures(end)
+    }
+
+    /// Is what lies before the first entry gone by policy?
+    fn explain(&mut self, found: &Found) -> Result<(), JournalError> {
+        let first = found.segments.first().copied().unwrap_or(1);
+        if first == 1 {
+            return Ok(());
+        }
+        let fits = |seal: &Seal| seal.last + 1 == first && seal.hash == self.before;
+        let Some((_, _, key)) = self.dropped.iter().find(|(_, seals, _)| seals.iter().any(fits)) else {
+            let (file, damage) = (crate::journal::segment::name(first), Damage::Segment { found: first });
+            return Err(JournalError::Corrupt(Place { seq: 1, file, offset: 0, damage }));
+        };
+        if !key.is_empty() {
+            self.keys.insert(0, (0, key.clone()));
+        }
+        Ok(())
+    }
+
+    fn dropped(&self) -> Vec<(String, u64, u64, u64)> {
+        let range = |(policy, seals, _): &(String, Vec<Seal>, String)| {
+            let bytes = seals.iter().map(|seal| seal.bytes).sum();
+            Some((policy.clone(), seals.first()?.first, seals.last()?.last, bytes))
+        };
+        self.dropped.iter().filter_map(range).collect()
     }
 
     fn signatures(&self, end: u64) -> Result<Signatures, JournalError> {
@@ -101,10 +146,11 @@ impl Witness {
                 return Err(bad(seq, at, Damage::BadCheckpoint));
             }
             before = seq;
-            let Some(key) = self.key_at(seq) else {
-                // Its key was named by an entry that retention has dropped.
-                if seq < self.first { continue } else { return Err(bad(seq, at, Damage::Signature)) }
-            };
+            // What retention has dropped cannot be compared any more, nor is it known who signed then.
+            if seq < self.first {
+                continue;
+            }
+            let key = self.key_at(seq).ok_or_else(|| bad(seq, at, Damage::Signature))?;
             if !signed.by(&key) {
                 return Err(bad(seq, at, Damage::Signature));
             }
@@ -125,6 +171,7 @@ impl Witness {
         Ok(Signatures {
             keys: self.keys.clone(),
             given_up: self.given_up.clone(),
+            dropped: self.dropped(),
             checkpoints,
             last,
             torn: self.checkpoints.torn,

@@ -71,6 +71,11 @@ fn words(facts: &Facts) -> String {
         Facts::Log(Log::Recovered { bytes, file, .. }) => {
             format!("{} of a torn tail moved aside to {}", output::size(*bytes), safe(file))
         }
+        Facts::Log(Log::Dropped { policy, segments, .. }) => {
+            let (first, last) =
+                (segments.first().map_or(0, |seal| seal.first), segments.last().map_or(0, |seal| seal.last));
+            format!("entries {first} to {last} were dropped by {}", safe(policy))
+        }
         Facts::Log(Log::Repaired { from, to, damage, .. }) => {
             format!("an operator gave up entries {from} to {to}: {}", safe(damage))
         }

@@ -71,6 +71,9 @@ pub(in crate::cli) struct Verified {
     signed_seq: Option<u64>,
     /// The keys that signed, oldest first.
     keys: Vec<String>,
+    /// What retention dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<Dropped>,
     /// What an operator gave up after a damage.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     given_up: Vec<GivenUp>,
@@ -79,6 +82,15 @@ pub(in crate::cli) struct Verified {
     anchored_seq: Option<u64>,
     /// Entries at the end that neither a checkpoint nor an anchor vouches for.
     unanchored: u64,
+}
+
+/// Segments that are gone by policy.
+#[derive(Debug, Serialize)]
+struct Dropped {
+    policy: String,
+    from: u64,
+    to: u64,
+    bytes: u64,
 }
 
 /// A repair with loss.
@@ -138,6 +150,12 @@ impl Verified {
             head_seq: report.head.map(|head| head.seq),
             checkpoints: report.signed.checkpoints,
             signed_seq: report.signed.last,
+            dropped: report
+                .signed
+                .dropped
+                .into_iter()
+                .map(|(policy, from, to, bytes)| Dropped { policy, from, to, bytes })
+                .collect(),
             given_up: report.signed.given_up.into_iter().map(|(seq, from, to)| GivenUp { seq, from, to }).collect(),
             keys: report.signed.keys.into_iter().map(|(_, key)| key).collect(),
             anchors: report.anchored.0,
@@ -190,6 +208,9 @@ fn vouchers(page: &mut Page, verified: &Verified) {
     }
     if let Some(key) = verified.keys.last() {
         page.labelled(2, "key", safe(key));
+    }
+    for Dropped { policy, from, to, bytes } in &verified.dropped {
+        page.labelled(2, "dropped", format!("entries {from} to {to} by {}, {}", safe(policy), size(*bytes)));
     }
     for GivenUp { seq, from, to } in &verified.given_up {
         let words = format!("entries {from} to {to} were given up by an operator, says entry {seq}");
