@@ -16,6 +16,7 @@ use crate::daemon::api::Command;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
 use crate::daemon::key::Keys;
+use crate::daemon::opening::sign;
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, Content, LoadError};
@@ -24,7 +25,7 @@ use crate::daemon::report::{
     SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
-use crate::daemon::{DaemonError, actions, clock, history, sign, systemd};
+use crate::daemon::{DaemonError, actions, clock, history, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;

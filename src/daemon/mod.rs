@@ -17,9 +17,11 @@ pub mod history;
 pub mod keep;
 pub mod key;
 pub mod logs;
+pub mod opening;
 pub mod perform;
 pub mod prepare;
 pub mod query;
+pub mod recovery;
 pub mod reload;
 pub mod report;
 pub mod settings;
@@ -29,7 +31,7 @@ pub mod systemd;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -50,24 +52,19 @@ use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message};
-use crate::daemon::fault::Fault;
 use crate::daemon::key::{KeyError, Keys};
+use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
+use crate::daemon::recovery::{Recovered, recover};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
-use crate::domain::entry::{Entry, Facts, Log};
-use crate::engine::apply::apply;
-use crate::engine::input::Input;
 use crate::engine::state::State;
 use crate::engine::tasks;
-use crate::journal::checkpoint::origin;
-use crate::journal::notary::Notary;
-use crate::journal::writer::Journal;
-use crate::journal::{self, JournalError, Receipt, Recovery};
+use crate::journal::JournalError;
 use crate::sources::http::Server;
-use crate::sources::intake::{Answer, Intake, Limits, Offer};
+use crate::sources::intake::{Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
 
 /// Inputs that may wait for the core.
@@ -121,73 +118,6 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     Daemon::start(content, recovered, actions).await?.run().await
-}
-
-/// What the state folder gave.
-struct Recovered {
-    state: State,
-    journal: Journal,
-    recovery: Recovery,
-    /// The entry up to which a snapshot went; 0: none was used.
-    snapshot: u64,
-}
-
-fn recover(settings: &Settings) -> Result<Recovered, DaemonError> {
-    let path = &settings.state;
-    let unusable = |cause| DaemonError::State { path: path.to_owned(), cause };
-    for folder in [path.to_owned(), path.join("bundles"), path.join("journal")] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
-    }
-    let limits = journal::Settings {
-        segment_bytes_max: settings
-            .journal
-            .segment
-            .map_or(journal::Settings::default().segment_bytes_max, |bytes| bytes.0),
-        ..journal::Settings::default()
-    };
-    for file in [path.join(snapshot::FILE)].into_iter().chain(keep::bases(path)) {
-        let (state, known) = match snapshot::read(&file) {
-            Ok(Some(found)) => found,
-            Ok(None) => continue,
-            Err(why) => {
-                tracing::warn!(%why, file = %file.display(), "a snapshot is not used: more of the journal is read");
-                continue;
-            }
-        };
-        match replay(path, limits.clone(), state, Some(&known)) {
-            Err(DaemonError::Journal(why @ JournalError::Elsewhere { .. })) => {
-                tracing::warn!(%why, file = %file.display(), "a snapshot does not fit the journal: more of it is read");
-            }
-            recovered => return recovered,
-        }
-    }
-    replay(path, limits, State::default(), None)
-}
-
-/// Applies the journal to a state that covers it up to `known`.
-fn replay(
-    path: &Path,
-    limits: journal::Settings,
-    mut state: State,
-    known: Option<&Receipt>,
-) -> Result<Recovered, DaemonError> {
-    let forgets_results = fault::from_env() == Some(Fault::ForgetResults);
-    let mut read = |line: &journal::line::Line| {
-        let mut facts = Facts::parse(&line.kind, line.data.get())?;
-        if forgets_results && matches!(facts, Facts::Result(_)) {
-            facts = Facts::Log(Log::Closed);
-        }
-        apply(&mut state, &Entry { seq: line.seq, at: line.at, facts });
-        Ok(())
-    };
-    let dir = path.join("journal");
-    let (journal, recovery) = match known {
-        Some(known) => journal::open_behind(&dir, limits, known, &mut read)?,
-        None => journal::open(&dir, limits, &mut read)?,
-    };
-    let snapshot = known.map_or(0, |known| known.seq);
-    tracing::info!(entries = recovery.entries, snapshot, verdict = ?recovery.verdict, "journal recovered");
-    Ok(Recovered { state, journal, recovery, snapshot })
 }
 
 /// Destinations with their secrets resolved.
@@ -389,64 +319,6 @@ fn guard(name: &'static str, fatal: &mpsc::UnboundedSender<String>, part: impl F
             let _ = fatal.send(format!("the {name} died: {error}"));
         }
     });
-}
-
-/// The first entries of a daemon's life, durable before anything else happens.
-async fn open(
-    core: &mpsc::Sender<Message>,
-    journal: String,
-    recovery: Recovery,
-    bundle: Option<Arc<Bundle>>,
-) -> Result<(), DaemonError> {
-    let refused = || DaemonError::Fatal("the journal does not take the first entries".into());
-    let opened = Log::Opened { journal, version: env!("CARGO_PKG_VERSION").into() };
-    let torn = recovery.torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
-    for log in torn.into_iter().chain([opened]) {
-        record(core, log).await.ok_or_else(refused)?;
-    }
-    if let Some(bundle) = bundle {
-        let (done, durable) = oneshot::channel();
-        core.send(Message::Swap(bundle, done)).await.map_err(|_| refused())?;
-        durable.await.map_err(|_| refused())?;
-    }
-    Ok(())
-}
-
-/// Puts an entry about the journal itself on record; its number, once it is durable.
-async fn record(core: &mpsc::Sender<Message>, log: Log) -> Option<u64> {
-    let (to, durable) = oneshot::channel();
-    core.send(Message::Input(Input::Log(log), Some(to))).await.ok()?;
-    match durable.await {
-        Ok(Answer::Accepted { seq, .. }) => Some(seq),
-        _ => None,
-    }
-}
-
-/// Names the key on record where it is new, and lets it sign from now on.
-async fn sign(
-    core: &mpsc::Sender<Message>,
-    notary: &Notary,
-    settings: &Settings,
-    journal: &str,
-    replaced: &str,
-    keys: Keys,
-) -> Result<String, DaemonError> {
-    let Keys { signers, is_new } = keys;
-    let verifier = signers.first().map(|signer| signer.verifier().to_string()).unwrap_or_default();
-    if is_new {
-        let replaces = (!replaced.is_empty()).then(|| replaced.to_owned());
-        let key = Log::Key { verifier: verifier.clone(), replaces };
-        record(core, key).await.ok_or_else(|| DaemonError::Fatal("the journal does not take its key".into()))?;
-        tracing::info!(verifier, "a new key signs the journal: keep this line where nobody who reaches this host can");
-    }
-    let vouched = signers.len() > 1;
-    let (done, signed) = oneshot::channel();
-    notary.sign_with(origin(journal), signers, Box::new(move || done.send(()).unwrap_or_default()));
-    // On a full disk the checkpoint waits, and both keys stay at hand until the next start.
-    if vouched && timeout(GRACE, signed).await.is_ok_and(|signed| signed.is_ok()) {
-        Keys::settle(settings, journal, &verifier)?;
-    }
-    Ok(verifier)
 }
 
 /// Wakes the core when its earliest timer is due.
