@@ -25,6 +25,7 @@ use crate::daemon::report::{
     SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
+use crate::daemon::tally::Tally;
 use crate::daemon::{DaemonError, actions, clock, history, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
@@ -67,6 +68,7 @@ pub struct Control {
     core: mpsc::Sender<Message>,
     notary: Notary,
     sources: BTreeMap<String, Arc<Counters>>,
+    tally: Arc<Tally>,
     started: Timestamp,
     loaded: Timestamp,
     refused: Option<RefusedBundle>,
@@ -125,6 +127,7 @@ impl Control {
         current: Arc<ArcSwap<Bundle>>,
         core: mpsc::Sender<Message>,
         notary: Notary,
+        tally: Arc<Tally>,
     ) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (started, loaded) = (clock::now(), clock::now());
@@ -135,6 +138,7 @@ impl Control {
             core,
             notary,
             sources,
+            tally,
             started,
             loaded,
             refused: None,
@@ -333,12 +337,16 @@ impl Control {
     fn source_reports(&self) -> Vec<SourceReport> {
         let report = |source: &crate::sources::Settings| {
             let counters = self.counters(&source.name);
+            let tally = self.tally.of(&source.name);
             SourceReport {
                 name: source.name.to_string(),
                 kind: source.kind.as_str().into(),
                 records: counters.records.load(Ordering::Relaxed),
                 bytes: counters.bytes.load(Ordering::Relaxed),
                 refused: counters.refused(),
+                ignored: tally.ignored,
+                oddities: tally.oddities,
+                last_oddity: tally.last_oddity,
                 last_error: None,
             }
         };
@@ -389,7 +397,7 @@ impl Control {
         let source = self.settings.sources.iter().find(|source| *source.name == *kept.source);
         let pinned = source.and_then(|source| source.format.as_deref());
         let input = match prepare::prepare(&self.current.load(), record, pinned) {
-            Prepared::Input(input) => input,
+            Prepared::Input(input, _) => input,
             Prepared::NotAnAlert(why) => return Err(format!("the format says it is no alert: {why}")),
         };
         let format = match &input {

@@ -624,7 +624,7 @@ mod tests {
             }
         }
         println!("{count} mutated logs, 0 wrong verdicts: {sorts:?}");
-        assert!(sorts.len() == 3 && sorts.values().all(|n| *n > count / 100), "{sorts:?}");
+        assert!(sorts.len() == 3 && sorts.values().all(|n| *n > count / 300), "{sorts:?}");
     }
 
     /// The control: without the line's own hash, verdicts go wrong.
