@@ -186,13 +186,19 @@ fn checkpoints_vouch_for_a_journal_and_nothing_is_said_against_a_good_one() {
 
 type Attack = (&'static str, fn(&Path), Damage);
 
+fn edit(dir: &Path, change: impl FnOnce(&mut Vec<String>)) {
+    let mut all = lines(dir);
+    change(&mut all);
+    put(dir, &all);
+}
+
 /// What can be found without any knowledge from outside.
 fn clumsy() -> Vec<Attack> {
-    fn edit(dir: &Path, change: impl FnOnce(&mut Vec<String>)) {
-        let mut all = lines(dir);
-        change(&mut all);
-        put(dir, &all);
-    }
+    edits().into_iter().chain(forgeries()).collect()
+}
+
+/// Without any forged hash, or with a few.
+fn edits() -> Vec<Attack> {
     vec![
         ("edit", |dir| edit(dir, |all| all[4] = all[4].replace("text", "teXt")), Damage::Hash),
         (
@@ -205,6 +211,7 @@ fn clumsy() -> Vec<Attack> {
             },
             Damage::Prev,
         ),
+        ("edit the first entry", |dir| edit(dir, |all| all[0] = all[0].replace("0.1.0", "0.1.1")), Damage::Hash),
         ("delete", |dir| edit(dir, |all| drop(all.remove(4))), Damage::Seq { found: 6 }),
         ("reorder", |dir| edit(dir, |all| all.swap(4, 5)), Damage::Seq { found: 6 }),
         ("double", |dir| edit(dir, |all| all.insert(4, all[3].clone())), Damage::Seq { found: 4 }),
@@ -229,6 +236,12 @@ fn clumsy() -> Vec<Attack> {
             },
             Damage::Missing { head: 18 },
         ),
+    ]
+}
+
+/// With a chain that is right again, other segments or other checkpoints.
+fn forgeries() -> Vec<Attack> {
+    vec![
         (
             "edit, whole chain and HEAD made right",
             |dir| {

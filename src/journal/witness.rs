@@ -86,8 +86,9 @@ impl Witness {
 
     /// How many anchors name entries that were met, and the newest of those.
     pub fn anchored(&self) -> (u64, Option<u64>) {
-        let met = self.anchors.range(self.first..=self.met).map(|(seq, _)| *seq);
-        (met.clone().count() as u64, met.last())
+        // What stands before the first entry, or behind the last one met, was not compared.
+        let met = self.anchors.keys().copied().filter(|seq| (self.first..=self.met).contains(seq));
+        met.fold((0, None), |(count, _), seq| (count + 1, Some(seq)))
     }
 
     /// After the last line: is an entry missing that something names, and did the right keys sign?
