@@ -29,6 +29,7 @@ pub mod snapshot;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
+pub mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,6 +63,7 @@ use crate::daemon::settings::Settings;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
 use crate::daemon::tally::Tally;
+use crate::daemon::workers::Workers;
 use crate::engine::state::State;
 use crate::engine::tasks;
 use crate::journal::JournalError;
@@ -113,7 +115,7 @@ pub enum DaemonError {
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(dir: &Path) -> Result<(), DaemonError> {
-    let content = reload::load(dir)?;
+    let content = reload::load_in_daemon(dir)?;
     for warning in content.warnings() {
         tracing::warn!("{warning}");
     }
@@ -180,7 +182,10 @@ impl Daemon {
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
         sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
 
+        let dying = fatal_sender.clone();
+        let workers = Workers::start(move |why| drop(dying.send(why.to_owned())));
         let world = Arc::new(World {
+            workers,
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             journal: reader.clone(),

@@ -574,7 +574,8 @@ mod tests {
                 items[at].insert(byte, (11 + random.below(245)) as u8);
             }
         }
-        items.retain(|item| !item.is_empty());
+        // A line end alone would complete a line that lost its own: that is no damage.
+        items.retain(|item| item.first().is_some_and(|byte| *byte != b'\n'));
     }
 
     /// The right verdict on what became of a log's lines: known from which of them are still what they were, and where.
@@ -604,7 +605,7 @@ mod tests {
     /// One to four mutations each, of all kinds, in all orders. `tests/run --long` tries 300,000 logs.
     #[test]
     fn no_mutation_is_misjudged() {
-        let count = if std::env::var_os("SOARD_TESTS_LONG").is_some() { 300_000_u64 } else { 24_000 };
+        let count = std::env::var("SOARD_MUTATIONS").map_or(24_000, |count| count.parse::<u64>().unwrap());
         let mut sorts: BTreeMap<&str, u64> = BTreeMap::new();
         for seed in 1..=count / 40 {
             let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
