@@ -16,6 +16,11 @@ use serde_json::Value;
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether tests run in their long form: `tests/run --long` sets `SOARD_TESTS=long`.
+pub fn long() -> bool {
+    std::env::var_os("SOARD_TESTS").is_some_and(|sizes| sizes == "long")
+}
+
 /// Waits until `what` gives a value; panics with `name` when it takes too long.
 pub fn wait_for<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
