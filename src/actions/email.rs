@@ -107,7 +107,7 @@ impl Mailer {
             Err(Failure::Ambiguous(reason, delivered)) => {
                 progress.refuse(delivered.refused);
                 match self.mode {
-                    Mode::AtLeastOnce => progress.again(reason, true),
+                    Mode::AtLeastOnce | Mode::Probe => progress.again(reason, true),
                     Mode::AtMostOnce => progress.unknown(reason, delivered.accepted, delivered.later),
                 }
             }

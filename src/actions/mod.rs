@@ -4,6 +4,7 @@
 pub mod email;
 mod folder;
 mod message;
+mod probe;
 pub mod retry;
 mod scrub;
 pub mod settings;
@@ -70,6 +71,8 @@ pub struct Request<'a> {
     pub templates: &'a Templates,
     /// What the attempt before left to know: the recipients that took the mail already.
     pub progress: Option<&'a Value>,
+    /// An attempt may have arrived, and the receiver is to be asked before another is made.
+    pub in_doubt: bool,
 }
 
 /// What came of an attempt.

@@ -85,6 +85,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         input: &loaded.input,
         templates: &loaded.bundle.templates,
         progress: job.progress.as_ref(),
+        in_doubt: job.in_doubt,
     }
 }
 
@@ -101,7 +102,7 @@ fn input(world: &World, destinations: &Destinations, job: Send, outcome: Outcome
             let reply = Reply { class: Class::Unknown, status, value: Value::Null, error: Some(error) };
             Input::Done { key: job.key, reply }
         }
-        Outcome::Again { error, status, after, progress, .. } => {
+        Outcome::Again { error, status, after, ambiguous, progress } => {
             note(&counter, false, Some(&error));
             let schedule = destinations.settings.schedule(&job.destination).cloned().unwrap_or_default();
             let now = clock::now();
@@ -109,12 +110,15 @@ fn input(world: &World, destinations: &Destinations, job: Send, outcome: Outcome
                 Some(next) => {
                     let wait = std::time::Duration::try_from(next.duration_since(now)).unwrap_or_default();
                     let wait = Span::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                    Input::Failed { key: job.key, error, status, wait, progress }
+                    Input::Failed { key: job.key, error, status, wait, ambiguous, progress }
                 }
                 None => {
                     let error = format!("gave up after {} attempts: {error}", job.attempt);
                     let value = progress.unwrap_or_default();
-                    Input::Done { key: job.key, reply: Reply { class: Class::Dead, status, value, error: Some(error) } }
+                    // Where the receiver would be asked before a second request, a request in doubt is not just dead.
+                    let in_doubt = ambiguous && job.mode == Mode::Probe;
+                    let class = if in_doubt { Class::Unknown } else { Class::Dead };
+                    Input::Done { key: job.key, reply: Reply { class, status, value, error: Some(error) } }
                 }
             }
         }

@@ -141,8 +141,18 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
         runtime.spawn(async move {
             let (now, templates) = (clock::now(), Templates::default());
             let (key, effect, run, templates) = (&key, &effect, &run, &templates);
-            let request =
-                Request { key, effect, attempt: 1, at: now, now, run, input: &Value::Null, templates, progress: None };
+            let request = Request {
+                key,
+                effect,
+                attempt: 1,
+                at: now,
+                now,
+                run,
+                input: &Value::Null,
+                templates,
+                progress: None,
+                in_doubt: false,
+            };
             world.destinations.load_full().actions.send(request).await
         });
     }

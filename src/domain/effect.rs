@@ -154,6 +154,8 @@ pub enum Mode {
     AtLeastOnce,
     /// Never send again: the step's outcome is `unknown` and the playbook decides.
     AtMostOnce,
+    /// Ask the receiver whether it took effect, and send again only if it says that it did not.
+    Probe,
 }
 
 /// How a step ended.

@@ -38,6 +38,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
             if let Some(flight) = state.flights.get_mut(&attempt.key) {
                 flight.failed = attempt.n;
                 flight.begun = false;
+                flight.ambiguous = attempt.ambiguous;
                 flight.next = Some(attempt.next);
                 flight.progress.clone_from(&attempt.progress);
                 flight.error = Some(attempt.error.clone());
@@ -278,6 +279,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     next: None,
                     mode: step.mode.unwrap_or_default(),
                     begun: false,
+                    ambiguous: false,
                     progress: None,
                     error: None,
                 };

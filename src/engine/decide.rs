@@ -43,12 +43,17 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
             let n = state.flights.get(&key)?.failed + 1;
             Facts::Begin(Begin { key, n })
         }
-        Input::Failed { key, error, status, wait, progress } => {
+        Input::Failed { key, error, status, wait, ambiguous, progress } => {
             let flight = state.flights.get(&key)?;
-            Facts::Attempt(Attempt { n: flight.failed + 1, key, error, status, next: wait.after(at), progress })
+            let (n, next) = (flight.failed + 1, wait.after(at));
+            Facts::Attempt(Attempt { n, key, error, status, ambiguous, next, progress })
         }
-        Input::Done { key, reply } => {
+        Input::Done { key, mut reply } => {
             let flight = state.flights.get(&key)?;
+            if reply.value.is_null() {
+                // Nobody knows what came of the last attempt, but who took the mail before is known.
+                reply.value = flight.progress.clone().unwrap_or_default();
+            }
             let (run, step, attempts) = (flight.run.clone(), flight.step, flight.failed + 1);
             Facts::Result(StepResult { run, step, key, attempts, reply })
         }

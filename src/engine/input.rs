@@ -45,6 +45,8 @@ pub enum Input {
         status: Option<u16>,
         /// How long until the next attempt is due.
         wait: Span,
+        /// It may have arrived all the same.
+        ambiguous: bool,
         /// What the next attempt has to know.
         progress: Option<Value>,
     },

@@ -127,6 +127,8 @@ pub struct Flight {
     pub mode: Mode,
     /// An attempt that must not be repeated has started.
     pub begun: bool,
+    /// The last attempt may have arrived all the same.
+    pub ambiguous: bool,
     /// What the next attempt has to know of the last.
     pub progress: Option<Value>,
     /// What went wrong last.

@@ -54,6 +54,8 @@ pub struct Send {
     pub attempt: u32,
     /// What to do when it is unclear whether it arrived.
     pub mode: Mode,
+    /// An attempt may have arrived, and the receiver is to be asked before another is made.
+    pub in_doubt: bool,
     /// What it has to know of the last attempt.
     pub progress: Option<Value>,
     /// The run's bundle, for templates.
@@ -97,7 +99,8 @@ pub fn unfinished(state: &State) -> Vec<Task> {
     let sends = keys.into_iter().filter_map(|key| match &state.flights[key] {
         Flight { next: Some(_), .. } => None,
         Flight { mode: Mode::AtMostOnce, begun: true, .. } => Some(Task::Forget(key.clone())),
-        Flight { .. } => send(state, key),
+        // Whether it was sent before the daemon died is nowhere on record.
+        flight => send_flight(state, key, flight.mode == Mode::Probe),
     });
     evaluations.chain(sends).collect()
 }
@@ -117,6 +120,11 @@ fn evaluate(state: &State, id: &RunId) -> Option<Task> {
 
 fn send(state: &State, key: &EffectKey) -> Option<Task> {
     let flight = state.flights.get(key)?;
+    send_flight(state, key, flight.mode == Mode::Probe && flight.ambiguous)
+}
+
+fn send_flight(state: &State, key: &EffectKey, in_doubt: bool) -> Option<Task> {
+    let flight = state.flights.get(key)?;
     let run = state.runs.get(&flight.run)?;
     Some(Task::Send(Box::new(Send {
         key: key.clone(),
@@ -126,6 +134,7 @@ fn send(state: &State, key: &EffectKey) -> Option<Task> {
         destination: flight.destination.clone(),
         attempt: flight.failed + 1,
         mode: flight.mode,
+        in_doubt,
         progress: flight.progress.clone(),
         bundle: run.bundle.clone(),
         alerts: run.alerts.clone(),

@@ -318,7 +318,8 @@ fn an_effect_is_asked_for_tried_again_at_its_time_with_the_same_key_and_ends_onc
     let key = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
     assert_eq!(world.ask(&run, vec![webhook()], None), None, "an evaluation of a run that waits is stale");
     let wait = Span::from_secs(5);
-    let failed = Input::Failed { key: key.clone(), error: "down".into(), status: None, wait, progress: None };
+    let failed =
+        Input::Failed { key: key.clone(), error: "down".into(), status: None, wait, ambiguous: false, progress: None };
     assert_eq!(world.put(failed), Some(vec![]));
     assert_eq!(tasks::unfinished(&world.state), vec![], "a restart does not start the schedule over");
     assert_eq!(world.due(), None);
@@ -363,6 +364,29 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
     let unfinished = tasks::unfinished(&world.state);
     assert!(unfinished.contains(&Task::Forget(once)), "{unfinished:?}");
     assert_eq!((unfinished.len(), sends(&world)), (2, 1));
+}
+
+#[test]
+fn the_receiver_is_asked_before_a_second_request_only_where_the_first_may_have_arrived() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let step = NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::Probe), value: None };
+    let asked = Asked { run, known_steps: 0, steps: vec![step], end: None };
+    let in_doubt = |tasks: &[Task]| match tasks {
+        [Task::Send(send)] => send.in_doubt,
+        other => panic!("{other:?}"),
+    };
+    let tasks = world.put(Input::Asked(asked)).unwrap();
+    let key = only_key(&tasks);
+    assert!(!in_doubt(&tasks), "the first request needs no question");
+    assert!(in_doubt(&tasks::unfinished(&world.state)), "after a crash nobody knows");
+    for ambiguous in [true, false] {
+        let (key, error, wait) = (key.clone(), "broke".into(), Span::from_secs(1));
+        world.put(Input::Failed { key, error, status: None, wait, ambiguous, progress: None }).unwrap();
+        assert_eq!(tasks::unfinished(&world.state), vec![], "it waits for its time");
+        world.pass(1);
+        assert_eq!(in_doubt(&world.put(Input::Due).unwrap()), ambiguous);
+    }
 }
 
 #[test]

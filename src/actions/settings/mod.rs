@@ -1,6 +1,7 @@
 //! `destinations:` of soard.yaml, checked: where playbooks may send, and how.
 
 pub mod email;
+pub mod probe;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -214,8 +215,9 @@ fn mode(node: &Node, faults: &mut Faults) -> Option<Mode> {
     match &node.value {
         Value::Str(word) if word == "at_least_once" => Some(Mode::AtLeastOnce),
         Value::Str(word) if word == "at_most_once" => Some(Mode::AtMostOnce),
+        Value::Str(word) if word == "probe" => Some(Mode::Probe),
         _ => {
-            faults.expected(node, "`at_least_once` or `at_most_once`");
+            faults.expected(node, "`at_least_once`, `at_most_once` or `probe`");
             None
         }
     }

@@ -118,7 +118,15 @@ fn asks(run: &str, steps: Vec<Step>) -> Facts {
 
 fn failed(run: &str, step: u32, n: u32, next: i64) -> Facts {
     let error = "the destination answered 503".into();
-    Facts::Attempt(Attempt { key: key(run, step), n, error, status: Some(503), next: at(next), progress: None })
+    Facts::Attempt(Attempt {
+        key: key(run, step),
+        n,
+        error,
+        status: Some(503),
+        ambiguous: false,
+        next: at(next),
+        progress: None,
+    })
 }
 
 fn done(run: &str, step: u32, attempts: u32, status: u16) -> Facts {
