@@ -10,6 +10,7 @@ use crate::domain::alert::Alert;
 use crate::domain::decision::{AlertRef, Decision, Key, RuleRef};
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::operator::Operator;
 use crate::domain::record::{Body, Position};
 
 /// One entry before and after it stands in the journal.
@@ -47,6 +48,8 @@ pub enum Facts {
     Result(StepResult),
     /// A run ended.
     Run(RunEnd),
+    /// An operator told the daemon to do something.
+    Operator(Operator),
 }
 
 /// The journal's own life.
@@ -310,6 +313,7 @@ impl Facts {
             Self::Attempt(_) => "attempt",
             Self::Result(_) => "result",
             Self::Run(_) => "run",
+            Self::Operator(_) => "operator",
         }
     }
 
@@ -326,6 +330,7 @@ impl Facts {
             Self::Attempt(d) => serde_json::to_string(d),
             Self::Result(d) => serde_json::to_string(d),
             Self::Run(d) => serde_json::to_string(d),
+            Self::Operator(d) => serde_json::to_string(d),
         };
         text.expect("facts are plain data with string keys")
     }
@@ -346,6 +351,7 @@ impl Facts {
             "attempt" => Self::Attempt(serde_json::from_str(data)?),
             "result" => Self::Result(serde_json::from_str(data)?),
             "run" => Self::Run(serde_json::from_str(data)?),
+            "operator" => Self::Operator(serde_json::from_str(data)?),
             other => return Err(serde::de::Error::custom(format!("unknown kind of entry {other:?}"))),
         })
     }

@@ -47,6 +47,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         Facts::Result(result) => apply_result(state, entry.seq, result),
         Facts::Run(end) => apply_end(state, entry, end),
+        Facts::Operator(_) => {}
     }
 }
 
@@ -217,7 +218,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
             for run in runs {
                 start(state, entry.at, run, bundle, alerts.clone());
                 for alert in alerts {
-                    let ran = RunId { trigger: Trigger::Alert(alert.id), playbook: run.playbook.clone() };
+                    let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
                     let hash = state.hash(&[&ran.to_string()]);
                     state.ran.insert(hash);
                 }

@@ -70,7 +70,7 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
         }
         Timer::Group(id) => {
             let group = &state.groups[id];
-            let run = |playbook: &String| RunId { trigger: Trigger::Group(*id), playbook: playbook.clone() };
+            let run = |playbook: &String| RunId::first(Trigger::Group(*id), playbook);
             Due::Group {
                 group: *id,
                 rule: group.rule.clone(),

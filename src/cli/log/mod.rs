@@ -12,6 +12,7 @@ use crate::daemon::query::LogLine;
 use crate::domain::decision::{Reason, RouteVerdict};
 use crate::domain::entry::{Due, End, Facts, Log, Step, Taken};
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 
 /// What to do with the journal.
 #[derive(Debug, clap::Subcommand)]
@@ -93,6 +94,7 @@ fn words(facts: &Facts) -> String {
             let class = class.as_str().unwrap_or_default();
             format!("{run} step {}: {class}{code} after {attempts}{error}", result.step)
         }
+        Facts::Operator(operator) => order_words(operator),
         Facts::Run(end) => {
             let how = match &end.end {
                 End::Finished { .. } => "finished".to_owned(),
@@ -133,6 +135,20 @@ fn reason(reason: &Reason) -> String {
 fn playbooks(runs: &[RunId]) -> String {
     let names = runs.iter().map(|run| run.playbook.as_str()).collect::<Vec<_>>().join(", ");
     if names.is_empty() { "nothing".to_owned() } else { safe(names) }
+}
+
+fn order_words(operator: &Operator) -> String {
+    let what = match &operator.order {
+        Order::RunCancel { run } => format!("cancels {}", safe(run)),
+        Order::RunRestart { run, starts, .. } => format!("restarts {} as {}", safe(run), safe(starts)),
+        Order::RunRetry { run, again } if again.is_empty() => format!("retries {}", safe(run)),
+        Order::RunRetry { run, again } => {
+            let again: Vec<String> = again.iter().map(ToString::to_string).collect();
+            format!("retries {} and sends step {} again", safe(run), again.join(", "))
+        }
+        Order::DeliveryRetry { key, run, step, .. } => format!("sends {key} again, step {step} of {}", safe(run)),
+    };
+    format!("{} {what}: {}", safe(&operator.actor), safe(&operator.comment))
 }
 
 fn due_words(due: &Due) -> String {
