@@ -249,6 +249,8 @@ fn status_report() -> Status {
             kind: "webhook".into(),
             in_flight: 0,
             waiting: 1,
+            held: true,
+            open_until: Some(at(212)),
             sent: 3,
             failed: 1,
             last_error: Some("the destination answered 503".into()),

@@ -268,6 +268,7 @@ impl Control {
         }
         if let Some(new) = new {
             self.world.destinations.store(Arc::new(new));
+            self.world.renewed.notify_one();
             self.settings.destinations = settings.destinations;
         }
         if changed || others {
@@ -341,12 +342,15 @@ impl Control {
     fn destination_reports(&self, core: &CoreReport) -> Vec<DestinationReport> {
         let report = |(name, destination): (&str, &Destination)| {
             let counter = self.world.counters.of(name);
-            let (in_flight, waiting) = core.flights.get(name).copied().unwrap_or_default();
+            let in_flight = counter.under_way.load(Ordering::Relaxed);
+            let open = core.flights.get(name).copied().unwrap_or_default();
             DestinationReport {
                 name: name.into(),
                 kind: destination.target.kind().into(),
                 in_flight,
-                waiting,
+                waiting: open.saturating_sub(in_flight),
+                held: counter.held.load(Ordering::Relaxed),
+                open_until: *counter.open_until.lock().expect("nothing panics while it is held"),
                 sent: counter.sent.load(Ordering::Relaxed),
                 failed: counter.failed.load(Ordering::Relaxed),
                 last_error: counter.last_error.lock().expect("nothing panics while it is held").clone(),

@@ -63,8 +63,8 @@ pub struct CoreReport {
     pub groups: usize,
     /// Quarantined records.
     pub quarantine: usize,
-    /// By destination: effects whose attempt is under way, and effects that wait for their next attempt.
-    pub flights: BTreeMap<String, (u64, u64)>,
+    /// Effects without an outcome, by destination.
+    pub flights: BTreeMap<String, u64>,
 }
 
 /// The core's own things; everything it shares goes through channels.
@@ -236,8 +236,7 @@ impl Core {
         report.by_status = Status::ALL.iter().zip(statuses).map(|(s, n)| (s.to_string(), n)).collect();
         report.by_severity = Severity::ALL.iter().zip(severities).map(|(s, n)| (s.to_string(), n)).collect();
         for flight in self.state.flights.values() {
-            let (under_way, waiting) = report.flights.entry(flight.destination.clone()).or_default();
-            *(if flight.next.is_some() { waiting } else { under_way }) += 1;
+            *report.flights.entry(flight.destination.clone()).or_default() += 1;
         }
         report
     }

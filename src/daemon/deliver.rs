@@ -1,7 +1,6 @@
 //! Makes attempts at effects and reports what came of them.
 //!
-//! An attempt first waits for its turn at the destination, and only then reads what it has to send: whoever waits costs
-//! no more than its place in the queue.
+//! An attempt reads what it has to send when it is its turn: whoever waits costs no more than its place in the queue.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,11 +10,12 @@ use tokio::sync::{oneshot, watch};
 
 use crate::actions::retry::next_attempt;
 use crate::actions::{Outcome, Request};
+use crate::daemon::breaker::Health;
 use crate::daemon::bundle::Bundle;
+use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::history::{self, Unread};
 use crate::daemon::perform::{Counter, Destinations, World};
-use crate::daemon::{clock, stop};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
 use crate::domain::id::Trigger;
 use crate::domain::time::Span;
@@ -23,29 +23,42 @@ use crate::engine::input::Input;
 use crate::engine::tasks::Send;
 use crate::sources::intake::Answer;
 
-/// Waits for its turn, makes one attempt and reports it. What is not begun when the daemon stops is left for the next
-/// start.
-pub async fn attempt(world: Arc<World>, job: Send, mut stopping: watch::Receiver<bool>) {
+/// Makes one attempt, reports it, and says what it showed of the destination. What is not begun when the daemon stops is
+/// left for the next start.
+pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<bool>) -> Health {
     let destinations = world.destinations.load_full();
-    let turn = tokio::select! {
-        turn = destinations.actions.turn(&job.destination) => turn,
-        () = stop::told(&mut stopping) => return,
-    };
     if *stopping.borrow() || (job.mode == Mode::AtMostOnce && !begin(&world, &job).await) {
-        return;
+        return Health::Unseen;
     }
     let (reader, task) = (world.clone(), job.clone());
     let loaded = tokio::task::spawn_blocking(move || load(&reader, &task)).await;
-    let outcome = match loaded {
+    let (outcome, health) = match loaded {
         Ok(Ok(loaded)) => {
-            let request = request(&job, &loaded);
-            destinations.actions.send_in_turn(turn, request).await
+            let outcome = destinations.actions.send(request(&job, &loaded)).await;
+            let health = health(&outcome);
+            (outcome, health)
         }
-        Ok(Err(Unread::Content(error))) => Outcome::Done(rejected(error)),
-        Ok(Err(Unread::Journal(error))) => return world.dies(&error),
-        Err(error) => return world.dies(&format!("reading a request died: {error}")),
+        Ok(Err(Unread::Content(error))) => (Outcome::Done(rejected(error)), Health::Unseen),
+        Ok(Err(Unread::Journal(error))) => {
+            world.dies(&error);
+            return Health::Unseen;
+        }
+        Err(error) => {
+            world.dies(&format!("reading a request died: {error}"));
+            return Health::Unseen;
+        }
     };
     let _ = world.core.send(Message::Input(input(&world, &destinations, job, outcome), None)).await;
+    health
+}
+
+fn health(outcome: &Outcome) -> Health {
+    match outcome {
+        outcome if outcome.is_outage() => Health::Fails,
+        // It could not even be made.
+        Outcome::Done(Reply { class: Class::Rejected, status: None, .. }) => Health::Unseen,
+        _ => Health::Answers,
+    }
 }
 
 /// Puts on record that an attempt that must not be repeated starts now; `false`: it may not start.

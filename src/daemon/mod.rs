@@ -7,6 +7,7 @@
 //! ```
 
 pub mod api;
+pub mod breaker;
 pub mod bundle;
 pub mod clock;
 pub mod control;
@@ -14,6 +15,7 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod lanes;
 pub mod logs;
 pub mod perform;
 pub mod prepare;
@@ -202,6 +204,7 @@ impl Daemon {
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
             fatal: fatal_sender.clone(),
+            renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
         let current = Arc::new(ArcSwap::new(bundle));

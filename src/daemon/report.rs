@@ -108,6 +108,12 @@ pub struct DestinationReport {
     pub in_flight: u64,
     /// Effects that wait for their turn or for their next attempt.
     pub waiting: u64,
+    /// Its breaker is open: it failed, what waits is held back, and one attempt tries it now and then.
+    #[serde(default)]
+    pub held: bool,
+    /// Until when no attempt is made; absent while one is trying the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until: Option<Timestamp>,
     /// Effects that succeeded.
     pub sent: u64,
     /// Effects that did not.

@@ -117,7 +117,8 @@ impl HttpSink {
     }
 }
 
-fn read_request(from: &mut BufReader<TcpStream>) -> Option<Got> {
+/// Reads one request; `None` when the connection ends.
+pub fn read_request(from: &mut BufReader<TcpStream>) -> Option<Got> {
     let mut line = String::new();
     from.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let path = line.split(' ').nth(1)?.to_owned();
