@@ -50,6 +50,10 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
         let records = styled(WARN, count(status.quarantined, "record"));
         page.labelled(0, "quarantine", format!("{records}; {see}"));
     }
+    if status.dead_letters > 0 {
+        let letters = styled(WARN, count(status.dead_letters, "dead letter"));
+        page.labelled(0, "deliveries", format!("{letters}; see `soard deliveries list`"));
+    }
     page.labelled(0, "totals", totals(status));
     page.gap();
     let mut text = page.into_text();

@@ -23,7 +23,7 @@ use crate::daemon::report::{
     SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
-use crate::daemon::{DaemonError, actions, clock, history, systemd};
+use crate::daemon::{DaemonError, actions, clock, history, resend, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
@@ -163,6 +163,10 @@ impl Control {
                 }
             }
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
+            Command::Resend { ask, done } => {
+                let world = self.world.clone();
+                tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });
+            }
             Command::Retry { record_no, done } => drop(done.send(self.retry(record_no).await)),
         }
     }
@@ -315,6 +319,7 @@ impl Control {
             runs_open: core.runs as u64,
             groups_open: core.groups as u64,
             quarantined: core.quarantine as u64,
+            dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,
         })
     }

@@ -15,11 +15,12 @@ use crate::domain::alert::{Severity, Status};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::Input;
-use crate::engine::state::{State, Totals};
+use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
@@ -38,6 +39,8 @@ pub enum Message {
     Report(oneshot::Sender<CoreReport>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
+    /// The effects that ended without success and can be sent again, by the number of their `result` entry.
+    Letters(oneshot::Sender<Vec<(u64, Letter)>>),
     /// Close the journal and end.
     Stop,
 }
@@ -63,6 +66,8 @@ pub struct CoreReport {
     pub groups: usize,
     /// Quarantined records.
     pub quarantine: usize,
+    /// Effects that ended without success and can be sent again.
+    pub letters: usize,
     /// Effects without an outcome, by destination.
     pub flights: BTreeMap<String, u64>,
 }
@@ -108,6 +113,7 @@ impl Core {
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
+                Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
             }
             self.announce();
@@ -223,6 +229,7 @@ impl Core {
             runs: self.state.runs.len(),
             groups: self.state.groups.len(),
             quarantine: self.state.quarantine.len(),
+            letters: self.state.letters.len(),
             ..CoreReport::default()
         };
         let mut statuses = [0_u64; Status::ALL.len()];
@@ -308,6 +315,9 @@ fn log(entry: &Entry) {
             let key: &EffectKey = &result.key;
             let error = result.reply.error.as_deref();
             tracing::warn!(seq, run = %result.run, %key, class = ?result.reply.class, error, "effect failed");
+        }
+        Facts::Operator(Operator { actor, comment, order: Order::DeliveryRetry { key, run, destination, .. } }) => {
+            tracing::info!(seq, actor, comment, %run, %key, destination, "an operator sends an effect again");
         }
         Facts::Attempt(attempt) => {
             let (n, error, next) = (attempt.n, &attempt.error, attempt.next);

@@ -2,13 +2,14 @@
 //!
 //! An attempt reads what it has to send when it is its turn: whoever waits costs no more than its place in the queue.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use crate::actions::retry::next_attempt;
+use crate::actions::templates::Templates;
 use crate::actions::{Outcome, Request};
 use crate::daemon::breaker::Health;
 use crate::daemon::bundle::Bundle;
@@ -71,21 +72,26 @@ async fn begin(world: &World, job: &Send) -> bool {
 struct Loaded {
     effect: Effect,
     asked: jiff::Timestamp,
+    /// What only mails show.
     input: Value,
-    bundle: Arc<Bundle>,
+    bundle: Option<Arc<Bundle>>,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
-    let bundle = world.bundles.get(&job.bundle).map_err(Unread::Content)?;
-    // Only mails show the alerts; a webhook's body is all that it sends.
-    let input = match (&effect, job.run.trigger) {
-        (Effect::Email(_), Trigger::Alert(_)) => history::alerts(&world.journal, &job.alerts)?.swap_remove(0),
-        (Effect::Email(_), Trigger::Group(_)) => Value::Array(history::alerts(&world.journal, &job.alerts)?),
-        _ => Value::Null,
+    let Effect::Email(_) = &effect else { return Ok(Loaded { effect, asked, input: Value::Null, bundle: None }) };
+    let (alerts, bundle) = history::start(&world.journal, job.began, &job.run)?;
+    let bundle = Some(world.bundles.get(&bundle).map_err(Unread::Content)?);
+    let mut alerts = history::alerts(&world.journal, &alerts)?;
+    let input = match job.run.trigger {
+        Trigger::Alert(_) => alerts.swap_remove(0),
+        Trigger::Group(_) => Value::Array(alerts),
     };
     Ok(Loaded { effect, asked, input, bundle })
 }
+
+/// A webhook's body is all that it sends.
+static NO_TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::default);
 
 fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
     Request {
@@ -96,7 +102,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         now: clock::now(),
         run: &job.run,
         input: &loaded.input,
-        templates: &loaded.bundle.templates,
+        templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
         progress: job.progress.as_ref(),
         in_doubt: job.in_doubt,
     }

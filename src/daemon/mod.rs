@@ -6,6 +6,7 @@
 //!                                            └── results ◄─ perform ◄─┘ tasks
 //! ```
 
+pub mod actor;
 pub mod api;
 pub mod breaker;
 pub mod bundle;
@@ -22,6 +23,7 @@ pub mod prepare;
 pub mod query;
 pub mod reload;
 pub mod report;
+pub mod resend;
 pub mod settings;
 pub mod stop;
 pub mod systemd;

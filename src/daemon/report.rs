@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::effect::EffectKey;
 use crate::domain::id::AlertId;
 
 /// Everything `soard status` shows.
@@ -41,6 +42,9 @@ pub struct Status {
     pub groups_open: u64,
     /// Records in quarantine.
     pub quarantined: u64,
+    /// Effects that ended without success and can be sent again.
+    #[serde(default)]
+    pub dead_letters: u64,
     /// Inputs that wait to be decided.
     pub queue_depth: u64,
 }
@@ -143,6 +147,24 @@ pub struct ReloadReport {
     pub bundle: BundleReport,
     /// Faults, as a person reads them: errors when it was refused, else warnings.
     pub faults: Vec<String>,
+}
+
+/// What came of an order to send effects again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResendReport {
+    /// Those that are sent again.
+    pub again: Vec<EffectKey>,
+    /// Those that are not.
+    pub refused: Vec<NotResent>,
+}
+
+/// An effect that is not sent again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotResent {
+    /// Which.
+    pub key: EffectKey,
+    /// Why.
+    pub why: String,
 }
 
 /// What came of sending a quarantined record through again.

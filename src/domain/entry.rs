@@ -257,6 +257,9 @@ pub struct StepResult {
     pub attempts: u32,
     /// The outcome.
     pub reply: Reply,
+    /// An operator had it sent again: the run went on with the outcome before, and this one changes nothing for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
 }
 
 /// How a run ended, with the steps that its last evaluation added.

@@ -6,9 +6,12 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::operator::Order;
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
-use crate::engine::state::{Delivery, Flight, Group, OpenWindow, REDELIVERY_KEPT_SECS, Run, State, Timer};
+use crate::engine::state::{
+    Delivery, Flight, Group, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Run, State, Timer,
+};
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -47,7 +50,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         Facts::Result(result) => apply_result(state, entry.seq, result),
         Facts::Run(end) => apply_end(state, entry, end),
-        Facts::Operator(_) => {}
+        Facts::Operator(operator) => apply_order(state, entry, &operator.order),
     }
 }
 
@@ -84,7 +87,7 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
                     if let Some(window) = window {
                         apply_window(state, rule, window, taken);
                     }
-                    apply_verdict(state, entry.at, intake, rule, verdict, alert);
+                    apply_verdict(state, entry, intake, rule, verdict, alert);
                 }
                 Reason::Duplicate { .. } | Reason::Resolved | Reason::NoRoute => {}
             }
@@ -154,7 +157,7 @@ fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Take
 
 fn apply_verdict(
     state: &mut State,
-    at: Timestamp,
+    entry: &Entry,
     intake: &Intake,
     rule: &RuleRef,
     verdict: &RouteVerdict,
@@ -166,7 +169,7 @@ fn apply_verdict(
         RouteVerdict::Record => {}
         RouteVerdict::Run { runs, .. } => {
             for run in runs {
-                start(state, at, run, &intake.bundle, vec![alert]);
+                start(state, entry, run, &intake.bundle, vec![alert]);
             }
         }
         RouteVerdict::Grouped { group, key, due, playbooks } => {
@@ -190,11 +193,12 @@ fn apply_verdict(
     }
 }
 
-fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: &str, alerts: Vec<AlertRef>) {
+fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: &str, alerts: Vec<AlertRef>) {
     let hash = state.hash(&[&run.to_string()]);
     state.ran.insert(hash);
     let (bundle, waiting) = (bundle.into(), std::collections::BTreeSet::new());
-    let open = Run { bundle, alerts, started: at, entries: Vec::new(), steps: 0, waiting };
+    let (started, began) = (entry.at, entry.seq);
+    let open = Run { bundle, alerts, started, began, entries: Vec::new(), steps: 0, waiting };
     state.runs.insert(run.clone(), open);
 }
 
@@ -216,7 +220,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 }
             }
             for run in runs {
-                start(state, entry.at, run, bundle, alerts.clone());
+                start(state, entry, run, bundle, alerts.clone());
                 for alert in alerts {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
                     let hash = state.hash(&[&ran.to_string()]);
@@ -275,6 +279,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     step: step.n,
                     intent: entry.seq,
                     asked: entry.at,
+                    began: run.began,
                     destination: destination.into(),
                     failed: 0,
                     next: None,
@@ -283,6 +288,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     ambiguous: false,
                     progress: None,
                     error: None,
+                    resent: false,
                 };
                 state.flights.insert(key.clone(), flight);
             }
@@ -296,15 +302,56 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
     } else {
         state.totals.effects_failed += 1;
     }
-    if let Some(flight) = state.flights.remove(&result.key)
-        && let Some(next) = flight.next
-    {
-        state.timers.remove(&(next, Timer::Retry(result.key.clone())));
+    if let Some(flight) = state.flights.remove(&result.key) {
+        if let Some(next) = flight.next {
+            state.timers.remove(&(next, Timer::Retry(result.key.clone())));
+        }
+        apply_letter(state, seq, result, flight);
+    }
+    if result.resent {
+        return;
     }
     if let Some(run) = state.runs.get_mut(&result.run) {
         run.waiting.remove(&result.step);
         run.entries.push(seq);
     }
+}
+
+fn apply_letter(state: &mut State, seq: u64, result: &StepResult, flight: Flight) {
+    let class = result.reply.class;
+    if class == Class::Ok {
+        return;
+    }
+    let Flight { intent, began, destination, .. } = flight;
+    state.letters.insert(seq, Letter { key: result.key.clone(), intent, began, destination, class });
+    while state.letters.len() > LETTERS_MAX {
+        state.letters.pop_first();
+    }
+}
+
+fn apply_order(state: &mut State, entry: &Entry, order: &Order) {
+    let Order::DeliveryRetry { key, run, step, intent, began, result, destination, mode, in_doubt, progress } = order
+    else {
+        return;
+    };
+    state.letters.remove(result);
+    let flight = Flight {
+        run: run.clone(),
+        step: *step,
+        intent: *intent,
+        asked: entry.at,
+        began: *began,
+        destination: destination.clone(),
+        failed: 0,
+        next: None,
+        mode: *mode,
+        begun: false,
+        ambiguous: *in_doubt,
+        progress: progress.clone(),
+        error: None,
+        resent: true,
+    };
+    state.flights.insert(key.clone(), flight);
 }
 
 fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {

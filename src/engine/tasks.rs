@@ -7,6 +7,7 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::entry::{Due, Entry, Facts};
 use crate::domain::id::RunId;
+use crate::domain::operator::Order;
 use crate::engine::state::{Flight, Run, State};
 
 /// One thing to do once the entry that asks for it is durable.
@@ -50,6 +51,8 @@ pub struct Send {
     pub intent: u64,
     /// Name of the destination.
     pub destination: String,
+    /// Sequence number of the entry that started the run: it leads to the alerts and the bundle.
+    pub began: u64,
     /// Attempt number, from 1.
     pub attempt: u32,
     /// What to do when it is unclear whether it arrived.
@@ -58,10 +61,6 @@ pub struct Send {
     pub in_doubt: bool,
     /// What it has to know of the last attempt.
     pub progress: Option<Value>,
-    /// The run's bundle, for templates.
-    pub bundle: String,
-    /// What the run was started for.
-    pub alerts: Vec<AlertRef>,
 }
 
 /// The tasks that an entry, already applied, sets off.
@@ -86,6 +85,11 @@ pub fn of(state: &State, entry: &Entry) -> Vec<Task> {
             }
             tasks
         }
+        Facts::Result(result) if result.resent => Vec::new(),
+        Facts::Operator(operator) => match &operator.order {
+            Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
+            _ => Vec::new(),
+        },
         Facts::Result(result) => evaluate(state, &result.run).into_iter().collect(),
         _ => Vec::new(),
     }
@@ -124,19 +128,17 @@ fn send(state: &State, key: &EffectKey) -> Option<Task> {
 }
 
 fn send_flight(state: &State, key: &EffectKey, in_doubt: bool) -> Option<Task> {
-    let flight = state.flights.get(key)?;
-    let run = state.runs.get(&flight.run)?;
+    let flight = state.flights.get(key).filter(|flight| flight.resent || state.runs.contains_key(&flight.run))?;
     Some(Task::Send(Box::new(Send {
         key: key.clone(),
         run: flight.run.clone(),
         step: flight.step,
         intent: flight.intent,
         destination: flight.destination.clone(),
+        began: flight.began,
         attempt: flight.failed + 1,
         mode: flight.mode,
         in_doubt,
         progress: flight.progress.clone(),
-        bundle: run.bundle.clone(),
-        alerts: run.alerts.clone(),
     })))
 }

@@ -11,6 +11,7 @@ use crate::domain::decision::{Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, StepResult, Taken};
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{HttpPosition, Position, Record};
 use crate::domain::time::Span;
 use crate::engine::apply::apply;
@@ -389,6 +390,53 @@ fn the_receiver_is_asked_before_a_second_request_only_where_the_first_may_have_a
     }
 }
 
+fn retry(world: &World, key: &EffectKey, run: &RunId) -> Input {
+    let result = *world.state.letters.iter().find(|(_, letter)| letter.key == *key).map_or(&0, |(result, _)| result);
+    let letter = world.state.letters.get(&result);
+    let order = Order::DeliveryRetry {
+        key: key.clone(),
+        run: run.clone(),
+        step: 0,
+        intent: letter.map_or(0, |letter| letter.intent),
+        began: letter.map_or(0, |letter| letter.began),
+        result,
+        destination: "d".into(),
+        mode: Mode::AtLeastOnce,
+        in_doubt: false,
+        progress: None,
+    };
+    Input::Order(Operator { actor: "ann".into(), comment: "why".into(), order })
+}
+
+#[test]
+fn a_dead_letter_is_sent_again_once_an_order_and_its_run_goes_its_own_way() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let first = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
+    assert_eq!(world.put(retry(&world, &first, &run)), None, "what is under way is no dead letter");
+    world.put(Input::Done { key: first.clone(), reply: done(Class::Dead) }).unwrap();
+    // The script caught the error and asks for something else.
+    let second = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
+    let replay = world.state.runs[&run].entries.clone();
+
+    let tasks = world.put(retry(&world, &first, &run)).unwrap();
+    let [Task::Send(send)] = &tasks[..] else { panic!("{tasks:?}") };
+    assert_eq!((&send.key, send.attempt), (&first, 1));
+    assert_eq!(world.put(retry(&world, &first, &run)), None, "it is under way");
+    assert!(tasks::unfinished(&world.state).contains(&tasks[0]), "a restart finds it");
+    assert_eq!(world.put(Input::Done { key: first.clone(), reply: done(Class::Dead) }), Some(vec![]));
+    assert_eq!(world.state.letters.len(), 1, "it is a dead letter again");
+    world.put(retry(&world, &first, &run)).unwrap();
+    assert_eq!(world.put(Input::Done { key: first.clone(), reply: done(Class::Ok) }), Some(vec![]));
+    assert!(world.state.letters.is_empty());
+    assert_eq!(world.state.runs[&run].entries, replay, "the run's replay is what it was");
+
+    world.put(Input::Done { key: second, reply: done(Class::Rejected) }).unwrap();
+    world.ask(&run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
+    let letter = world.state.letters.values().next().unwrap().key.clone();
+    assert!(matches!(&world.put(retry(&world, &letter, &run)).unwrap()[..], [Task::Send(_)]), "its run has ended");
+}
+
 #[test]
 fn a_refused_record_is_kept_aside_until_a_retry_takes_it() {
     let mut world = World::new(PLAIN, NONE);
@@ -471,6 +519,7 @@ fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
             value: json!({ "status": 200, "body": deep }),
             error: None,
         },
+        resent: false,
     };
     let (entry, data) = fit(Entry { seq: 9, at: world.at, facts: Facts::Result(step) }, 1_000_000);
     assert!(Facts::parse(entry.facts.kind(), &data).is_ok());

@@ -5,4 +5,5 @@
 mod support;
 
 mod lanes;
+mod letters;
 mod peers;

@@ -208,9 +208,10 @@ fn the_log_comes_in_pages_that_join_without_gap() {
             break;
         }
     }
-    assert_eq!(all, (1..=31).collect::<Vec<u64>>());
-    assert_eq!(filter.from, Some(32), "where to read on when the journal grows");
+    let head = story::facts().len() as u64;
+    assert_eq!(all, (1..=head).collect::<Vec<u64>>());
+    assert_eq!(filter.from, Some(head + 1), "where to read on when the journal grows");
     let last = LogFilter { last: true, limit: Some(3), ..LogFilter::default() };
-    assert_eq!(seqs(&last), [29, 30, 31]);
+    assert_eq!(seqs(&last), [head - 2, head - 1, head]);
     assert_eq!(seqs(&LogFilter { kind: Some("attempt".into()), ..last }), [8, 23, 25]);
 }
