@@ -15,6 +15,7 @@ use crate::daemon::breaker::Health;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::fault::Fault;
 use crate::daemon::history::{self, Unread};
 use crate::daemon::perform::{Counter, Destinations, World};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
@@ -28,14 +29,16 @@ use crate::sources::intake::Answer;
 /// left for the next start.
 pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<bool>) -> Health {
     let destinations = world.destinations.load_full();
-    if *stopping.borrow() || (job.mode == Mode::AtMostOnce && !begin(&world, &job).await) {
+    if *stopping.borrow() || !begin(&world, &job).await {
         return Health::Unseen;
     }
     let (reader, task) = (world.clone(), job.clone());
     let loaded = tokio::task::spawn_blocking(move || load(&reader, &task)).await;
     let (outcome, health) = match loaded {
         Ok(Ok(loaded)) => {
-            let outcome = destinations.actions.send(request(&job, &loaded)).await;
+            let mut request = request(&job, &loaded);
+            request.in_doubt &= world.fault != Some(Fault::SendWithoutProbe);
+            let outcome = destinations.actions.send(request).await;
             let health = health(&outcome);
             (outcome, health)
         }
@@ -64,6 +67,9 @@ fn health(outcome: &Outcome) -> Health {
 
 /// Puts on record that an attempt that must not be repeated starts now; `false`: it may not start.
 async fn begin(world: &World, job: &Send) -> bool {
+    if job.mode != Mode::AtMostOnce || world.fault == Some(Fault::SendWithoutBegin) {
+        return true;
+    }
     let (to, durable) = oneshot::channel();
     let begin = Message::Input(Input::Begin { key: job.key.clone() }, Some(to));
     world.core.send(begin).await.is_ok() && matches!(durable.await, Ok(Answer::Accepted { .. }))

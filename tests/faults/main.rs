@@ -6,4 +6,6 @@ mod support;
 
 mod lanes;
 mod letters;
+mod matrix;
 mod peers;
+mod ways;

@@ -6,7 +6,7 @@ use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
 use crate::daemon::query::run;
 use crate::daemon::query::runs::{self, RunFilter, RunState};
-use crate::daemon::query::story::{at, hostile_title, lines};
+use crate::daemon::query::story::{self, at, hostile_title, lines};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{LogLine, QueryError, ROW_TEXT_CHARS_MAX, group};
 use crate::domain::alert::{Severity, Status};
