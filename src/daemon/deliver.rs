@@ -87,7 +87,7 @@ fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
     let Effect::Email(_) = &effect else { return Ok(Loaded { effect, asked, input: Value::Null, bundle: None }) };
     let (alerts, bundle) = history::start(&world.journal, job.began, &job.run)?;
-    let bundle = Some(world.bundles.get(&bundle).map_err(Unread::Content)?);
+    let bundle = Some(world.bundles.get_short(&bundle).map_err(Unread::Content)?);
     let mut alerts = history::alerts(&world.journal, &alerts)?;
     let input = match job.run.trigger {
         Trigger::Alert(_) => alerts.swap_remove(0),

@@ -109,7 +109,7 @@ pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Ef
     Ok((at, step.ok_or_else(|| Unread::Content(format!("entry {intent} lacks the step")))?.effect))
 }
 
-/// What a run was started for, and the id of its bundle, from the entry that started it.
+/// What a run was started for, and its bundle's id or the first digits of it, from the entry that started it.
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.

@@ -101,7 +101,7 @@ pub struct Intake {
     pub record: Body,
     /// Name of the format that took it.
     pub format: String,
-    /// Id of the bundle that decided.
+    /// The bundle that decided: the first digits of its id; it is the one in charge at this entry.
     pub bundle: String,
     /// Its alerts, in the record's order. Empty when the record was delivered before, or says nothing new.
     pub alerts: Vec<Taken>,
@@ -116,6 +116,7 @@ pub struct Taken {
     /// The alert's id: a new one, or that of the alert it folded into.
     pub id: AlertId,
     /// JSON pointer (RFC 6901) of the alert's part within the record; empty is the whole record.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub part: String,
     /// The alert, without `raw`.
     pub alert: Alert,

@@ -87,7 +87,7 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
                     if let Some(window) = window {
                         apply_window(state, rule, window, taken);
                     }
-                    apply_verdict(state, entry, intake, rule, verdict, alert);
+                    apply_verdict(state, entry, rule, verdict, alert);
                 }
                 Reason::Duplicate { .. } | Reason::Resolved | Reason::NoRoute => {}
             }
@@ -155,21 +155,15 @@ fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Take
     }
 }
 
-fn apply_verdict(
-    state: &mut State,
-    entry: &Entry,
-    intake: &Intake,
-    rule: &RuleRef,
-    verdict: &RouteVerdict,
-    alert: AlertRef,
-) {
+fn apply_verdict(state: &mut State, entry: &Entry, rule: &RuleRef, verdict: &RouteVerdict, alert: AlertRef) {
     match verdict {
         RouteVerdict::Muted { .. } => state.totals.muted += 1,
         RouteVerdict::Throttled => state.totals.throttled += 1,
         RouteVerdict::Record => {}
         RouteVerdict::Run { runs, .. } => {
             for run in runs {
-                start(state, entry, run, &intake.bundle, vec![alert]);
+                let bundle = state.bundle.clone();
+                start(state, entry, run, bundle, vec![alert]);
             }
         }
         RouteVerdict::Grouped { group, key, due, playbooks } => {
@@ -183,7 +177,7 @@ fn apply_verdict(
                 due: *due,
                 alerts: Vec::new(),
                 playbooks: playbooks.clone(),
-                bundle: intake.bundle.clone(),
+                bundle: state.bundle.clone(),
             });
             match open.alerts.iter_mut().find(|member| member.id == alert.id) {
                 Some(member) => *member = alert,
@@ -193,11 +187,10 @@ fn apply_verdict(
     }
 }
 
-fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: &str, alerts: Vec<AlertRef>) {
+fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
     let hash = state.hash(&[&run.to_string()]);
     state.ran.insert(hash);
-    let (bundle, waiting) = (bundle.into(), std::collections::BTreeSet::new());
-    let (started, began) = (entry.at, entry.seq);
+    let (started, began, waiting) = (entry.at, entry.seq, std::collections::BTreeSet::new());
     let open = Run { bundle, alerts, started, began, entries: Vec::new(), steps: 0, waiting };
     state.runs.insert(run.clone(), open);
 }
@@ -220,7 +213,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 }
             }
             for run in runs {
-                start(state, entry, run, bundle, alerts.clone());
+                start(state, entry, run, bundle.clone(), alerts.clone());
                 for alert in alerts {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
                     let hash = state.hash(&[&ran.to_string()]);

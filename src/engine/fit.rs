@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::domain::entry::{End, Entry, Facts, Quarantine, RunEnd};
+use crate::domain::record::depth;
 
 /// Nesting of an entry's content: records and replies may have 64 levels, entries add their own.
 pub const DEPTH_MAX: usize = 100;
@@ -23,25 +24,6 @@ fn fault(data: &str, bytes_max: usize) -> Option<String> {
     }
     let depth = depth(data);
     (depth > DEPTH_MAX).then(|| format!("it is nested {depth} deep; an entry is at most {DEPTH_MAX}"))
-}
-
-/// How deep JSON text is nested.
-fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 fn smaller(facts: Facts, why: &str) -> Facts {
@@ -74,16 +56,4 @@ fn smaller(facts: Facts, why: &str) -> Facts {
 fn failed(run: crate::domain::id::RunId, why: &str) -> Facts {
     let error = format!("what it asks for does not fit: {why}");
     Facts::Run(RunEnd { run, steps: Vec::new(), end: End::Failed { error, place: None } })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn depth_counts_brackets_outside_strings() {
-        for (json, expected) in [("1", 0), ("{}", 1), (r#"{"a":["[[[[",{"b":"\"[["}]}"#, 3)] {
-            assert_eq!(depth(json), expected, "{json}");
-        }
-    }
 }

@@ -11,7 +11,7 @@ use crate::domain::alert::{Alert, Status};
 use crate::domain::decision::{Anew, Decision, Identity, Key, Reason, RouteVerdict, Window};
 use crate::domain::entry::{Intake, Taken};
 use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
-use crate::domain::record::{Body, Position, Record};
+use crate::domain::record::{Body, HttpPosition, Position, Record};
 use crate::engine::input::{Arrival, Candidate};
 use crate::engine::state::{Slot, State};
 use crate::rules::compile::Rules;
@@ -24,7 +24,7 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, arrival: Arrival) -> 
     let record_no = state.records + 1;
     let record = arrival.record;
     if let Some(redelivery) = redelivered(state, at, &record) {
-        return Intake { format: arrival.format, bundle: arrival.bundle, ..redelivery };
+        return Intake { format: arrival.format, ..redelivery };
     }
     let mut ahead = Ahead { groups_opened: state.groups_opened, ..Ahead::default() };
     let mut alerts = Vec::with_capacity(arrival.alerts.len());
@@ -38,10 +38,17 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, arrival: Arrival) -> 
         position: record.position,
         record: Body::new(&record.bytes),
         format: arrival.format,
-        bundle: arrival.bundle,
+        bundle: short(&arrival.bundle),
         alerts,
         redelivery_of: None,
     }
+}
+
+/// How many digits of its bundle's id an intake names: enough to find the `bundle` entry, which has all of them.
+const BUNDLE_DIGITS: usize = 16;
+
+fn short(bundle: &str) -> String {
+    bundle.get(..BUNDLE_DIGITS).unwrap_or(bundle).into()
 }
 
 /// The key by which a redelivered record is known: the sender's `Idempotency-Key`, the index in the batch and the
@@ -49,12 +56,12 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, arrival: Arrival) -> 
 pub(crate) fn delivery_hash(state: &State, source: &str, position: &Position, record: &Body) -> Option<u64> {
     let Position::Http(http) = position else { return None };
     let key = http.key.as_deref()?;
-    let (Body::Text(content) | Body::Base64(content)) = record;
-    Some(state.hash(&["delivery", source, key, &http.index.to_string(), content]))
+    Some(state.hash(&["delivery", source, key, &http.index.to_string(), record.written()]))
 }
 
 /// What is written for a record that was delivered before: that it came again, without its bytes.
 pub(crate) fn redelivered(state: &State, at: Timestamp, record: &Record) -> Option<Intake> {
+    let Position::Http(HttpPosition { key: Some(_), .. }) = &record.position else { return None };
     let hash = delivery_hash(state, &record.source, &record.position, &Body::new(&record.bytes))?;
     let known = state.deliveries.get(&hash).filter(|known| known.until > at)?;
     Some(Intake {
@@ -63,7 +70,7 @@ pub(crate) fn redelivered(state: &State, at: Timestamp, record: &Record) -> Opti
         position: record.position.clone(),
         record: Body::new(&[]),
         format: String::new(),
-        bundle: state.bundle.clone(),
+        bundle: short(&state.bundle),
         alerts: Vec::new(),
         redelivery_of: Some(known.record_no),
     })
