@@ -113,7 +113,12 @@ impl HttpSink {
     }
 
     pub fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+        self.got_from(0)
+    }
+
+    /// Without the first ones.
+    pub fn got_from(&self, first: usize) -> Vec<Got> {
+        self.got.lock().unwrap()[first..].to_vec()
     }
 }
 
@@ -193,7 +198,12 @@ impl SmtpSink {
     }
 
     pub fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+        self.got_from(0)
+    }
+
+    /// Without the first ones.
+    pub fn got_from(&self, first: usize) -> Vec<Got> {
+        self.got.lock().unwrap()[first..].to_vec()
     }
 }
 
@@ -231,17 +241,27 @@ impl Daemon {
 
     /// Starts the daemon and waits until it takes alerts.
     pub fn start(&mut self) {
+        if let Some(status) = self.start_or_end() {
+            panic!("the daemon ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// What the daemon ended with, if it has ended by itself.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().unwrap().try_wait().unwrap()
+    }
+
+    /// Starts the daemon and waits until it takes alerts, or ends by itself.
+    pub fn start_or_end(&mut self) -> Option<ExitStatus> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log.txt")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
         command.arg("run").arg(&self.dir).envs(self.env.clone()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let port = self.port;
-        wait_for("the daemon to listen", || {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("the daemon ended with {status}:\n{}", self.log());
-            }
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
+        wait_for("the daemon to listen", || match self.has_ended() {
+            Some(status) => Some(Some(status)),
+            None => TcpStream::connect(("127.0.0.1", port)).ok().map(|_| None),
+        })
     }
 
     /// Runs the daemon with this as its standard input until it ends by itself; its status and log.
