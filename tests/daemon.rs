@@ -158,6 +158,28 @@ fn rules_change_while_it_runs_and_a_faulty_bundle_leaves_the_old_one_in_charge()
 }
 
 #[test]
+fn a_folder_that_is_made_or_replaced_while_it_runs_is_seen_and_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    daemon.start();
+    let bundle = |daemon: &Daemon| daemon.json(&["status"])["bundle"]["id"].clone();
+    let mut known = bundle(&daemon);
+    let mut expect_another = |daemon: &Daemon, what: &str| {
+        known = wait_for(what, || Some(bundle(daemon)).filter(|id| *id != known));
+    };
+    write(folder.path(), "lists/owners.yaml", "a: first\n");
+    expect_another(&daemon, "the new folder");
+    write(folder.path(), "lists/owners.yaml", "a: second\n");
+    expect_another(&daemon, "a change in the new folder");
+    std::fs::rename(folder.path().join("lists"), folder.path().join("old")).unwrap();
+    write(folder.path(), "lists/owners.yaml", "a: third\n");
+    expect_another(&daemon, "the folder in the place of the old one");
+    write(folder.path(), "lists/owners.yaml", "a: fourth\n");
+    expect_another(&daemon, "a change in that folder");
+}
+
+#[test]
 fn a_run_ends_on_the_bundle_it_began_with() {
     let folder = tempfile::tempdir().unwrap();
     let http = HttpSink::start(Duration::ZERO);

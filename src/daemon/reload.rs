@@ -117,16 +117,17 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
         }
     };
     let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
-        watcher.watch(&dir, RecursiveMode::Recursive)?;
+        watcher.watch(&dir, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
-    let _watcher = match watcher {
+    let mut watcher = match watcher {
         Ok(watcher) => watcher,
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "cannot watch the content folder; reload by signal still works");
             return;
         }
     };
+    watch_folders(&mut watcher, &dir);
     // What changed between the load and this watch was seen by neither.
     let mut quiet_at = Some(Instant::now() + QUIET);
     let mut changed_at: Option<Instant> = None;
@@ -144,6 +145,8 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
                     quiet_at = Some(Instant::now() + QUIET);
                 } else {
                     (quiet_at, changed_at) = (None, None);
+                    // Before the load: what changes after this is seen, what changed before is loaded.
+                    watch_folders(&mut watcher, &dir);
                     let _ = changed.send(()).await;
                 }
             }
@@ -152,11 +155,25 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
     }
 }
 
-/// Only what settings and bundle are made of counts: state, logs and alert files change all the time.
+/// The folders of a bundle. The state folder may lie beside them and changes with every entry, so the content folder
+/// as a whole is not watched.
+const FOLDERS: [&str; 4] = ["rules", "playbooks", "lists", "templates"];
+
+/// Watches each folder that is there, also one that was made anew.
+fn watch_folders(watcher: &mut notify::RecommendedWatcher, dir: &Path) {
+    for folder in FOLDERS.map(|name| dir.join(name)).iter().filter(|folder| folder.is_dir()) {
+        let _ = watcher.unwatch(folder);
+        if let Err(error) = watcher.watch(folder, RecursiveMode::Recursive) {
+            tracing::warn!(%error, folder = %folder.display(), "cannot watch a folder; reload by signal still works");
+        }
+    }
+}
+
+/// Only what settings and bundle are made of counts: logs and alert files change all the time.
 fn is_content(dir: &Path, path: &Path) -> bool {
     let Ok(below) = path.strip_prefix(dir) else { return false };
     let first = below.components().next().and_then(|part| part.as_os_str().to_str());
-    matches!(first, Some(settings::FILE | "rules" | "playbooks" | "lists" | "templates"))
+    first.is_some_and(|first| first == settings::FILE || FOLDERS.contains(&first))
 }
 
 /// A git that writes its index may be in the middle of a checkout.
