@@ -57,7 +57,7 @@ pub async fn resend(world: &Arc<World>, ask: Resend) -> ResendReport {
                 let (to, durable) = oneshot::channel();
                 let operator = Operator { actor: ask.actor.clone(), comment: ask.comment.clone(), order };
                 // A core that is gone drops the other end, which is the answer.
-                let _ = world.core.send(Message::Input(Input::Order(operator), Some(to))).await;
+                let _ = world.core.send(Message::Input(Input::Order(Box::new(operator)), Some(to))).await;
                 orders.push((key, durable));
             }
             Ok(Err(why)) => report.refused.push(NotResent { key, why }),

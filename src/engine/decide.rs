@@ -49,7 +49,7 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
             let (n, next) = (flight.failed + 1, wait.after(at));
             Facts::Attempt(Attempt { n, key, error, status, ambiguous, next, progress })
         }
-        Input::Order(operator) => ordered(state, operator)?,
+        Input::Order(operator) => ordered(state, *operator)?,
         Input::Done { key, mut reply } => {
             let flight = state.flights.get(&key)?;
             if reply.value.is_null() {

@@ -52,7 +52,7 @@ pub enum Input {
         progress: Option<Value>,
     },
     /// An operator orders something.
-    Order(Operator),
+    Order(Box<Operator>),
     /// An effect has its outcome.
     Done {
         /// Which effect.

@@ -405,7 +405,7 @@ fn retry(world: &World, key: &EffectKey, run: &RunId) -> Input {
         in_doubt: false,
         progress: None,
     };
-    Input::Order(Operator { actor: "ann".into(), comment: "why".into(), order })
+    Input::Order(Box::new(Operator { actor: "ann".into(), comment: "why".into(), order }))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::actions::settings::webhook::{Text, check_url};
+use crate::actions::settings::webhook::{Text, bad_url, check_url};
 use crate::actions::settings::{span, text_or_secret};
 use crate::domain::effect::Mode;
 use crate::domain::time::Span;
@@ -80,8 +80,7 @@ fn url(node: &Node, target: Option<&Text>, faults: &mut Faults) -> Option<Text> 
     let asked = match check_url(&plain.replace(KEY, "key"), true) {
         Ok(asked) => asked,
         Err((message, help)) => {
-            let fault = Diagnostic::error("bad-url", node.place.clone(), message);
-            faults.push(if help.is_empty() { fault } else { fault.help(help) });
+            bad_url(node, message, help, faults);
             return None;
         }
     };

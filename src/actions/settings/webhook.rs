@@ -163,11 +163,16 @@ fn url(node: &Node, allow_http: bool, faults: &mut Faults) -> Option<Text> {
     if let Text::Plain(plain) = &text
         && let Err((message, help)) = check_url(plain, allow_http)
     {
-        let fault = Diagnostic::error("bad-url", node.place.clone(), message);
-        faults.push(if help.is_empty() { fault } else { fault.help(help) });
+        bad_url(node, message, help, faults);
         return None;
     }
     Some(text)
+}
+
+/// Notes what [`check_url`] said.
+pub(super) fn bad_url(node: &Node, message: String, help: &'static str, faults: &mut Faults) {
+    let fault = Diagnostic::error("bad-url", node.place.clone(), message);
+    faults.push(if help.is_empty() { fault } else { fault.help(help) });
 }
 
 /// A URL that requests can be sent to. On failure: what is wrong and how to cure it, neither with the URL itself.
