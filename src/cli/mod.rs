@@ -8,6 +8,7 @@ mod deliveries;
 mod explain;
 mod fault;
 mod log;
+mod normalise;
 mod output;
 mod plain;
 mod quarantine;
@@ -81,6 +82,8 @@ enum Command {
     Check(check::Args),
     /// Say what today's rules would do with alerts, and why
     Explain(explain::Args),
+    /// Show what the formats make of records
+    Normalise(normalise::Args),
     /// Try soard in a minute
     Quickstart(quickstart::Args),
     /// Show alerts
@@ -137,6 +140,7 @@ impl Command {
             Self::Run(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Explain(args) => args.run(context),
+            Self::Normalise(args) => args.run(context),
             Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
             Self::Why(args) => args.run(context),

@@ -27,7 +27,7 @@ static SHIPPED_PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks"
 
 /// Folders of the content folder that make the bundle, and the endings that count in them.
 const FOLDERS: [(&str, &[&str]); 7] = [
-    ("rules/normalise", &["yaml"]),
+    ("rules/normalise", &["yaml", "yml"]),
     ("rules/suppress", &["yaml", "yml"]),
     ("rules/route", &["yaml", "yml"]),
     ("playbooks", &["rhai"]),

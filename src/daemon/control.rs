@@ -23,6 +23,7 @@ use crate::daemon::report::{
     SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
+use crate::daemon::tally::Tally;
 use crate::daemon::{DaemonError, actions, clock, history, resend, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
@@ -63,6 +64,7 @@ pub struct Control {
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
     sources: BTreeMap<String, Arc<Counters>>,
+    tally: Arc<Tally>,
     started: Timestamp,
     loaded: Timestamp,
     refused: Option<RefusedBundle>,
@@ -120,6 +122,7 @@ impl Control {
         world: Arc<World>,
         current: Arc<ArcSwap<Bundle>>,
         core: mpsc::Sender<Message>,
+        tally: Arc<Tally>,
     ) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (started, loaded) = (clock::now(), clock::now());
@@ -129,6 +132,7 @@ impl Control {
             current,
             core,
             sources,
+            tally,
             started,
             loaded,
             refused: None,
@@ -332,12 +336,16 @@ impl Control {
     fn source_reports(&self) -> Vec<SourceReport> {
         let report = |source: &crate::sources::Settings| {
             let counters = self.counters(&source.name);
+            let tally = self.tally.of(&source.name);
             SourceReport {
                 name: source.name.to_string(),
                 kind: source.kind.as_str().into(),
                 records: counters.records.load(Ordering::Relaxed),
                 bytes: counters.bytes.load(Ordering::Relaxed),
                 refused: counters.refused(),
+                ignored: tally.ignored,
+                oddities: tally.oddities,
+                last_oddity: tally.last_oddity,
                 last_error: None,
             }
         };
@@ -382,7 +390,7 @@ impl Control {
         let source = self.settings.sources.iter().find(|source| *source.name == *kept.source);
         let pinned = source.and_then(|source| source.format.as_deref());
         let input = match prepare::prepare(&self.current.load(), record, pinned) {
-            Prepared::Input(input) => input,
+            Prepared::Input(input, _) => input,
             Prepared::NotAnAlert(why) => return Err(format!("the format says it is no alert: {why}")),
         };
         let format = match &input {

@@ -27,6 +27,7 @@ pub mod resend;
 pub mod settings;
 pub mod stop;
 pub mod systemd;
+pub mod tally;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,6 +57,7 @@ use crate::daemon::perform::{Destinations, World};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::stop::Stop;
+use crate::daemon::tally::Tally;
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::engine::apply::apply;
 use crate::engine::input::Input;
@@ -210,11 +212,12 @@ impl Daemon {
             fault: fault::from_env(),
         });
         let current = Arc::new(ArcSwap::new(bundle));
-        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, &settings);
+        let tally = Arc::new(Tally::default());
+        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
-        let control = Control::new(settings, counters, world, current, core_inbox.clone());
+        let control = Control::new(settings, counters, world, current, core_inbox.clone(), tally);
         let api = Api { reader, commands: control.commands() };
         guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
         let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
@@ -403,11 +406,12 @@ fn prepare_thread(
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
     room: Arc<AtomicBool>,
+    tally: Arc<Tally>,
     settings: &Settings,
 ) -> thread::JoinHandle<()> {
     let pinned = settings.sources.iter().map(|source| (source.name.to_string(), source.format.clone()));
     let pinned: BTreeMap<String, Option<String>> = pinned.collect();
-    spawn("prepare", move || prepare::run(offers, &current, &core, &room, |name| pinned.get(name)?.clone()))
+    spawn("prepare", move || prepare::run(offers, &current, &core, &room, &tally, |name| pinned.get(name)?.clone()))
 }
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {

@@ -12,15 +12,16 @@ use tokio::sync::mpsc;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::tally::Tally;
 use crate::domain::record::Record;
 use crate::engine::input::{Arrival, Candidate, Input};
-use crate::rules::normalise::Refused;
+use crate::rules::normalise::{Note, Refused};
 use crate::sources::intake::{Answer, Offer};
 
 /// What became of a record.
 pub enum Prepared {
-    /// Alerts, or a cause for the quarantine.
-    Input(Input),
+    /// Alerts, or a cause for the quarantine; and what was odd in the record.
+    Input(Input, Vec<Note>),
     /// The format knows it and says that it is no alert.
     NotAnAlert(String),
 }
@@ -39,10 +40,10 @@ pub fn prepare(bundle: &Bundle, record: Record, pinned: Option<&str>) -> Prepare
             });
             let (format, alerts) = (normalised.format, alerts.collect());
             let arrival = Arrival { record, format, bundle: bundle.id.clone(), alerts };
-            Prepared::Input(Input::Intake(Box::new(arrival)))
+            Prepared::Input(Input::Intake(Box::new(arrival)), normalised.notes)
         }
         Err(Refused::NotAnAlert { format, why }) => Prepared::NotAnAlert(format!("{format}: {why}")),
-        Err(refused) => Prepared::Input(Input::Refused { record, cause: refused.to_string() }),
+        Err(refused) => Prepared::Input(Input::Refused { record, cause: refused.to_string() }, Vec::new()),
     }
 }
 
@@ -63,6 +64,7 @@ pub fn run(
     bundle: &ArcSwap<Bundle>,
     core: &mpsc::Sender<Message>,
     room: &AtomicBool,
+    tally: &Tally,
     pinned: impl Fn(&str) -> Option<String>,
 ) {
     let mut held = VecDeque::new();
@@ -76,14 +78,16 @@ pub fn run(
         }
         let Offer { record, answer, .. } = offer;
         let bundle: Arc<Bundle> = bundle.load_full();
-        let pinned = pinned(&record.source);
+        let (source, pinned) = (record.source.clone(), pinned(&record.source));
         match survive(&bundle, record, pinned.as_deref()) {
-            Prepared::Input(input) => {
+            Prepared::Input(input, odd) => {
+                tally.count_odd(&source, &odd);
                 if core.blocking_send(Message::Input(input, answer)).is_err() {
                     return;
                 }
             }
             Prepared::NotAnAlert(why) => {
+                tally.count_ignored(&source);
                 if let Some(answer) = answer {
                     let _ = answer.send(Answer::Ignored { why });
                 }
@@ -111,6 +115,6 @@ fn survive(bundle: &Bundle, record: Record, pinned: Option<&str>) -> Prepared {
     let work = std::panic::AssertUnwindSafe(|| prepare(bundle, record, pinned));
     std::panic::catch_unwind(work).unwrap_or_else(|_| {
         let cause = "a fault of soard itself: the record made it panic; the log says where".into();
-        Prepared::Input(Input::Refused { record: copy, cause })
+        Prepared::Input(Input::Refused { record: copy, cause }, Vec::new())
     })
 }
