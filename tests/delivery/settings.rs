@@ -62,6 +62,12 @@ fn good_destinations_are_read_and_say_what_they_need() {
     assert_eq!(moved.secrets()[1].to_string(), "secret:file:/srv/soard/keys/secret");
 }
 
+const WRONG_PROBES: &str = "x:\n  webhook: { url: https://e.com/do, mode: probe }\n\
+     y:\n  webhook: { url: https://e.com/do, mode: at_most_once, probe: { url: 'https://e.com/{key}' } }\n\
+     z:\n  webhook: { url: https://e.com/do, mode: probe, probe: { url: https://e.com/last, done: 404, not_done: [410, 404, 99] } }\n\
+     w:\n  webhook: { url: https://e.com/do, mode: probe, probe: { url: 'https://status.e.com/{key}', donee: 200 } }\n\
+     m:\n  email: { folder: m, from: a@e.com, to: a@e.com, mode: probe }\n";
+
 #[test]
 fn wrong_destinations_are_all_told_at_once() {
     let cases = [
@@ -79,14 +85,7 @@ fn wrong_destinations_are_all_told_at_once() {
         ),
         ("no url, no mode", "x:\n  webhook: { timeout: 5s }\n"),
         ("mode", "x:\n  webhook: { url: https://e.com, mode: exactly_once }\n"),
-        (
-            "probe",
-            "x:\n  webhook: { url: https://e.com/do, mode: probe }\n\
-             y:\n  webhook: { url: https://e.com/do, mode: at_most_once, probe: { url: 'https://e.com/{key}' } }\n\
-             z:\n  webhook: { url: https://e.com/do, mode: probe, probe: { url: https://e.com/last, done: 404, not_done: [410, 404, 99] } }\n\
-             w:\n  webhook: { url: https://e.com/do, mode: probe, probe: { url: 'https://status.e.com/{key}', donee: 200 } }\n\
-             m:\n  email: { folder: m, from: a@e.com, to: a@e.com, mode: probe }\n",
-        ),
+        ("probe", WRONG_PROBES),
         ("plain http", "x:\n  webhook: { url: http://hooks.example.com/, mode: at_least_once }\n"),
         ("scheme", "x:\n  webhook: { url: ftp://e.com/, mode: at_least_once }\n"),
         ("no url at all", "x:\n  webhook: { url: hooks.example.com, mode: at_least_once }\n"),

@@ -225,7 +225,7 @@ fn every_way_to_fail_ends_in_one_outcome_without_kills() {
 
 #[test]
 fn every_way_to_fail_crossed_with_kills_breaks_no_promise() {
-    let (lives, kills) = if long() { (20, 25) } else { (2, 8) };
+    let (lives, kills) = if long() { (20, 25) } else { (1, 8) };
     let (mut effects, mut doubles) = (0, 0);
     for seed in 1..=lives {
         let after = live(2, kills, 0x9e37 * seed, None);

@@ -20,7 +20,7 @@ pub enum Http {
     CloseBeforeReply,
     ResetBeforeReply,
     HalfHead,
-    NoHttp,
+    Gibberish,
     HalfBody,
     ByteByByte,
     Silence,
@@ -40,7 +40,7 @@ impl Http {
         Self::CloseBeforeReply,
         Self::ResetBeforeReply,
         Self::HalfHead,
-        Self::NoHttp,
+        Self::Gibberish,
         Self::HalfBody,
         Self::ByteByByte,
         Self::Silence,
@@ -244,7 +244,7 @@ async fn fail_http(stream: &mut BufReader<TcpStream>, way: Http) -> Option<()> {
         Http::CloseAtOnce | Http::ResetAtOnce | Http::CloseInRequest | Http::CloseBeforeReply => None,
         Http::ResetBeforeReply => stream.get_ref().set_zero_linger().ok(),
         Http::HalfHead => say(stream, "HTTP/1.1 200 OK\r\ncont").await,
-        Http::NoHttp => say(stream, "220 mail.example.com ESMTP\r\n").await,
+        Http::Gibberish => say(stream, "220 mail.example.com ESMTP\r\n").await,
         Http::HalfBody => say(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"a\":").await,
         Http::ByteByByte => {
             for byte in short("200 OK").chars() {
