@@ -6,7 +6,9 @@
 //!                                            └── results ◄─ perform ◄─┘ tasks
 //! ```
 
+pub mod actor;
 pub mod api;
+pub mod breaker;
 pub mod bundle;
 pub mod clock;
 pub mod control;
@@ -14,12 +16,14 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod lanes;
 pub mod logs;
 pub mod perform;
 pub mod prepare;
 pub mod query;
 pub mod reload;
 pub mod report;
+pub mod resend;
 pub mod settings;
 pub mod stop;
 pub mod systemd;
@@ -209,6 +213,7 @@ impl Daemon {
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
             fatal: fatal_sender.clone(),
+            renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
         let current = Arc::new(ArcSwap::new(bundle));

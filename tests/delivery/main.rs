@@ -3,6 +3,7 @@
 mod http;
 mod looks;
 mod mail;
+mod probe;
 mod settings;
 mod smtp_faults;
 
@@ -33,6 +34,7 @@ struct World {
     key: EffectKey,
     input: Value,
     progress: Option<Value>,
+    in_doubt: bool,
 }
 
 fn parse(yaml: &str) -> (Settings, Faults) {
@@ -61,6 +63,7 @@ impl World {
             run,
             input: alert(),
             progress: None,
+            in_doubt: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl World {
             input: &self.input,
             templates: &self.templates,
             progress: self.progress.as_ref(),
+            in_doubt: self.in_doubt,
         };
         timeout(PATIENCE, self.actions.send(request)).await.expect("every attempt is bounded in time")
     }
