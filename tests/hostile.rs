@@ -165,6 +165,8 @@ fn a_worker_is_shut_in_and_replaced_when_it_dies() {
     assert!(!workers.is_empty());
     for worker in &workers {
         let read = |file: &str| fs::read_to_string(format!("/proc/{worker}/{file}")).unwrap();
+        // One that has only just begun gets there.
+        wait_for("the worker to shut itself in", || read("status").contains("Seccomp:\t2").then_some(()));
         let status = read("status");
         let has = |field: &str, value: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();

@@ -36,6 +36,12 @@ struct Progress {
     refused: BTreeMap<String, String>,
 }
 
+/// What another drive has to know of a mail that ended without success: who took it. Who refused it is asked again.
+pub fn resumed(value: &Value) -> Option<Value> {
+    let accepted = value.get("accepted")?.as_array().filter(|accepted| !accepted.is_empty())?;
+    Some(json!({"accepted": accepted, "refused": {}}))
+}
+
 impl Mailer {
     pub(super) fn new(
         settings: &EmailSettings,
@@ -107,7 +113,7 @@ impl Mailer {
             Err(Failure::Ambiguous(reason, delivered)) => {
                 progress.refuse(delivered.refused);
                 match self.mode {
-                    Mode::AtLeastOnce => progress.again(reason, true),
+                    Mode::AtLeastOnce | Mode::Probe => progress.again(reason, true),
                     Mode::AtMostOnce => progress.unknown(reason, delivered.accepted, delivered.later),
                 }
             }

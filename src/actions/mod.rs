@@ -4,6 +4,7 @@
 pub mod email;
 mod folder;
 mod message;
+mod probe;
 pub mod retry;
 mod scrub;
 pub mod settings;
@@ -17,7 +18,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actions::email::Mailer;
 use crate::actions::settings::{Settings, Target};
@@ -30,23 +30,12 @@ use crate::domain::time::Span;
 
 /// All destinations, ready to send.
 pub struct Actions {
-    ready: BTreeMap<String, Ready>,
-}
-
-struct Ready {
-    permits: Semaphore,
-    link: Link,
+    links: BTreeMap<String, Link>,
 }
 
 enum Link {
     Webhook(Box<Sender>),
     Email(Box<Mailer>),
-}
-
-/// A turn at a destination; the next one may go when it is dropped.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    _permit: SemaphorePermit<'a>,
 }
 
 /// One attempt at an effect.
@@ -72,6 +61,8 @@ pub struct Request<'a> {
     pub log_head: &'a str,
     /// What the attempt before left to know: the recipients that took the mail already.
     pub progress: Option<&'a Value>,
+    /// An attempt may have arrived, and the receiver is to be asked before another is made.
+    pub in_doubt: bool,
 }
 
 /// What came of an attempt.
@@ -106,7 +97,7 @@ impl Actions {
         // Fails only when a provider is installed already, and then that one serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut clients = Clients::default();
-        let mut ready = BTreeMap::new();
+        let mut links = BTreeMap::new();
         let mut faults = Vec::new();
         for (name, destination) in settings.iter() {
             let link = match &destination.target {
@@ -118,40 +109,23 @@ impl Actions {
             };
             match link {
                 Ok(link) => {
-                    ready.insert(name.into(), Ready { permits: Semaphore::new(destination.concurrency), link });
+                    links.insert(name.into(), link);
                 }
                 Err(fault) => faults.push(format!("destination `{name}`: {fault}")),
             }
         }
-        if faults.is_empty() { Ok(Self { ready }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { links }) } else { Err(faults) }
     }
 
-    /// Waits for a turn at a destination: only so many effects are under way at a time, and whoever waits costs no more
-    /// than its place in the queue. `None`: there is no such destination.
-    pub async fn turn(&self, destination: &str) -> Option<Turn<'_>> {
-        let ready = self.ready.get(destination)?;
-        Some(Turn { _permit: ready.permits.acquire().await.expect("the semaphore is never closed") })
-    }
-
-    /// Makes one attempt once it is its turn at the destination; from then on its time is bounded by the destination's
-    /// limits.
+    /// Makes one attempt; its time is bounded by the destination's limits.
     pub async fn send(&self, request: Request<'_>) -> Outcome {
-        let turn = match request.effect.destination() {
-            Some(name) => self.turn(name).await,
-            None => None,
-        };
-        self.send_in_turn(turn, request).await
-    }
-
-    /// Makes one attempt in a turn that was waited for.
-    pub async fn send_in_turn(&self, _turn: Option<Turn<'_>>, request: Request<'_>) -> Outcome {
         let Some(name) = request.effect.destination() else {
             return Outcome::rejected(format!("`{}` does not leave the daemon", request.effect.kind()));
         };
-        let Some(ready) = self.ready.get(name) else {
+        let Some(link) = self.links.get(name) else {
             return Outcome::rejected(format!("no destination `{}`", scrub::line(name, 100)));
         };
-        match (&ready.link, request.effect) {
+        match (link, request.effect) {
             (Link::Webhook(sender), Effect::Webhook(webhook)) => sender.send(&request, webhook).await,
             (Link::Email(mailer), Effect::Email(email)) => mailer.send(&request, email).await,
             _ => Outcome::rejected(format!("destination `{name}` does not take a `{}`", request.effect.kind())),
@@ -161,11 +135,20 @@ impl Actions {
 
 impl fmt::Debug for Actions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.ready.keys()).finish()
+        f.debug_list().entries(self.links.keys()).finish()
     }
 }
 
 impl Outcome {
+    /// The destination did not answer, or said that it cannot serve now; a refusal of this request is none of that.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Done(reply) => reply.class == Class::Unknown,
+            // HTTP's ways to say `later`, and SMTP's 421; other 4xx of SMTP are about this mail or a recipient.
+            Self::Again { status, .. } => status.is_none_or(|code| matches!(code, 408 | 421 | 425 | 429 | 500..)),
+        }
+    }
+
     /// It could not be made, and trying again would not change that.
     fn rejected(error: String) -> Self {
         Self::Done(Reply { class: Class::Rejected, status: None, value: Value::Null, error: Some(error) })

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Response, Url};
 use serde_json::{Map, Value, json};
 
+use crate::actions::probe::{Probe, Says};
 use crate::actions::settings::webhook::{Login, METHODS, Text, WebhookSettings, check_url, is_reserved_header};
 use crate::actions::signature::SigningKey;
 use crate::actions::{Outcome, Request, read_ca, resolve, scrub};
@@ -73,6 +74,7 @@ pub(super) struct Sender {
     keys: Vec<SigningKey>,
     timeout: Duration,
     response_bytes_max: usize,
+    probe: Option<Probe>,
     /// What must not stand in a reply or an error: a receiver may echo what it got.
     hidden: Vec<String>,
 }
@@ -94,6 +96,11 @@ impl Sender {
             }
         };
         let url = check_url(text(&settings.url)?.trim(), settings.allow_http).map_err(|(message, _)| message)?;
+        let timeout = settings.timeout.duration();
+        let probe = match &settings.probe {
+            Some(probe) => Some(Probe::new(probe, text(&probe.url)?.trim(), &url, timeout)?),
+            None => None,
+        };
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             headers.insert(
@@ -112,7 +119,6 @@ impl Sender {
             .iter()
             .map(|secret| SigningKey::parse(&resolve(secret, secrets)?).map_err(|fault| format!("{secret}: {fault}")))
             .collect();
-        let timeout = settings.timeout.duration();
         // A kept connection may be closed under us after the request was written, which cannot be told from a
         // request that arrived. Where doubles are forbidden, each request therefore gets a fresh one.
         let reuse = mode == Mode::AtLeastOnce;
@@ -128,6 +134,7 @@ impl Sender {
             keys: keys?,
             timeout,
             response_bytes_max: settings.response_bytes_max,
+            probe,
             hidden,
         })
     }
@@ -137,9 +144,40 @@ impl Sender {
             Ok(http) => http,
             Err(fault) => return Outcome::rejected(fault),
         };
+        if request.in_doubt
+            && let Some(settled) = self.ask(request).await
+        {
+            return settled;
+        }
         match self.client.execute(http).await {
-            Ok(response) => self.read(response, request.now).await,
+            Ok(response) => self.class(self.read(response, request.now).await),
             Err(error) => self.broken(error),
+        }
+    }
+
+    /// Asks the receiver whether an earlier attempt took effect. `None`: it did not, so the request may be sent.
+    async fn ask(&self, request: &Request<'_>) -> Option<Outcome> {
+        let Some(probe) = &self.probe else {
+            let error = "it is unclear whether an earlier attempt arrived, and the destination has no `probe` any more";
+            return Some(unknown(None, Value::Null, error.into()));
+        };
+        let question = self.client.get(probe.url(request.key)).headers(self.headers.clone()).timeout(probe.timeout);
+        let later = |error: String, status, after| {
+            let error = format!("asked whether an earlier attempt took effect: {error}");
+            Some(Outcome::Again { error, status, after, ambiguous: true, progress: None })
+        };
+        let answer = match question.send().await {
+            Ok(response) => self.read(response, request.now).await,
+            Err(error) => return later(self.hide(&scrub::error_line(&error.without_url())), None, None),
+        };
+        match probe.says(answer.status) {
+            Says::NotDone => None,
+            Says::AskLater => later(answer.error, Some(answer.status), answer.after),
+            Says::Done => {
+                let Answer { status, mut value, .. } = answer;
+                value["probed"] = true.into();
+                Some(Outcome::Done(Reply { class: Class::Ok, status: Some(status), value, error: None }))
+            }
         }
     }
 
@@ -218,7 +256,7 @@ impl Sender {
         }
     }
 
-    async fn read(&self, response: Response, now: Timestamp) -> Outcome {
+    async fn read(&self, response: Response, now: Timestamp) -> Answer {
         let status = response.status();
         let after = retry_after(response.headers(), now);
         let is_json =
@@ -234,17 +272,26 @@ impl Sender {
         if truncated {
             value["truncated"] = true.into();
         }
-        let code = Some(status.as_u16());
         let error = match excerpt.is_empty() {
             true => format!("the receiver answered {status}"),
             false => format!("the receiver answered {status}: {excerpt}"),
         };
-        match status.as_u16() {
+        Answer { status: status.as_u16(), after, value, error }
+    }
+
+    /// What an answer to a request means.
+    fn class(&self, answer: Answer) -> Outcome {
+        let Answer { status, after, mut value, error } = answer;
+        let code = Some(status);
+        match status {
             200..=299 => Outcome::Done(Reply { class: Class::Ok, status: code, value, error: None }),
             408 | 425 | 429 | 503 => Outcome::Again { error, status: code, after, ambiguous: false, progress: None },
             // A gateway's 502 or 504 and a crash's 500 say nothing about whether the request took effect.
             500.. if self.mode == Mode::AtMostOnce => unknown(code, value, error),
-            500.. => Outcome::Again { error, status: code, after, ambiguous: false, progress: None },
+            500.. => {
+                let ambiguous = self.mode == Mode::Probe;
+                Outcome::Again { error, status: code, after, ambiguous, progress: None }
+            }
             410 => {
                 value["gone"] = true.into();
                 rejected(code, value, error)
@@ -275,6 +322,16 @@ impl Sender {
         };
         self.hidden.iter().fold(text.to_owned(), hide)
     }
+}
+
+/// A receiver's answer, read within limits.
+struct Answer {
+    status: u16,
+    after: Option<Span>,
+    /// What the script gets.
+    value: Value,
+    /// The answer in words, for when it is no success.
+    error: String,
 }
 
 fn unknown(status: Option<u16>, value: Value, error: String) -> Outcome {

@@ -10,6 +10,7 @@ use crate::cli::output;
 use crate::cli::scrub;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::alerts::{self, AlertFilter, AlertList};
+use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
 use crate::daemon::query::lines;
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, QuarantineView};
@@ -17,6 +18,7 @@ use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::settings::{socket, state_dir_of};
+use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::journal::reader::Reader;
 
@@ -142,6 +144,22 @@ impl Access {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
             Self::Journal(reader) => run::show(&mut lines(reader, 1), id)?,
+        })
+    }
+
+    /// Lists deliveries.
+    pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryList, Fault> {
+        Ok(match self {
+            Self::Daemon(client) => client.get(&with_query("/v1/deliveries", filter)).map_err(spoken)?,
+            Self::Journal(reader) => deliveries::list(&mut lines(reader, 1), filter)?,
+        })
+    }
+
+    /// Shows a delivery.
+    pub fn delivery(&self, key: &EffectKey) -> Result<Option<DeliveryView>, Fault> {
+        Ok(match self {
+            Self::Daemon(client) => client.find(&format!("/v1/deliveries/{key}")).map_err(spoken)?,
+            Self::Journal(reader) => deliveries::show(&mut lines(reader, 1), key)?,
         })
     }
 

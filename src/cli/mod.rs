@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod check;
 mod client;
+mod deliveries;
 mod explain;
 mod fault;
 mod log;
@@ -94,6 +95,9 @@ enum Command {
     /// Show runs of playbooks
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Look after what playbooks send: list it, and send dead letters again
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -145,6 +149,7 @@ impl Command {
             Self::Alerts(command) => command.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
+            Self::Deliveries(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Status(args) => args.run(context),

@@ -350,12 +350,16 @@ fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
         let failed = styled(WARN, format!("attempt {} failed", attempt.n));
         page.line(indent + 4, format!("{failed} {}{code}: {}", when(attempt.at), safe(&attempt.error)));
     }
+    for outcome in &view.resent {
+        page.line(indent + 4, format!("sent again on an operator's word: {}", outcome_words(outcome)));
+    }
     if let Some(key) = &view.key {
         page.line(indent + 4, styled(FAINT, format!("key {key}")));
     }
 }
 
-fn outcome_words(outcome: &Outcome) -> String {
+/// How a step ended.
+pub fn outcome_words(outcome: &Outcome) -> String {
     let (style, word) = match outcome.class {
         Class::Ok => (GOOD, "ok"),
         Class::Rejected => (BAD, "rejected"),

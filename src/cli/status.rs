@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::Context;
 use crate::cli::access::spoken;
 use crate::cli::fault::{Exit, Fault};
-use crate::cli::output::{BAD, BOLD, Look, WARN, count, short_hash, size, styled, when, when_ago};
+use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
 use crate::cli::plain::{Page, safe};
 use crate::cli::table::{Cell, Table};
 use crate::daemon::report::{BundleReport, DestinationReport, RefusedBundle, SourceReport, Status};
@@ -61,13 +61,17 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
         let records = styled(WARN, count(status.quarantined, "record"));
         page.labelled(0, "quarantine", format!("{records}; {see}"));
     }
+    if status.dead_letters > 0 {
+        let letters = styled(WARN, count(status.dead_letters, "dead letter"));
+        page.labelled(0, "deliveries", format!("{letters}; see `soard deliveries list`"));
+    }
     page.labelled(0, "totals", totals(status));
     page.gap();
     let mut text = page.into_text();
     text.push_str(&sources(&status.sources).render(look));
     text.push_str(&oddities(&status.sources));
     text.push('\n');
-    text.push_str(&destinations(&status.destinations).render(look));
+    text.push_str(&destinations(&status.destinations, look).render(look));
     text
 }
 
@@ -143,13 +147,18 @@ fn oddities(sources: &[SourceReport]) -> String {
     page.into_text()
 }
 
-fn destinations(destinations: &[DestinationReport]) -> Table {
-    let head = ["DESTINATION", "KIND", "SENT", "FAILED", "IN FLIGHT", "WAITING", "LAST ERROR"];
-    let mut table = Table::new(&head, 6);
+fn destinations(destinations: &[DestinationReport], look: &Look) -> Table {
+    let head = ["DESTINATION", "KIND", "SENT", "FAILED", "IN FLIGHT", "WAITING", "BREAKER", "LAST ERROR"];
+    let mut table = Table::new(&head, 7);
     for to in destinations {
         let numbers = [to.sent, to.failed, to.in_flight, to.waiting].map(|n| Cell::from(n.to_string()));
         let mut cells = vec![Cell::new(&to.name, BOLD), Cell::from(&to.kind)];
         cells.extend(numbers);
+        cells.push(match (to.held, to.open_until) {
+            (false, _) => Cell::from("closed"),
+            (true, Some(until)) => Cell::new(format!("open, tries {}", ago(until, look)), BAD),
+            (true, None) => Cell::new("open, trying", BAD),
+        });
         cells.push(error_cell(to.last_error.as_ref()));
         table.row(cells);
     }

@@ -10,19 +10,22 @@ use tokio::sync::{mpsc, watch};
 use crate::cli::access::{Access, Places, spoken};
 use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Look, Since, ago, json};
-use crate::cli::{Cli, Global, alerts, log, quarantine, reload, runs, status, why};
+use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
 use crate::daemon::api::{Api, Command, serve};
 use crate::daemon::core::Ordered;
 use crate::daemon::query::alerts::{AlertFilter, AlertList};
+use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
 use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, JournalReport, OrderReport, RefusedBundle, ReloadReport, RetryReport,
-    SourceReport, Status, WorkersReport,
+    AlertCounts, BundleReport, DestinationReport, JournalReport, NotResent, OrderReport, RefusedBundle, ReloadReport,
+    ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
+use crate::daemon::resend::Which;
+use crate::domain::effect::Class;
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
 use crate::journal::reader::Reader;
@@ -97,6 +100,11 @@ fn lists_are_aligned() {
     insta::assert_snapshot!("runs_list", plain(&runs::list::human(&runs, &look())));
     let all = access.quarantine(&QuarantineFilter { all: true, ..QuarantineFilter::default() }).unwrap();
     insta::assert_snapshot!("quarantine_list", plain(&quarantine::list::human(&all, &look())));
+    let any = DeliveryFilter { outcome: Some(DeliveryState::Any), ..DeliveryFilter::default() };
+    let sent = access.deliveries(&any).unwrap();
+    insta::assert_snapshot!("deliveries_list", plain(&deliveries::list::human(&sent, &look())));
+    let none = access.deliveries(&DeliveryFilter::default()).unwrap();
+    assert_eq!(plain(&deliveries::list::human(&none, &look())), "no deliveries like that\n");
     let none = access.quarantine(&QuarantineFilter::default()).unwrap();
     assert_eq!(plain(&quarantine::list::human(&none, &look())), "no quarantined records\n");
 }
@@ -109,6 +117,14 @@ fn one_alert_record_or_entry_is_shown() {
     insta::assert_snapshot!("alerts_show", plain(&alerts::show::human(&alert, &look())));
     let record = access.quarantined(8).unwrap().unwrap();
     insta::assert_snapshot!("quarantine_show", plain(&quarantine::show::human(&record, &look())));
+    let sent = access.deliveries(&DeliveryFilter { outcome: Some(DeliveryState::Any), ..DeliveryFilter::default() });
+    for row in sent.unwrap().deliveries.iter().filter(|row| ["edr", "jira"].contains(&&*row.destination)) {
+        let view = access.delivery(&row.key).unwrap().unwrap();
+        insta::assert_snapshot!(
+            format!("deliveries_show_{}", row.destination),
+            plain(&deliveries::show::human(&view, &look()))
+        );
+    }
     let page = access.log(&LogFilter::default()).unwrap();
     let text: Vec<String> = page.lines.iter().map(|line| plain(&log::human(line, 120))).collect();
     insta::assert_snapshot!("log_query", text.join("\n"));
@@ -123,6 +139,8 @@ fn json_keeps_its_shape() {
     insta::assert_snapshot!("why_json", json(&access.why(&"g-1".parse().unwrap()).unwrap()));
     let filter = QuarantineFilter { all: true, ..QuarantineFilter::default() };
     insta::assert_snapshot!("quarantine_list_json", json(&access.quarantine(&filter).unwrap()));
+    let filter = DeliveryFilter { outcome: Some(DeliveryState::Waiting), ..DeliveryFilter::default() };
+    insta::assert_snapshot!("deliveries_list_json", json(&access.deliveries(&filter).unwrap()));
     insta::assert_snapshot!("status_json", json(&status_report()));
 }
 
@@ -176,6 +194,10 @@ fn exit_codes_tell_nothing_found_from_could_not_run() {
     assert_eq!(code(&["why", "a-1.0/none"]), "1");
     assert_eq!(code(&["runs", "list", "--state", "failed"]), "0");
     assert_eq!(code(&["quarantine", "list"]), "1");
+    assert_eq!(code(&["deliveries", "list"]), "1");
+    assert_eq!(code(&["deliveries", "list", "--outcome", "waiting", "-q"]), "0");
+    assert_eq!(code(&["deliveries", "show", &"a".repeat(26)]), "1");
+    assert_eq!(code(&["deliveries", "retry", &"a".repeat(26), "--comment", "why"]), "2");
     assert_eq!(code(&["log", "query", "--kind", "attempt", "-o", "json"]), "0");
     assert_eq!(code(&["log", "tail", "-n", "3"]), "0");
     assert_eq!(code(&["status"]), "2");
@@ -255,6 +277,8 @@ fn status_report() -> Status {
             kind: "webhook".into(),
             in_flight: 0,
             waiting: 1,
+            held: true,
+            open_until: Some(at(212)),
             sent: 3,
             failed: 1,
             last_error: Some("the destination answered 503".into()),
@@ -269,6 +293,7 @@ fn status_report() -> Status {
         runs_stalled: 1,
         workers: WorkersReport { running: 2, started: 3, died: 1, lacks: vec!["landlock".into()] },
         groups_open: 0,
+        dead_letters: 2,
         quarantined: 1,
         queue_depth: 0,
     }
@@ -376,6 +401,17 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 };
                 drop(done.send(order.map(|order| OrderReport { seq: 7, order })));
             }
+            Command::Resend { ask, done } => {
+                assert!(ask.actor.contains("uid") && ask.comment == "it is back", "{ask:?}");
+                let mut report = ResendReport::default();
+                match ask.which {
+                    Which::Key(key) => report.refused.push(NotResent { key, why: "it succeeded".into() }),
+                    Which::Destination(name, classes) => {
+                        assert_eq!((&*name, &classes[..]), ("edr", &[Class::Dead][..]))
+                    }
+                }
+                done.send(report).unwrap();
+            }
             Command::Retry { record_no: 8, done } => {
                 let report = RetryReport { record_no: 8, format: "generic".into(), alerts: Vec::new() };
                 done.send(Ok(report)).unwrap();
@@ -421,6 +457,10 @@ fn a_daemon_answers_what_the_journal_itself_says() {
     let run = "g-1/chat".parse().unwrap();
     assert_eq!(through.run(&run).unwrap(), direct.run(&run).unwrap());
     let all = QuarantineFilter { all: true, ..QuarantineFilter::default() };
+    let any = DeliveryFilter { outcome: Some(DeliveryState::Any), ..DeliveryFilter::default() };
+    assert_eq!(through.deliveries(&any).unwrap(), direct.deliveries(&any).unwrap());
+    let key = direct.deliveries(&any).unwrap().deliveries[0].key.clone();
+    assert_eq!(through.delivery(&key).unwrap(), direct.delivery(&key).unwrap());
     assert_eq!(through.quarantine(&all).unwrap(), direct.quarantine(&all).unwrap());
     assert_eq!(through.quarantined(8).unwrap(), direct.quarantined(8).unwrap());
     assert_eq!(through.quarantined(9).unwrap(), None);
@@ -442,6 +482,8 @@ fn commands_reach_the_daemon_and_its_refusals_come_back() {
     let code = |rest: &[&str]| code(&[&["soard", "--socket", socket.to_str().unwrap()], rest].concat());
     assert_eq!(code(&["status"]), "0");
     assert_eq!(code(&["quarantine", "retry", "8"]), "0");
+    let retry = |more: &[&str]| code(&[&["deliveries", "retry", "--comment", "it is back"], more].concat());
+    assert_eq!((retry(&[&"a".repeat(26)]), retry(&["--destination", "edr", "--yes"])), ("1".into(), "1".into()));
     assert_eq!(code(&["quarantine", "retry", "8", "9"]), "1");
     for (path, status) in [
         ("/v1/quarantine/9/retry", 405),
@@ -471,7 +513,7 @@ fn following_the_log_waits_for_news_and_ends_with_the_daemon() {
     let follow = LogFilter { from: Some(head + 1), follow: true, ..LogFilter::default() };
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| world.access().log(&follow).unwrap());
-        story::append(journal, story::facts().split_off(30));
+        story::append(journal, story::facts().split_off(story::facts().len() - 1));
         let page = waiting.join().unwrap();
         assert_eq!(page.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [head + 1]);
         let on = LogFilter { from: Some(page.next), ..follow.clone() };

@@ -23,9 +23,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::daemon::actor;
 use crate::daemon::core::Ordered;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::alerts::{self, AlertFilter};
+use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
 use crate::daemon::query::run::{self, RunView};
@@ -33,7 +35,9 @@ use crate::daemon::query::runs::{self, RunFilter};
 use crate::daemon::query::start;
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
-use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, RetryReport, Status};
+use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
+use crate::daemon::resend::{Resend, Which};
+use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::engine::orders::Wish;
 use crate::journal::reader::Reader;
@@ -71,6 +75,13 @@ pub enum Command {
     RotateKey(oneshot::Sender<Result<KeyReport, String>>),
     /// Do something with a run.
     Order(Box<Ordered>),
+    /// Send dead letters again.
+    Resend {
+        /// Which, on whose word and why.
+        ask: Resend,
+        /// What came of it.
+        done: oneshot::Sender<ResendReport>,
+    },
     /// Send a quarantined record through again.
     Retry {
         /// Ordinal of the record.
@@ -132,6 +143,10 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/run/cancel", post(run_cancel))
         .route("/v1/run/retry", post(run_retry))
         .route("/v1/run/restart", post(run_restart))
+        .route("/v1/deliveries", get(delivery_list))
+        .route("/v1/deliveries/{key}", get(delivery_show))
+        .route("/v1/deliveries/{key}/retry", post(delivery_retry))
+        .route("/v1/destinations/{name}/retry", post(destination_retry))
         .route("/v1/quarantine", get(quarantine_list))
         .route("/v1/quarantine/{record_no}", get(quarantine_show))
         .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
@@ -148,6 +163,12 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
 #[derive(Debug, Clone, Copy)]
 struct Peer {
     uid: Option<u32>,
+}
+
+impl Peer {
+    fn name(self) -> String {
+        self.uid.map_or_else(|| "unknown".to_owned(), actor::name)
+    }
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
@@ -324,21 +345,56 @@ async fn order(
         let why = format!("a comment of 1 to {COMMENT_CHARS_MAX} characters must say why");
         return Err(Failure::new(StatusCode::BAD_REQUEST, why));
     }
-    let actor = actor(peer.uid);
+    let actor = peer.name();
     let report = shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, done }))).await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
 }
 
-/// The peer as the system's list of users knows it.
-fn actor(uid: Option<u32>) -> String {
-    let Some(uid) = uid else { return "unknown".into() };
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid.to_string()).then_some(name)
-    });
-    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+async fn delivery_list(
+    State(shared): Shares,
+    Asked(filter): Asked<DeliveryFilter>,
+) -> Answer<deliveries::DeliveryList> {
+    shared.scan(1, move |lines| deliveries::list(lines, &filter)).await.map(Json)
+}
+
+async fn delivery_show(State(shared): Shares, Named(key): Named<EffectKey>) -> Answer<deliveries::DeliveryView> {
+    let wanted = key.clone();
+    let view = shared.scan(1, move |lines| deliveries::show(lines, &wanted)).await?;
+    view.map(Json).ok_or_else(|| Failure::not_found(format!("delivery {key}")))
+}
+
+/// Why an operator orders something.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Comment {
+    comment: String,
+}
+
+async fn delivery_retry(
+    State(shared): Shares,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Named(key): Named<EffectKey>,
+    Asked(Comment { comment }): Asked<Comment>,
+) -> Answer<ResendReport> {
+    let ask = Resend { which: Which::Key(key), actor: peer.name(), comment };
+    shared.command(|done| Command::Resend { ask, done }).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bulk {
+    outcome: DeliveryState,
+    comment: String,
+}
+
+async fn destination_retry(
+    State(shared): Shares,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Named(name): Named<String>,
+    Asked(Bulk { outcome, comment }): Asked<Bulk>,
+) -> Answer<ResendReport> {
+    let ask = Resend { which: Which::Destination(name, outcome.dead_letters()), actor: peer.name(), comment };
+    shared.command(|done| Command::Resend { ask, done }).await.map(Json)
 }
 
 async fn quarantine_list(

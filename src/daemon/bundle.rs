@@ -37,6 +37,8 @@ const FOLDERS: [(&str, &[&str]); 7] = [
     ("templates", &["html", "txt"]),
 ];
 
+/// Length of a bundle's id: SHA-256 in hex.
+const ID_DIGITS: usize = 64;
 /// Most bytes of all files of a bundle together.
 const BUNDLE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -302,6 +304,26 @@ impl Bundles {
         }
         self.remember(bundle.clone());
         Ok(())
+    }
+
+    /// The bundle whose id begins like this, compiled: see [`Bundles::get`].
+    ///
+    /// # Errors
+    /// Words for the log: there is none or more than one, or it cannot be had.
+    pub fn get_short(&self, digits: &str) -> Result<Arc<Bundle>, String> {
+        let unreadable = |error: io::Error| format!("cannot look for bundle {digits}: {error}");
+        let mut found = Vec::new();
+        for folder in fs::read_dir(&self.dir).map_err(unreadable)? {
+            let name = folder.map_err(unreadable)?.file_name();
+            // Folders that are being made end in something else than a digit.
+            let name = name.to_str().filter(|name| name.len() == ID_DIGITS && name.starts_with(digits));
+            found.extend(name.map(str::to_owned));
+        }
+        match &found[..] {
+            [id] => self.get(id),
+            [] => Err(format!("there is no bundle {digits}")),
+            _ => Err(format!("{} bundles begin with {digits}", found.len())),
+        }
     }
 
     /// The bundle with this id, compiled: from memory or from the state folder.

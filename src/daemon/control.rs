@@ -26,7 +26,7 @@ use crate::daemon::report::{
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
-use crate::daemon::{DaemonError, actions, clock, history, systemd};
+use crate::daemon::{DaemonError, actions, clock, history, resend, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
@@ -175,6 +175,10 @@ impl Control {
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
+            Command::Resend { ask, done } => {
+                let world = self.world.clone();
+                tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });
+            }
             Command::Retry { record_no, done } => drop(done.send(self.retry(record_no).await)),
         }
     }
@@ -280,6 +284,7 @@ impl Control {
         }
         if let Some(new) = new {
             self.world.destinations.store(Arc::new(new));
+            self.world.renewed.notify_one();
             self.settings.destinations = settings.destinations;
         }
         if changed || others {
@@ -328,6 +333,7 @@ impl Control {
             workers: self.world.workers.report(),
             groups_open: core.groups as u64,
             quarantined: core.quarantine as u64,
+            dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,
         })
     }
@@ -359,12 +365,15 @@ impl Control {
     fn destination_reports(&self, core: &CoreReport) -> Vec<DestinationReport> {
         let report = |(name, destination): (&str, &Destination)| {
             let counter = self.world.counters.of(name);
-            let (in_flight, waiting) = core.flights.get(name).copied().unwrap_or_default();
+            let in_flight = counter.under_way.load(Ordering::Relaxed);
+            let open = core.flights.get(name).copied().unwrap_or_default();
             DestinationReport {
                 name: name.into(),
                 kind: destination.target.kind().into(),
                 in_flight,
-                waiting,
+                waiting: open.saturating_sub(in_flight),
+                held: counter.held.load(Ordering::Relaxed),
+                open_until: *counter.open_until.lock().expect("nothing panics while it is held"),
                 sent: counter.sent.load(Ordering::Relaxed),
                 failed: counter.failed.load(Ordering::Relaxed),
                 last_error: counter.last_error.lock().expect("nothing panics while it is held").clone(),

@@ -23,7 +23,7 @@ use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::Input;
 use crate::engine::orders::{self, Wish};
-use crate::engine::state::{State, Totals};
+use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
@@ -51,6 +51,8 @@ pub enum Message {
     Needs(oneshot::Sender<(u64, u64)>),
     /// Put on record that segments are dropped, unless something has come to need them; was it, durably?
     Drop(Log, oneshot::Sender<bool>),
+    /// The effects that ended without success and can be sent again, by the number of their `result` entry.
+    Letters(oneshot::Sender<Vec<(u64, Letter)>>),
     /// Close the journal and end.
     Stop,
 }
@@ -92,8 +94,10 @@ pub struct CoreReport {
     pub groups: usize,
     /// Quarantined records.
     pub quarantine: usize,
-    /// By destination: effects whose attempt is under way, and effects that wait for their next attempt.
-    pub flights: BTreeMap<String, (u64, u64)>,
+    /// Effects that ended without success and can be sent again.
+    pub letters: usize,
+    /// Effects without an outcome, by destination.
+    pub flights: BTreeMap<String, u64>,
 }
 
 /// The core's own things; everything it shares goes through channels.
@@ -143,6 +147,7 @@ impl Core {
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
                 Message::Drop(log, to) => self.drop_segments(at, log, to),
+                Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
             }
             self.announce();
@@ -307,6 +312,7 @@ impl Core {
             stalled: self.state.halted.values().filter(|halted| halted.stalled).count(),
             groups: self.state.groups.len(),
             quarantine: self.state.quarantine.len(),
+            letters: self.state.letters.len(),
             ..CoreReport::default()
         };
         let mut statuses = [0_u64; Status::ALL.len()];
@@ -320,8 +326,7 @@ impl Core {
         report.by_status = Status::ALL.iter().zip(statuses).map(|(s, n)| (s.to_string(), n)).collect();
         report.by_severity = Severity::ALL.iter().zip(severities).map(|(s, n)| (s.to_string(), n)).collect();
         for flight in self.state.flights.values() {
-            let (under_way, waiting) = report.flights.entry(flight.destination.clone()).or_default();
-            *(if flight.next.is_some() { waiting } else { under_way }) += 1;
+            *report.flights.entry(flight.destination.clone()).or_default() += 1;
         }
         report
     }
@@ -383,6 +388,9 @@ fn log(entry: &Entry) {
         }
         Facts::Due(Due::Throttle { rule, surplus, key }) => {
             tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
+        }
+        Facts::Operator(Operator { actor, comment, order: Order::DeliveryRetry { key, run, destination, .. } }) => {
+            tracing::info!(seq, actor, comment, %run, %key, destination, "an operator sends an effect again");
         }
         Facts::Operator(Operator { actor, comment, order }) => {
             tracing::info!(seq, actor, comment, ?order, "an operator gave an order");

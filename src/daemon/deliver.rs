@@ -1,21 +1,23 @@
 //! Makes attempts at effects and reports what came of them.
 //!
-//! An attempt first waits for its turn at the destination, and only then reads what it has to send: whoever waits costs
-//! no more than its place in the queue.
+//! An attempt reads what it has to send when it is its turn: whoever waits costs no more than its place in the queue.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use crate::actions::retry::next_attempt;
+use crate::actions::templates::Templates;
 use crate::actions::{Outcome, Request};
+use crate::daemon::breaker::Health;
 use crate::daemon::bundle::Bundle;
+use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::fault::Fault;
 use crate::daemon::history::{self, Unread};
 use crate::daemon::perform::{Counter, Destinations, World};
-use crate::daemon::{clock, stop};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
 use crate::domain::id::Trigger;
 use crate::domain::time::Span;
@@ -23,33 +25,51 @@ use crate::engine::input::Input;
 use crate::engine::tasks::Send;
 use crate::sources::intake::Answer;
 
-/// Waits for its turn, makes one attempt and reports it. What is not begun when the daemon stops is left for the next
-/// start.
-pub async fn attempt(world: Arc<World>, job: Send, mut stopping: watch::Receiver<bool>) {
+/// Makes one attempt, reports it, and says what it showed of the destination. What is not begun when the daemon stops is
+/// left for the next start.
+pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<bool>) -> Health {
     let destinations = world.destinations.load_full();
-    let turn = tokio::select! {
-        turn = destinations.actions.turn(&job.destination) => turn,
-        () = stop::told(&mut stopping) => return,
-    };
-    if *stopping.borrow() || (job.mode == Mode::AtMostOnce && !begin(&world, &job).await) {
-        return;
+    if *stopping.borrow() || !begin(&world, &job).await {
+        return Health::Unseen;
     }
     let (reader, task) = (world.clone(), job.clone());
     let loaded = tokio::task::spawn_blocking(move || load(&reader, &task)).await;
-    let outcome = match loaded {
+    let (outcome, health) = match loaded {
         Ok(Ok(loaded)) => {
-            let request = request(&job, &loaded);
-            destinations.actions.send_in_turn(turn, request).await
+            let mut request = request(&job, &loaded);
+            request.in_doubt &= world.fault != Some(Fault::SendWithoutProbe);
+            let outcome = destinations.actions.send(request).await;
+            let health = health(&outcome);
+            (outcome, health)
         }
-        Ok(Err(Unread::Content(error))) => Outcome::Done(rejected(error)),
-        Ok(Err(Unread::Journal(error))) => return world.dies(&error),
-        Err(error) => return world.dies(&format!("reading a request died: {error}")),
+        Ok(Err(Unread::Content(error))) => (Outcome::Done(rejected(error)), Health::Unseen),
+        Ok(Err(Unread::Journal(error))) => {
+            world.dies(&error);
+            return Health::Unseen;
+        }
+        Err(error) => {
+            world.dies(&format!("reading a request died: {error}"));
+            return Health::Unseen;
+        }
     };
     let _ = world.core.send(Message::Input(input(&world, &destinations, job, outcome), None)).await;
+    health
+}
+
+fn health(outcome: &Outcome) -> Health {
+    match outcome {
+        outcome if outcome.is_outage() => Health::Fails,
+        // It could not even be made.
+        Outcome::Done(Reply { class: Class::Rejected, status: None, .. }) => Health::Unseen,
+        _ => Health::Answers,
+    }
 }
 
 /// Puts on record that an attempt that must not be repeated starts now; `false`: it may not start.
 async fn begin(world: &World, job: &Send) -> bool {
+    if job.mode != Mode::AtMostOnce || world.fault == Some(Fault::SendWithoutBegin) {
+        return true;
+    }
     let (to, durable) = oneshot::channel();
     let begin = Message::Input(Input::Begin { key: job.key.clone() }, Some(to));
     world.core.send(begin).await.is_ok() && matches!(durable.await, Ok(Answer::Accepted { .. }))
@@ -58,23 +78,30 @@ async fn begin(world: &World, job: &Send) -> bool {
 struct Loaded {
     effect: Effect,
     asked: jiff::Timestamp,
+    /// What only mails show.
     input: Value,
-    bundle: Arc<Bundle>,
+    bundle: Option<Arc<Bundle>>,
     log_head: String,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
-    let bundle = world.bundles.get(&job.bundle).map_err(Unread::Content)?;
-    // Only mails show the alerts; a webhook's body is all that it sends.
-    let input = match (&effect, job.run.trigger) {
-        (Effect::Email(_), Trigger::Alert(_)) => history::alerts(&world.journal, &job.alerts)?.swap_remove(0),
-        (Effect::Email(_), Trigger::Group(_)) => Value::Array(history::alerts(&world.journal, &job.alerts)?),
-        _ => Value::Null,
-    };
     let log_head = history::receipt(&world.journal, job.intent)?.to_string();
+    let Effect::Email(_) = &effect else {
+        return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, log_head });
+    };
+    let (alerts, bundle) = history::start(&world.journal, job.began, &job.run)?;
+    let bundle = Some(world.bundles.get_short(&bundle).map_err(Unread::Content)?);
+    let mut alerts = history::alerts(&world.journal, &alerts)?;
+    let input = match job.run.trigger {
+        Trigger::Alert(_) => alerts.swap_remove(0),
+        Trigger::Group(_) => Value::Array(alerts),
+    };
     Ok(Loaded { effect, asked, input, bundle, log_head })
 }
+
+/// A webhook's body is all that it sends.
+static NO_TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::default);
 
 fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
     Request {
@@ -85,9 +112,10 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         now: clock::now(),
         run: &job.run,
         input: &loaded.input,
-        templates: &loaded.bundle.templates,
+        templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
         log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
+        in_doubt: job.in_doubt,
     }
 }
 
@@ -104,7 +132,7 @@ fn input(world: &World, destinations: &Destinations, job: Send, outcome: Outcome
             let reply = Reply { class: Class::Unknown, status, value: Value::Null, error: Some(error) };
             Input::Done { key: job.key, reply }
         }
-        Outcome::Again { error, status, after, progress, .. } => {
+        Outcome::Again { error, status, after, ambiguous, progress } => {
             note(&counter, false, Some(&error));
             let schedule = destinations.settings.schedule(&job.destination).cloned().unwrap_or_default();
             let now = clock::now();
@@ -112,12 +140,15 @@ fn input(world: &World, destinations: &Destinations, job: Send, outcome: Outcome
                 Some(next) => {
                     let wait = std::time::Duration::try_from(next.duration_since(now)).unwrap_or_default();
                     let wait = Span::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                    Input::Failed { key: job.key, error, status, wait, progress }
+                    Input::Failed { key: job.key, error, status, wait, ambiguous, progress }
                 }
                 None => {
                     let error = format!("gave up after {} attempts: {error}", job.attempt);
                     let value = progress.unwrap_or_default();
-                    Input::Done { key: job.key, reply: Reply { class: Class::Dead, status, value, error: Some(error) } }
+                    // Where the receiver would be asked before a second request, a request in doubt is not just dead.
+                    let in_doubt = ambiguous && job.mode == Mode::Probe;
+                    let class = if in_doubt { Class::Unknown } else { Class::Dead };
+                    Input::Done { key: job.key, reply: Reply { class, status, value, error: Some(error) } }
                 }
             }
         }

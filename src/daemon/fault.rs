@@ -9,6 +9,10 @@ pub enum Fault {
     AcknowledgeBeforeWrite,
     /// Send an effect before its intent is written.
     SendBeforeIntent,
+    /// Make an attempt that must not be repeated without a record of its begin.
+    SendWithoutBegin,
+    /// Send again what is in doubt instead of asking.
+    SendWithoutProbe,
     /// Forget at recovery that effects have outcomes, as if they had not been written.
     ForgetResults,
     /// Evaluate playbooks in the daemon's own process.
@@ -25,6 +29,8 @@ pub fn from_env() -> Option<Fault> {
     match std::env::var("SOARD_FAULT").ok()?.as_str() {
         "acknowledge-before-write" => Some(Fault::AcknowledgeBeforeWrite),
         "send-before-intent" => Some(Fault::SendBeforeIntent),
+        "send-without-begin" => Some(Fault::SendWithoutBegin),
+        "send-without-probe" => Some(Fault::SendWithoutProbe),
         "forget-results" => Some(Fault::ForgetResults),
         "replay-otherwise" => Some(Fault::ReplayOtherwise),
         "evaluate-inside" => Some(Fault::EvaluateInside),

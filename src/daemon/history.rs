@@ -5,9 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::domain::decision::AlertRef;
+use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::entry::{Due, Facts, Intake, Step};
+use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 use crate::journal::Receipt;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
@@ -126,6 +128,31 @@ pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Ef
     };
     let step = intent_facts.steps.into_iter().find(|s| s.n == step);
     Ok((at, step.ok_or_else(|| Unread::Content(format!("entry {intent} lacks the step")))?.effect))
+}
+
+/// What a run was started for, and its bundle's id or the first digits of it, from the entry that started it.
+///
+/// # Errors
+/// [`Unread`], with the entry's number.
+pub fn start(journal: &Reader, began: u64, run: &RunId) -> Result<(Vec<AlertRef>, String), Unread> {
+    let (_, facts) = facts(journal, began)?;
+    match facts {
+        Facts::Intake(intake) => {
+            let starts = |reason: &Reason| {
+                let Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } = reason else { return false };
+                runs.contains(run)
+            };
+            let numbered = (0..).zip(&intake.alerts);
+            let mut started = numbered.filter(|(_, taken)| taken.decision.reasons.iter().any(starts));
+            started.next().map(|(at, taken)| (vec![AlertRef { id: taken.id, seq: began, at }], intake.bundle.clone()))
+        }
+        Facts::Due(Due::Group { runs, alerts, bundle, .. }) if runs.contains(run) => Some((alerts, bundle)),
+        Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, .. }, .. }) if starts == *run => {
+            Some((alerts, bundle))
+        }
+        _ => None,
+    }
+    .ok_or_else(|| Unread::Content(format!("entry {began} does not start {run}")))
 }
 
 /// A run's steps with their outcomes, from its own entries.

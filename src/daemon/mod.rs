@@ -6,7 +6,9 @@
 //!                                            └── results ◄─ perform ◄─┘ tasks
 //! ```
 
+pub mod actor;
 pub mod api;
+pub mod breaker;
 pub mod bundle;
 pub mod clock;
 pub mod control;
@@ -16,6 +18,7 @@ pub mod fault;
 pub mod history;
 pub mod keep;
 pub mod key;
+pub mod lanes;
 pub mod logs;
 pub mod opening;
 pub mod perform;
@@ -24,6 +27,7 @@ pub mod query;
 pub mod recovery;
 pub mod reload;
 pub mod report;
+pub mod resend;
 pub mod settings;
 pub mod snapshot;
 pub mod stop;
@@ -193,6 +197,7 @@ impl Daemon {
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
             fatal: fatal_sender.clone(),
+            renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
         let current = Arc::new(ArcSwap::new(bundle));

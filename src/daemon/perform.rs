@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actions::settings::Settings;
 use crate::actions::templates::Templates;
@@ -20,9 +21,9 @@ use crate::actions::{Actions, Request};
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock;
 use crate::daemon::core::Message;
-use crate::daemon::deliver;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, Replay, Unread};
+use crate::daemon::lanes;
 use crate::daemon::stop;
 use crate::daemon::workers::wire::Job;
 use crate::daemon::workers::{Crash, Work, Workers};
@@ -49,6 +50,8 @@ pub struct World {
     pub core: mpsc::Sender<Message>,
     /// Counted since the daemon started, by destination.
     pub counters: Counters,
+    /// Told when the destinations were loaded anew.
+    pub renewed: Notify,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.
     pub fatal: mpsc::UnboundedSender<String>,
     /// Who evaluates playbooks.
@@ -83,6 +86,12 @@ pub struct Counter {
     pub sent: AtomicU64,
     /// Attempts and effects that did not.
     pub failed: AtomicU64,
+    /// Attempts under way.
+    pub under_way: AtomicU64,
+    /// Its breaker holds attempts back.
+    pub held: AtomicBool,
+    /// Until when it lets none through; absent while an attempt is trying the destination.
+    pub open_until: std::sync::Mutex<Option<Timestamp>>,
     /// What went wrong last.
     pub last_error: std::sync::Mutex<Option<String>>,
 }
@@ -98,7 +107,8 @@ impl Counters {
 /// Carries out tasks until the channel closes, then waits for the attempts under way.
 pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mut stop: watch::Receiver<bool>) {
     let runtime = Handle::current();
-    let mut under_way = tokio::task::JoinSet::new();
+    let (to_lanes, jobs) = mpsc::unbounded_channel();
+    let mut lanes = tokio::spawn(lanes::run(world.clone(), jobs, stop.clone()));
     loop {
         tokio::select! {
             task = tasks.recv() => match task {
@@ -106,18 +116,22 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
                     let run = Evaluation { world: world.clone(), runtime: runtime.clone(), job };
                     if world.fault == Some(Fault::EvaluateInside) { run.inside() } else { world.workers.evaluate(Box::new(run)) }
                 }
-                Some(Task::Send(job)) => drop(under_way.spawn(deliver::attempt(world.clone(), *job, stop.clone()))),
+                Some(Task::Send(job)) => drop(to_lanes.send(job)),
                 Some(Task::Forget(key)) => forget(&world, key).await,
                 None => break,
             },
-            Some(ended) = under_way.join_next(), if !under_way.is_empty() => if let Err(error) = ended {
-                world.dies(&format!("an attempt died: {error}"));
-            },
+            ended = &mut lanes => {
+                if let Err(error) = ended {
+                    world.dies(&format!("the deliveries died: {error}"));
+                }
+                return;
+            }
             () = stop::told(&mut stop) => break,
         }
     }
     world.workers.stop();
-    while under_way.join_next().await.is_some() {}
+    drop(to_lanes);
+    let _ = lanes.await;
 }
 
 /// The evaluation of one run.
@@ -183,8 +197,19 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
         runtime.spawn(async move {
             let (now, templates) = (clock::now(), Templates::default());
             let (key, effect, run, templates) = (&key, &effect, &run, &templates);
-            let (input, log_head, progress) = (&Value::Null, "0:0", None);
-            let request = Request { key, effect, attempt: 1, at: now, now, run, input, templates, log_head, progress };
+            let request = Request {
+                key,
+                effect,
+                attempt: 1,
+                at: now,
+                now,
+                run,
+                input: &Value::Null,
+                templates,
+                log_head: "0:0",
+                progress: None,
+                in_doubt: false,
+            };
             world.destinations.load_full().actions.send(request).await
         });
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::effect::EffectKey;
 use crate::domain::id::AlertId;
 use crate::domain::operator::Order;
 
@@ -48,6 +49,9 @@ pub struct Status {
     pub groups_open: u64,
     /// Records in quarantine.
     pub quarantined: u64,
+    /// Effects that ended without success and can be sent again.
+    #[serde(default)]
+    pub dead_letters: u64,
     /// Inputs that wait to be decided.
     pub queue_depth: u64,
 }
@@ -156,6 +160,12 @@ pub struct DestinationReport {
     pub in_flight: u64,
     /// Effects that wait for their turn or for their next attempt.
     pub waiting: u64,
+    /// Its breaker is open: it failed, what waits is held back, and one attempt tries it now and then.
+    #[serde(default)]
+    pub held: bool,
+    /// Until when no attempt is made; absent while one is trying the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until: Option<Timestamp>,
     /// Effects that succeeded.
     pub sent: u64,
     /// Effects that did not.
@@ -185,6 +195,24 @@ pub struct ReloadReport {
     pub bundle: BundleReport,
     /// Faults, as a person reads them: errors when it was refused, else warnings.
     pub faults: Vec<String>,
+}
+
+/// What came of an order to send effects again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResendReport {
+    /// Those that are sent again.
+    pub again: Vec<EffectKey>,
+    /// Those that are not.
+    pub refused: Vec<NotResent>,
+}
+
+/// An effect that is not sent again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotResent {
+    /// Which.
+    pub key: EffectKey,
+    /// Why.
+    pub why: String,
 }
 
 /// What came of sending a quarantined record through again.

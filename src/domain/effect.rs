@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::domain::alert::Status;
-use crate::domain::id::{AlertId, RunId};
+use crate::domain::id::{AlertId, BadId, RunId};
 
 /// Identifies one effect through all retries, crashes and restarts: 26 characters of base32, lower case.
 ///
@@ -29,6 +30,19 @@ impl EffectKey {
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for EffectKey {
+    type Err = BadId;
+
+    /// Also as receivers saw it: `msg_KEY`.
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let key = text.strip_prefix("msg_").unwrap_or(text);
+        if key.len() == 26 && key.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)) {
+            return Ok(Self(key.into()));
+        }
+        Err(BadId { text: text.into(), expected: "an effect key: 26 letters and digits" })
     }
 }
 
@@ -154,6 +168,8 @@ pub enum Mode {
     AtLeastOnce,
     /// Never send again: the step's outcome is `unknown` and the playbook decides.
     AtMostOnce,
+    /// Ask the receiver whether it took effect, and send again only if it says that it did not.
+    Probe,
 }
 
 /// How a step ended.

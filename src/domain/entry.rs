@@ -295,6 +295,9 @@ pub struct Attempt {
     /// HTTP status or SMTP reply code, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// It may have arrived all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ambiguous: bool,
     /// When the next attempt is due.
     pub next: Timestamp,
     /// What the next attempt has to know of this one: the recipients that took the mail already.
@@ -315,6 +318,9 @@ pub struct StepResult {
     pub attempts: u32,
     /// The outcome.
     pub reply: Reply,
+    /// An operator had it sent again: the run went on with the outcome before, and this one changes nothing for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
 }
 
 /// How a run ended, with the steps that its last evaluation added.

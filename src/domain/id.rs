@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not {expected}")]
 pub struct BadId {
-    text: String,
-    expected: &'static str,
+    pub(super) text: String,
+    pub(super) expected: &'static str,
 }
 
 /// An alert: ordinal of its record and index within it, written `a-1042.0`.

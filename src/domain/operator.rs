@@ -1,9 +1,10 @@
 //! What operators tell the daemon to do, as the journal keeps it: with who and why.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::domain::decision::AlertRef;
-use crate::domain::effect::EffectKey;
+use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::id::RunId;
 
 /// An operator's order, carried out by this entry.
@@ -54,6 +55,20 @@ pub enum Order {
         step: u32,
         /// Sequence number of the `intent` entry that holds the request.
         intent: u64,
+        /// Sequence number of the entry that started the run.
+        began: u64,
+        /// Sequence number of the `result` entry that this order answers.
+        result: u64,
+        /// Name of the destination.
+        destination: String,
+        /// What to do when it is unclear whether it arrived.
+        mode: Mode,
+        /// The receiver is to be asked first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_doubt: bool,
+        /// What the attempts have to know of the earlier ones: the recipients that took the mail already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progress: Option<Value>,
     },
 }
 
@@ -67,7 +82,7 @@ mod tests {
             r#"{"run_cancel":{"run":"a-1.0/p"}}"#,
             r#"{"run_restart":{"run":"a-1.0/p","starts":"a-1.0/p~2","alerts":[{"id":"a-1.0","seq":3,"at":0}],"bundle":"b"}}"#,
             r#"{"run_retry":{"run":"g-1/p","again":[4]}}"#,
-            r#"{"delivery_retry":{"key":"abc","run":"a-1.0/p","step":2,"intent":7}}"#,
+            r#"{"delivery_retry":{"key":"abc","run":"a-1.0/p","step":2,"intent":7,"began":3,"result":9,"destination":"d","mode":"probe","in_doubt":true}}"#,
         ] {
             let text = format!(r#"{{"actor":"ann (uid 1000)","comment":"why","order":{order}}}"#);
             let facts = Facts::parse("operator", &text).unwrap();

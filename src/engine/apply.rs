@@ -10,7 +10,8 @@ use crate::domain::operator::Order;
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
 use crate::engine::state::{
-    Delivery, Flight, Group, HALTED_MAX, Halted, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run, State, Timer,
+    Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
+    State, Timer,
 };
 
 /// Applies the next entry.
@@ -48,6 +49,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
             if let Some(flight) = state.flights.get_mut(&attempt.key) {
                 flight.failed = attempt.n;
                 flight.begun = false;
+                flight.ambiguous = attempt.ambiguous;
                 flight.next = Some(attempt.next);
                 flight.progress.clone_from(&attempt.progress);
                 flight.error = Some(attempt.error.clone());
@@ -77,12 +79,13 @@ fn forget(state: &mut State, at: Timestamp) {
     }
 }
 
-/// A run that stopped and whose alerts or steps are dropped can go on no more.
+/// A run that stopped, or an effect that failed, can go on no more once what it needs is dropped.
 fn forget_halted(state: &mut State) {
     let dropped = state.dropped;
     let stays =
         |run: &Run| run.alerts.iter().all(|alert| alert.seq > dropped) && run.entries.iter().all(|seq| *seq > dropped);
     state.halted.retain(|_, halted| stays(&halted.run));
+    state.letters.retain(|_, letter| letter.intent.min(letter.began) > dropped);
     let State { halted, halted_order, .. } = state;
     halted_order.retain(|_, run| halted.contains_key(run));
 }
@@ -103,7 +106,7 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
                     if let Some(window) = window {
                         apply_window(state, rule, window, taken);
                     }
-                    apply_verdict(state, entry.at, rule, verdict, alert);
+                    apply_verdict(state, entry, rule, verdict, alert);
                 }
                 Reason::Duplicate { .. } | Reason::Resolved | Reason::NoRoute => {}
             }
@@ -171,7 +174,7 @@ fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Take
     }
 }
 
-fn apply_verdict(state: &mut State, at: Timestamp, rule: &RuleRef, verdict: &RouteVerdict, alert: AlertRef) {
+fn apply_verdict(state: &mut State, entry: &Entry, rule: &RuleRef, verdict: &RouteVerdict, alert: AlertRef) {
     match verdict {
         RouteVerdict::Muted { .. } => state.totals.muted += 1,
         RouteVerdict::Throttled => state.totals.throttled += 1,
@@ -179,7 +182,7 @@ fn apply_verdict(state: &mut State, at: Timestamp, rule: &RuleRef, verdict: &Rou
         RouteVerdict::Run { runs, .. } => {
             for run in runs {
                 let bundle = state.bundle.clone();
-                start(state, at, run, bundle, vec![alert]);
+                start(state, entry, run, bundle, vec![alert]);
             }
         }
         RouteVerdict::Grouped { group, key, due, playbooks } => {
@@ -203,11 +206,12 @@ fn apply_verdict(state: &mut State, at: Timestamp, rule: &RuleRef, verdict: &Rou
     }
 }
 
-fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
+fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
     let hash = state.hash(&[&run.to_string()]);
     state.ran.insert(hash);
-    let (entries, waiting, refused) = (Vec::new(), std::collections::BTreeSet::new(), Vec::new());
-    let open = Run { bundle, alerts, started: at, entries, steps: 0, waiting, refused };
+    let (started, began, entries) = (entry.at, entry.seq, Vec::new());
+    let (waiting, refused) = (std::collections::BTreeSet::new(), Vec::new());
+    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused };
     state.runs.insert(run.clone(), open);
 }
 
@@ -229,7 +233,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 }
             }
             for run in runs {
-                start(state, entry.at, run, bundle.clone(), alerts.clone());
+                start(state, entry, run, bundle.clone(), alerts.clone());
                 for alert in alerts {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
                     let hash = state.hash(&[&ran.to_string()]);
@@ -288,13 +292,16 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     step: step.n,
                     intent: entry.seq,
                     asked: entry.at,
+                    began: run.began,
                     destination: destination.into(),
                     failed: 0,
                     next: None,
                     mode: step.mode.unwrap_or_default(),
                     begun: false,
+                    ambiguous: false,
                     progress: None,
                     error: None,
+                    resent: false,
                 };
                 state.flights.insert(key.clone(), flight);
             }
@@ -306,14 +313,41 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
     let is_ok = result.reply.class == Class::Ok;
     *(if is_ok { &mut state.totals.effects_ok } else { &mut state.totals.effects_failed }) += 1;
     let flight = state.flights.remove(&result.key);
-    if let Some(next) = flight.as_ref().and_then(|flight| flight.next) {
-        state.timers.remove(&(next, Timer::Retry(result.key.clone())));
+    if let Some(flight) = &flight {
+        if let Some(next) = flight.next {
+            state.timers.remove(&(next, Timer::Retry(result.key.clone())));
+        }
+        if !is_ok {
+            apply_letter(state, seq, result, flight);
+        }
+    }
+    if result.resent {
+        return if is_ok {
+            learn(state, seq, result)
+        };
     }
     let Some(run) = state.runs.get_mut(&result.run) else { return };
     run.waiting.remove(&result.step);
     run.entries.push(seq);
     if let (Some(flight), Class::Rejected | Class::Dead) = (flight, result.reply.class) {
         run.refused.push(Refused { key: result.key.clone(), flight, seq });
+    }
+}
+
+/// A letter that arrived at last: its run learns of it when an operator lets it go on, and asks no second time.
+fn learn(state: &mut State, seq: u64, result: &StepResult) {
+    let Some(Halted { run, .. }) = state.halted.get_mut(&result.run) else { return };
+    let Some(at) = run.refused.iter().position(|refused| refused.key == result.key) else { return };
+    let failed = run.refused.remove(at).seq;
+    run.entries.iter_mut().filter(|known| **known == failed).for_each(|known| *known = seq);
+}
+
+fn apply_letter(state: &mut State, seq: u64, result: &StepResult, flight: &Flight) {
+    let Flight { intent, began, destination, .. } = flight;
+    let (key, destination, class) = (result.key.clone(), destination.clone(), result.reply.class);
+    state.letters.insert(seq, Letter { key, intent: *intent, began: *began, destination, class });
+    while state.letters.len() > LETTERS_MAX {
+        state.letters.pop_first();
     }
 }
 
@@ -348,24 +382,53 @@ fn apply_order(state: &mut State, entry: &Entry, order: &Order) {
         Order::RunCancel { run } => cancel(state, run),
         Order::RunRestart { run, starts, alerts, bundle } => {
             unhalt(state, run);
-            start(state, entry.at, starts, bundle.clone(), alerts.clone());
+            start(state, entry, starts, bundle.clone(), alerts.clone());
         }
-        Order::RunRetry { run: id, again } => {
-            let Some(Halted { mut run, .. }) = unhalt(state, id) else { return };
-            for Refused { key, flight, seq } in std::mem::take(&mut run.refused) {
-                if !again.contains(&flight.step) {
-                    continue;
-                }
-                run.entries.retain(|known| *known != seq);
-                run.waiting.insert(flight.step);
-                let flight = Flight { failed: 0, next: None, begun: false, error: None, ..flight };
-                state.flights.insert(key, flight);
-            }
-            run.entries.push(entry.seq);
-            state.runs.insert(id.clone(), run);
-        }
-        Order::DeliveryRetry { .. } => {}
+        Order::RunRetry { run, again } => go_on(state, entry, run, again),
+        Order::DeliveryRetry { .. } => send_again(state, entry, order),
     }
+}
+
+/// A halted run is open again; the effects that had failed are under way again, and no dead letters any more.
+fn go_on(state: &mut State, entry: &Entry, id: &RunId, again: &[u32]) {
+    let Some(Halted { mut run, .. }) = unhalt(state, id) else { return };
+    for Refused { key, flight, seq } in std::mem::take(&mut run.refused) {
+        if !again.contains(&flight.step) {
+            continue;
+        }
+        state.letters.remove(&seq);
+        run.entries.retain(|known| *known != seq);
+        run.waiting.insert(flight.step);
+        let flight = Flight { failed: 0, next: None, begun: false, error: None, ..flight };
+        state.flights.insert(key, flight);
+    }
+    run.entries.push(entry.seq);
+    state.runs.insert(id.clone(), run);
+}
+
+fn send_again(state: &mut State, entry: &Entry, order: &Order) {
+    let Order::DeliveryRetry { key, run, step, intent, began, result, destination, mode, in_doubt, progress } = order
+    else {
+        return;
+    };
+    state.letters.remove(result);
+    let flight = Flight {
+        run: run.clone(),
+        step: *step,
+        intent: *intent,
+        asked: entry.at,
+        began: *began,
+        destination: destination.clone(),
+        failed: 0,
+        next: None,
+        mode: *mode,
+        begun: false,
+        ambiguous: *in_doubt,
+        progress: progress.clone(),
+        error: None,
+        resent: true,
+    };
+    state.flights.insert(key.clone(), flight);
 }
 
 fn unhalt(state: &mut State, id: &RunId) -> Option<Halted> {
@@ -381,7 +444,7 @@ fn cancel(state: &mut State, id: &RunId) {
     if state.runs.remove(id).is_none() {
         return;
     }
-    state.flights.retain(|_, flight| flight.run != *id);
+    state.flights.retain(|_, flight| flight.run != *id || flight.resent);
     let flights = &state.flights;
     state.timers.retain(|(_, timer)| match timer {
         Timer::Sleep(run, _) => run != id,

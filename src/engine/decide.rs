@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::domain::effect::EffectKey;
 use crate::domain::entry::{Attempt, Begin, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, Position};
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::intake;
@@ -43,15 +44,20 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
             let n = state.flights.get(&key)?.failed + 1;
             Facts::Begin(Begin { key, n })
         }
-        Input::Failed { key, error, status, wait, progress } => {
+        Input::Failed { key, error, status, wait, ambiguous, progress } => {
             let flight = state.flights.get(&key)?;
-            Facts::Attempt(Attempt { n: flight.failed + 1, key, error, status, next: wait.after(at), progress })
+            let (n, next) = (flight.failed + 1, wait.after(at));
+            Facts::Attempt(Attempt { n, key, error, status, ambiguous, next, progress })
         }
-        Input::Operator(operator) => Facts::Operator(*operator),
-        Input::Done { key, reply } => {
+        Input::Operator(operator) => ordered(state, *operator)?,
+        Input::Done { key, mut reply } => {
             let flight = state.flights.get(&key)?;
+            if reply.value.is_null() {
+                // Nobody knows what came of the last attempt, but who took the mail before is known.
+                reply.value = flight.progress.clone().unwrap_or_default();
+            }
             let (run, step, attempts) = (flight.run.clone(), flight.step, flight.failed + 1);
-            Facts::Result(StepResult { run, step, key, attempts, reply })
+            Facts::Result(StepResult { run, step, key, attempts, reply, resent: flight.resent })
         }
     };
     Some(Entry { seq: state.seq + 1, at, facts })
@@ -96,6 +102,14 @@ fn asked_facts(state: &State, asked: Asked) -> Option<Facts> {
         None if steps.is_empty() => None,
         None => Some(Facts::Intent(Intent { run: asked.run, steps })),
     }
+}
+
+/// `None`: the order is overtaken by what happened since.
+fn ordered(state: &State, operator: Operator) -> Option<Facts> {
+    if let Order::DeliveryRetry { key, result, .. } = &operator.order {
+        state.letters.get(result).filter(|letter| letter.key == *key && !state.flights.contains_key(key))?;
+    }
+    Some(Facts::Operator(operator))
 }
 
 fn number(state: &State, run: &RunId, n: u32, step: NewStep) -> Step {

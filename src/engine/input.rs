@@ -46,10 +46,12 @@ pub enum Input {
         status: Option<u16>,
         /// How long until the next attempt is due.
         wait: Span,
+        /// It may have arrived all the same.
+        ambiguous: bool,
         /// What the next attempt has to know.
         progress: Option<Value>,
     },
-    /// An operator orders something that [`orders::order`](crate::engine::orders::order) has allowed.
+    /// An operator orders something; for runs only what [`orders::order`](crate::engine::orders::order) has allowed.
     Operator(Box<Operator>),
     /// An effect has its outcome.
     Done {

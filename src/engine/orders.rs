@@ -33,6 +33,9 @@ pub enum Refusal {
     /// It did not stop half-way, or that was too long ago.
     #[error("{0} is neither failed nor stalled, or too many runs failed since; restart it instead")]
     NotHalted(RunId),
+    /// Somebody sends a dead letter of it again.
+    #[error("{0} has a request that is being sent again; wait for its outcome")]
+    BeingSent(RunId),
     /// The playbook was never started for that.
     #[error("{0} was never started")]
     Unknown(RunId),
@@ -55,6 +58,9 @@ pub fn order(state: &State, wish: Wish) -> Result<Order, Refusal> {
                 return Err(Refusal::Open(run));
             }
             let halted = state.halted.get(&run).ok_or_else(|| Refusal::NotHalted(run.clone()))?;
+            if halted.run.refused.iter().any(|refused| state.flights.contains_key(&refused.key)) {
+                return Err(Refusal::BeingSent(run));
+            }
             Ok(Order::RunRetry { again: again(halted), run })
         }
         Wish::Restart { run, alerts } => {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::alert::{Severity, Status};
 use crate::domain::decision::{AlertRef, Key, RuleRef};
-use crate::domain::effect::{EffectKey, Mode};
+use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 
@@ -46,6 +46,9 @@ pub struct State {
     pub(crate) halted_order: BTreeMap<u64, RunId>,
     /// Effects without an outcome.
     pub flights: HashMap<EffectKey, Flight>,
+    /// Effects that ended without success and can be sent again: the newest [`LETTERS_MAX`], by the sequence number of
+    /// their `result` entry.
+    pub letters: BTreeMap<u64, Letter>,
     /// Open groups.
     pub groups: HashMap<GroupId, Group>,
     /// The group that takes the next alert, by hash of rule and key.
@@ -71,6 +74,9 @@ pub struct State {
 
 /// Failed and stalled runs that can be retried; older ones can only be restarted.
 pub const HALTED_MAX: usize = 10_000;
+
+/// How many dead letters can be sent again; older ones stay on record.
+pub const LETTERS_MAX: usize = 50_000;
 
 /// How long an `Idempotency-Key` is known.
 pub const REDELIVERY_KEPT_SECS: i64 = 7 * 24 * 3600;
@@ -117,6 +123,8 @@ pub struct Run {
     pub alerts: Vec<AlertRef>,
     /// When it was started.
     pub started: Timestamp,
+    /// Sequence number of the entry that started it.
+    pub began: u64,
     /// Sequence numbers of its `intent`, `result` and timer entries, in order: its replay.
     pub entries: Vec<u64>,
     /// Steps on record.
@@ -163,6 +171,8 @@ pub struct Flight {
     pub intent: u64,
     /// Time of that entry.
     pub asked: Timestamp,
+    /// Sequence number of the entry that started the run.
+    pub began: u64,
     /// Name of the destination.
     pub destination: String,
     /// Attempts that failed so far.
@@ -173,10 +183,30 @@ pub struct Flight {
     pub mode: Mode,
     /// An attempt that must not be repeated has started.
     pub begun: bool,
+    /// The last attempt may have arrived all the same.
+    pub ambiguous: bool,
     /// What the next attempt has to know of the last.
     pub progress: Option<Value>,
     /// What went wrong last.
     pub error: Option<String>,
+    /// An operator had it sent again: its run has its outcome already.
+    pub resent: bool,
+}
+
+/// An effect that ended without success.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Letter {
+    /// Which.
+    pub key: EffectKey,
+    /// Sequence number of the `intent` entry that holds the request.
+    pub intent: u64,
+    /// Sequence number of the entry that started the run.
+    pub began: u64,
+    /// Name of the destination.
+    pub destination: String,
+    /// How it ended.
+    pub class: Class,
 }
 
 /// An open group.
@@ -238,12 +268,13 @@ impl State {
     /// The first entry that something still refers to: open runs, groups and alerts, effects under way, and quarantine.
     /// No entry from there on may be dropped.
     pub fn needed(&self) -> u64 {
-        let runs = self
-            .runs
-            .values()
-            .flat_map(|run| run.alerts.iter().map(|alert| alert.seq).chain(run.entries.iter().copied()));
+        let of_run = |run: &Run| {
+            let alerts = run.alerts.iter().map(|alert| alert.seq);
+            alerts.chain(run.entries.iter().copied()).chain([run.began]).min()
+        };
+        let runs = self.runs.values().filter_map(of_run);
         let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
-        let flights = self.flights.values().map(|flight| flight.intent);
+        let flights = self.flights.values().map(|flight| flight.intent.min(flight.began));
         let alerts = self.alerts.iter().filter(|slot| slot.status.is_open()).map(|slot| slot.seq);
         let quarantine = self.quarantine.values().copied();
         runs.chain(groups).chain(flights).chain(alerts).chain(quarantine).min().unwrap_or(u64::MAX)

@@ -51,16 +51,16 @@ pub struct Send {
     pub intent: u64,
     /// Name of the destination.
     pub destination: String,
+    /// Sequence number of the entry that started the run: it leads to the alerts and the bundle.
+    pub began: u64,
     /// Attempt number, from 1.
     pub attempt: u32,
     /// What to do when it is unclear whether it arrived.
     pub mode: Mode,
+    /// An attempt may have arrived, and the receiver is to be asked before another is made.
+    pub in_doubt: bool,
     /// What it has to know of the last attempt.
     pub progress: Option<Value>,
-    /// The run's bundle, for templates.
-    pub bundle: String,
-    /// What the run was started for.
-    pub alerts: Vec<AlertRef>,
 }
 
 /// The tasks that an entry, already applied, sets off.
@@ -85,6 +85,7 @@ pub fn of(state: &State, entry: &Entry) -> Vec<Task> {
             }
             tasks
         }
+        Facts::Result(result) if result.resent => Vec::new(),
         Facts::Result(result) => evaluate(state, &result.run).into_iter().collect(),
         Facts::Operator(operator) => ordered(state, &operator.order),
         _ => Vec::new(),
@@ -95,13 +96,14 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
     match order {
         Order::RunRestart { starts: run, .. } => evaluate(state, run).into_iter().collect(),
         Order::RunRetry { run, .. } => {
-            let flights = state.flights.iter().filter(|(_, flight)| flight.run == *run);
+            let flights = state.flights.iter().filter(|(_, flight)| flight.run == *run && !flight.resent);
             let mut keys: Vec<&EffectKey> = flights.map(|(key, _)| key).collect();
             keys.sort_by_key(|key| state.flights[*key].step);
             let sends = keys.into_iter().filter_map(|key| send(state, key));
             sends.chain(evaluate(state, run)).collect()
         }
-        Order::RunCancel { .. } | Order::DeliveryRetry { .. } => Vec::new(),
+        Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
+        Order::RunCancel { .. } => Vec::new(),
     }
 }
 
@@ -113,7 +115,8 @@ pub fn unfinished(state: &State) -> Vec<Task> {
     let sends = keys.into_iter().filter_map(|key| match &state.flights[key] {
         Flight { next: Some(_), .. } => None,
         Flight { mode: Mode::AtMostOnce, begun: true, .. } => Some(Task::Forget(key.clone())),
-        Flight { .. } => send(state, key),
+        // Whether it was sent before the daemon died is nowhere on record.
+        flight => send_flight(state, key, flight.mode == Mode::Probe),
     });
     evaluations.chain(sends).collect()
 }
@@ -133,17 +136,21 @@ fn evaluate(state: &State, id: &RunId) -> Option<Task> {
 
 fn send(state: &State, key: &EffectKey) -> Option<Task> {
     let flight = state.flights.get(key)?;
-    let run = state.runs.get(&flight.run)?;
+    send_flight(state, key, flight.mode == Mode::Probe && flight.ambiguous)
+}
+
+fn send_flight(state: &State, key: &EffectKey, in_doubt: bool) -> Option<Task> {
+    let flight = state.flights.get(key).filter(|flight| flight.resent || state.runs.contains_key(&flight.run))?;
     Some(Task::Send(Box::new(Send {
         key: key.clone(),
         run: flight.run.clone(),
         step: flight.step,
         intent: flight.intent,
         destination: flight.destination.clone(),
+        began: flight.began,
         attempt: flight.failed + 1,
         mode: flight.mode,
+        in_doubt,
         progress: flight.progress.clone(),
-        bundle: run.bundle.clone(),
-        alerts: run.alerts.clone(),
     })))
 }

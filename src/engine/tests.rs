@@ -11,6 +11,7 @@ use crate::domain::decision::{Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, StepResult, Taken};
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{HttpPosition, Position, Record};
 use crate::domain::time::Span;
 use crate::engine::apply::apply;
@@ -324,7 +325,8 @@ fn an_effect_is_asked_for_tried_again_at_its_time_with_the_same_key_and_ends_onc
     let key = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
     assert_eq!(world.ask(&run, vec![webhook()], None), None, "an evaluation of a run that waits is stale");
     let wait = Span::from_secs(5);
-    let failed = Input::Failed { key: key.clone(), error: "down".into(), status: None, wait, progress: None };
+    let failed =
+        Input::Failed { key: key.clone(), error: "down".into(), status: None, wait, ambiguous: false, progress: None };
     assert_eq!(world.put(failed), Some(vec![]));
     assert_eq!(tasks::unfinished(&world.state), vec![], "a restart does not start the schedule over");
     assert_eq!(world.due(), None);
@@ -369,6 +371,76 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
     let unfinished = tasks::unfinished(&world.state);
     assert!(unfinished.contains(&Task::Forget(once)), "{unfinished:?}");
     assert_eq!((unfinished.len(), sends(&world)), (2, 1));
+}
+
+#[test]
+fn the_receiver_is_asked_before_a_second_request_only_where_the_first_may_have_arrived() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let step = NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::Probe), value: None };
+    let asked = Asked { run, known_steps: 0, steps: vec![step], end: None };
+    let in_doubt = |tasks: &[Task]| match tasks {
+        [Task::Send(send)] => send.in_doubt,
+        other => panic!("{other:?}"),
+    };
+    let tasks = world.put(Input::Asked(asked)).unwrap();
+    let key = only_key(&tasks);
+    assert!(!in_doubt(&tasks), "the first request needs no question");
+    assert!(in_doubt(&tasks::unfinished(&world.state)), "after a crash nobody knows");
+    for ambiguous in [true, false] {
+        let (key, error, wait) = (key.clone(), "broke".into(), Span::from_secs(1));
+        world.put(Input::Failed { key, error, status: None, wait, ambiguous, progress: None }).unwrap();
+        assert_eq!(tasks::unfinished(&world.state), vec![], "it waits for its time");
+        world.pass(1);
+        assert_eq!(in_doubt(&world.put(Input::Due).unwrap()), ambiguous);
+    }
+}
+
+fn retry(world: &World, key: &EffectKey, run: &RunId) -> Input {
+    let result = *world.state.letters.iter().find(|(_, letter)| letter.key == *key).map_or(&0, |(result, _)| result);
+    let letter = world.state.letters.get(&result);
+    let order = Order::DeliveryRetry {
+        key: key.clone(),
+        run: run.clone(),
+        step: 0,
+        intent: letter.map_or(0, |letter| letter.intent),
+        began: letter.map_or(0, |letter| letter.began),
+        result,
+        destination: "d".into(),
+        mode: Mode::AtLeastOnce,
+        in_doubt: false,
+        progress: None,
+    };
+    Input::Operator(Box::new(Operator { actor: "ann".into(), comment: "why".into(), order }))
+}
+
+#[test]
+fn a_dead_letter_is_sent_again_once_an_order_and_its_run_goes_its_own_way() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let first = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
+    assert_eq!(world.put(retry(&world, &first, &run)), None, "what is under way is no dead letter");
+    world.put(Input::Done { key: first.clone(), reply: done(Class::Dead) }).unwrap();
+    // The script caught the error and asks for something else.
+    let second = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
+    let replay = world.state.runs[&run].entries.clone();
+
+    let tasks = world.put(retry(&world, &first, &run)).unwrap();
+    let [Task::Send(send)] = &tasks[..] else { panic!("{tasks:?}") };
+    assert_eq!((&send.key, send.attempt), (&first, 1));
+    assert_eq!(world.put(retry(&world, &first, &run)), None, "it is under way");
+    assert!(tasks::unfinished(&world.state).contains(&tasks[0]), "a restart finds it");
+    assert_eq!(world.put(Input::Done { key: first.clone(), reply: done(Class::Dead) }), Some(vec![]));
+    assert_eq!(world.state.letters.len(), 1, "it is a dead letter again");
+    world.put(retry(&world, &first, &run)).unwrap();
+    assert_eq!(world.put(Input::Done { key: first.clone(), reply: done(Class::Ok) }), Some(vec![]));
+    assert!(world.state.letters.is_empty());
+    assert_eq!(world.state.runs[&run].entries, replay, "the run's replay is what it was");
+
+    world.put(Input::Done { key: second, reply: done(Class::Rejected) }).unwrap();
+    world.ask(&run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
+    let letter = world.state.letters.values().next().unwrap().key.clone();
+    assert!(matches!(&world.put(retry(&world, &letter, &run)).unwrap()[..], [Task::Send(_)]), "its run has ended");
 }
 
 #[test]
@@ -453,6 +525,7 @@ fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
             value: json!({ "status": 200, "body": deep }),
             error: None,
         },
+        resent: false,
     };
     let (entry, data) = fit(Entry { seq: 9, at: world.at, facts: Facts::Result(step) }, 1_000_000);
     assert!(Facts::parse(entry.facts.kind(), &data).is_ok());

@@ -311,22 +311,6 @@ async fn what_cannot_be_sent_is_rejected_before_anything_leaves() {
 }
 
 #[tokio::test]
-async fn a_destination_takes_no_more_at_a_time_than_it_says() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let world = world(listener.local_addr().unwrap().port(), "at_least_once", "    concurrency: 2\n");
-    let effect = webhook(None);
-    let sends = async { tokio::join!(world.send(&effect), world.send(&effect), world.send(&effect)) };
-    let accepts = async {
-        let (first, second) = (listener.accept().await.unwrap(), listener.accept().await.unwrap());
-        let third = tokio::time::timeout(Duration::from_millis(150), listener.accept()).await;
-        assert!(third.is_err(), "the third waits while two are under way");
-        drop((first, second));
-        listener.accept().await.unwrap();
-    };
-    tokio::join!(sends, accepts);
-}
-
-#[tokio::test]
 async fn https_trusts_the_systems_roots_and_those_of_the_destination() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());

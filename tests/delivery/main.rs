@@ -3,6 +3,7 @@
 mod http;
 mod looks;
 mod mail;
+mod probe;
 mod settings;
 mod smtp_faults;
 
@@ -34,6 +35,7 @@ struct World {
     key: EffectKey,
     input: Value,
     progress: Option<Value>,
+    in_doubt: bool,
 }
 
 fn parse(yaml: &str) -> (Settings, Faults) {
@@ -62,6 +64,7 @@ impl World {
             run,
             input: alert(),
             progress: None,
+            in_doubt: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl World {
             templates: &self.templates,
             log_head: LOG_HEAD,
             progress: self.progress.as_ref(),
+            in_doubt: self.in_doubt,
         };
         timeout(PATIENCE, self.actions.send(request)).await.expect("every attempt is bounded in time")
     }

@@ -19,6 +19,8 @@ jira:
     retries: [1s, 5s]
 edr:
   webhook: { url: 'http://localhost:9/', mode: at_most_once, bearer: { credential: edr } }
+wall:
+  webhook: { url: 'https://e.com/', mode: probe, probe: { url: { file: ask }, timeout: 5s } }
 oncall:
   email:
     smtp: { host: mail.example.com, username: soard, password: { credential: smtp } }
@@ -32,7 +34,7 @@ trial:
 fn good_destinations_are_read_and_say_what_they_need() {
     let (settings, faults) = parse(GOOD);
     assert!(faults.found.is_empty(), "{:?}", faults.found);
-    assert_eq!(settings.names("webhook"), ["edr", "jira"]);
+    assert_eq!(settings.names("webhook"), ["edr", "jira", "wall"]);
     assert_eq!(settings.names("email"), ["oncall", "trial"]);
     assert_eq!(
         (settings.mode("edr"), settings.mode("oncall"), settings.mode("x")),
@@ -46,6 +48,7 @@ fn good_destinations_are_read_and_say_what_they_need() {
     assert_eq!(
         secrets,
         [
+            "secret:file:ask",
             "secret:file:keys/secret",
             "secret:credential:edr",
             "secret:credential:jira-key",
@@ -55,8 +58,15 @@ fn good_destinations_are_read_and_say_what_they_need() {
     );
     let moved = settings.relative_to(Path::new("/srv/soard"));
     assert!(format!("{:?}", moved.get("trial")).contains("\"/srv/soard/mail\""));
-    assert_eq!(moved.secrets()[0].to_string(), "secret:file:/srv/soard/keys/secret");
+    assert_eq!(moved.secrets()[0].to_string(), "secret:file:/srv/soard/ask");
+    assert_eq!(moved.secrets()[1].to_string(), "secret:file:/srv/soard/keys/secret");
 }
+
+const WRONG_PROBES: &str = "x:\n  webhook: { url: https://e.com/do, mode: probe }\n\
+     y:\n  webhook: { url: https://e.com/do, mode: at_most_once, probe: { url: 'https://e.com/{key}' } }\n\
+     z:\n  webhook: { url: https://e.com/do, mode: probe, probe: { url: https://e.com/last, done: 404, not_done: [410, 404, 99] } }\n\
+     w:\n  webhook: { url: https://e.com/do, mode: probe, probe: { url: 'https://status.e.com/{key}', donee: 200 } }\n\
+     m:\n  email: { folder: m, from: a@e.com, to: a@e.com, mode: probe }\n";
 
 #[test]
 fn wrong_destinations_are_all_told_at_once() {
@@ -75,6 +85,7 @@ fn wrong_destinations_are_all_told_at_once() {
         ),
         ("no url, no mode", "x:\n  webhook: { timeout: 5s }\n"),
         ("mode", "x:\n  webhook: { url: https://e.com, mode: exactly_once }\n"),
+        ("probe", WRONG_PROBES),
         ("plain http", "x:\n  webhook: { url: http://hooks.example.com/, mode: at_least_once }\n"),
         ("scheme", "x:\n  webhook: { url: ftp://e.com/, mode: at_least_once }\n"),
         ("no url at all", "x:\n  webhook: { url: hooks.example.com, mode: at_least_once }\n"),
@@ -132,6 +143,7 @@ fn what_only_shows_with_the_secrets_at_hand_is_told_for_every_destination() {
         "a: { webhook: { url: { env: 'http://hooks.example.com/T0/secret-part' }, mode: at_least_once } }\n\
          b: { webhook: { url: 'https://e.com', mode: at_least_once, secret: { env: whsec_short } } }\n\
          c: { webhook: { url: 'https://e.com', mode: at_least_once, bearer: { credential: missing } } }\n\
+         p: { webhook: { url: 'https://e.com', mode: probe, probe: { url: { env: 'https://other.e.com/secret-path/{key}' } } } }\n\
          d: { webhook: { url: 'https://e.com', mode: at_least_once, ca: /nonexistent/ca.pem } }\n\
          e: { email: { smtp: { host: e.com, ca: /nonexistent/ca.pem }, from: a@e.com, to: a@e.com } }\n\
          f: { webhook: { url: 'https://e.com', mode: at_least_once, headers: { X-Key: { env: \"two\\nlines-secret\" } } } }\n",
@@ -139,6 +151,6 @@ fn what_only_shows_with_the_secrets_at_hand_is_told_for_every_destination() {
     assert!(faults.found.is_empty(), "{:?}", faults.found);
     let faults = Actions::new(settings, &secret).unwrap_err().join("\n");
     // The tests' references hold the value themselves; the text after `env:` is the reference.
-    assert!(!faults.contains("T0"), "{faults}");
+    assert!(!faults.contains("T0") && !faults.contains("secret-path"), "{faults}");
     insta::assert_snapshot!(faults);
 }

@@ -12,10 +12,12 @@ use soard::playbooks::compile::compile_here;
 use soard::playbooks::evaluate::{Entry, Evaluated, Job, NewStep, PastStep, Playbooks, Then};
 
 use crate::random::Random;
-use crate::{deep, number};
+use crate::{deep, is_long, number};
 
 /// Playbooks of an ordinary run.
 const PLAYBOOKS: u64 = 500;
+/// Playbooks of the long form.
+const PLAYBOOKS_LONG: u64 = 5000;
 /// Steps of one run that are looked at.
 const STEPS_MAX: usize = 40;
 
@@ -242,7 +244,7 @@ fn check(seed: u64) -> Result<(usize, usize, usize), String> {
 fn generated_playbooks_replay_exactly_or_say_where_they_differ() {
     let (first, count) = match number("SOARD_PLAYBOOK") {
         Some(seed) => (seed, 1),
-        None => (0, number("SOARD_PLAYBOOKS").unwrap_or(PLAYBOOKS)),
+        None => (0, if is_long() { PLAYBOOKS_LONG } else { PLAYBOOKS }),
     };
     let halves = [first, first + 1].map(|start| {
         std::thread::spawn(move || {

@@ -281,8 +281,8 @@ impl<'a> World<'a> {
                 if outcome == Outcome::LostAfter {
                     self.excuse(&key);
                 }
-                let (error, wait) = ("lost".into(), Span::from_secs(5));
-                self.put(Input::Failed { key, error, status: None, wait, progress: None }, None, None);
+                let (error, wait, ambiguous) = ("lost".into(), Span::from_secs(5), outcome == Outcome::LostAfter);
+                self.put(Input::Failed { key, error, status: None, wait, ambiguous, progress: None }, None, None);
             }
         }
     }

@@ -16,6 +16,11 @@ use serde_json::Value;
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether tests run in their long form: `tests/run --long` sets `SOARD_TESTS=long`.
+pub fn long() -> bool {
+    std::env::var_os("SOARD_TESTS").is_some_and(|sizes| sizes == "long")
+}
+
 /// Waits until `what` gives a value; panics with `name` when it takes too long.
 pub fn wait_for<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
@@ -108,11 +113,17 @@ impl HttpSink {
     }
 
     pub fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+        self.got_from(0)
+    }
+
+    /// Without the first ones.
+    pub fn got_from(&self, first: usize) -> Vec<Got> {
+        self.got.lock().unwrap()[first..].to_vec()
     }
 }
 
-fn read_request(from: &mut BufReader<TcpStream>) -> Option<Got> {
+/// Reads one request; `None` when the connection ends.
+pub fn read_request(from: &mut BufReader<TcpStream>) -> Option<Got> {
     let mut line = String::new();
     from.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let path = line.split(' ').nth(1)?.to_owned();
@@ -187,7 +198,12 @@ impl SmtpSink {
     }
 
     pub fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+        self.got_from(0)
+    }
+
+    /// Without the first ones.
+    pub fn got_from(&self, first: usize) -> Vec<Got> {
+        self.got.lock().unwrap()[first..].to_vec()
     }
 }
 
@@ -225,17 +241,27 @@ impl Daemon {
 
     /// Starts the daemon and waits until it takes alerts.
     pub fn start(&mut self) {
+        if let Some(status) = self.start_or_end() {
+            panic!("the daemon ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// What the daemon ended with, if it has ended by itself.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().unwrap().try_wait().unwrap()
+    }
+
+    /// Starts the daemon and waits until it takes alerts, or ends by itself.
+    pub fn start_or_end(&mut self) -> Option<ExitStatus> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log.txt")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
         command.arg("run").arg(&self.dir).envs(self.env.clone()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let port = self.port;
-        wait_for("the daemon to listen", || {
-            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                panic!("the daemon ended with {status}:\n{}", self.log());
-            }
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
+        wait_for("the daemon to listen", || match self.has_ended() {
+            Some(status) => Some(Some(status)),
+            None => TcpStream::connect(("127.0.0.1", port)).ok().map(|_| None),
+        })
     }
 
     /// Runs the daemon with this as its standard input until it ends by itself; its status and log.

@@ -88,7 +88,12 @@ const RECIPIENTS_MAX: usize = 100;
 
 pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
     let mut map = MapReader::new(node, "an email destination", faults)?;
+    let mode_place = map.get("mode").map(|node| node.place.clone());
     let common = Common::read(&mut map, faults);
+    if let (Some(Mode::Probe), Some(place)) = (common.mode, mode_place) {
+        let fault = Diagnostic::error("mail-probe", place, "a mail server cannot be asked whether it took a mail");
+        faults.push(fault.help("use `at_least_once` (a double carries the same Message-ID) or `at_most_once`"));
+    }
     let transport = transport(&mut map, faults);
     let from = map.need("from", faults).and_then(|node| mailbox(node, faults));
     let reply_to = map.get("reply_to").and_then(|node| mailbox(node, faults));

@@ -1,6 +1,7 @@
 //! `destinations:` of soard.yaml, checked: where playbooks may send, and how.
 
 pub mod email;
+pub mod probe;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -29,9 +30,29 @@ pub struct Destination {
     pub concurrency: usize,
     /// When a failed effect is tried again.
     pub schedule: Schedule,
+    /// When no attempts are made for a while.
+    pub breaker: BreakerSettings,
     /// What it is.
     pub target: Target,
 }
+
+/// When a destination that fails is left alone, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Failures in a row that open the breaker.
+    pub failures: u32,
+    /// How long it stays open before one attempt tries the destination.
+    pub open: Span,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { failures: 5, open: Span::from_secs(30) }
+    }
+}
+
+/// How many effects are under way at a destination at a time, unless it says otherwise.
+pub const CONCURRENCY: usize = 4;
 
 /// What a destination is.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,13 +201,14 @@ struct Common {
     mode_given: bool,
     concurrency: usize,
     schedule: Schedule,
+    breaker: BreakerSettings,
 }
 
 impl Common {
     fn read(map: &mut MapReader<'_>, faults: &mut Faults) -> Self {
         let mode_node = map.get("mode");
         let mode = mode_node.and_then(|node| mode(node, faults));
-        let concurrency = map.whole("concurrency", 1..=256, faults).unwrap_or(4);
+        let concurrency = map.whole("concurrency", 1..=256, faults);
         let retries = map.list("retries").map(|items| {
             let waits = items.iter().filter_map(|item| span_node(item, RETRY_MIN, RETRY_MAX, faults));
             waits.collect::<Vec<_>>()
@@ -196,12 +218,14 @@ impl Common {
             faults.error("too-many-retries", map.place(), message);
         }
         let give_up_after = span(map, "give_up_after", Span::from_secs(1), GIVE_UP_MAX, faults);
-        let concurrency = usize::try_from(concurrency).expect("the range is within usize");
-        Self { mode, mode_given: mode_node.is_some(), concurrency, schedule: Schedule::new(retries, give_up_after) }
+        let breaker = map.get("breaker").map(|node| breaker(node, faults)).unwrap_or_default();
+        let concurrency = concurrency.map_or(CONCURRENCY, |n| usize::try_from(n).expect("the range is within usize"));
+        let schedule = Schedule::new(retries, give_up_after);
+        Self { mode, mode_given: mode_node.is_some(), concurrency, schedule, breaker }
     }
 
     fn destination(self, mode: Mode, target: Target) -> Destination {
-        Destination { mode, concurrency: self.concurrency, schedule: self.schedule, target }
+        Destination { mode, concurrency: self.concurrency, schedule: self.schedule, breaker: self.breaker, target }
     }
 }
 
@@ -210,12 +234,28 @@ const RETRY_MAX: Span = Span::from_secs(24 * 3600);
 const GIVE_UP_MAX: Span = Span::from_secs(30 * 24 * 3600);
 const RETRIES_MAX: usize = 100;
 
+const BREAKER_MAX: Span = Span::from_secs(3600);
+
+fn breaker(node: &Node, faults: &mut Faults) -> BreakerSettings {
+    let mut settings = BreakerSettings::default();
+    let Some(mut map) = MapReader::new(node, "when a failing destination is left alone", faults) else {
+        return settings;
+    };
+    if let Some(failures) = map.whole("failures", 1..=1000, faults) {
+        settings.failures = u32::try_from(failures).expect("the range is within u32");
+    }
+    settings.open = span(&mut map, "open", RETRY_MIN, BREAKER_MAX, faults).unwrap_or(settings.open);
+    map.finish(faults);
+    settings
+}
+
 fn mode(node: &Node, faults: &mut Faults) -> Option<Mode> {
     match &node.value {
         Value::Str(word) if word == "at_least_once" => Some(Mode::AtLeastOnce),
         Value::Str(word) if word == "at_most_once" => Some(Mode::AtMostOnce),
+        Value::Str(word) if word == "probe" => Some(Mode::Probe),
         _ => {
-            faults.expected(node, "`at_least_once` or `at_most_once`");
+            faults.expected(node, "`at_least_once`, `at_most_once` or `probe`");
             None
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
+use crate::actions::settings::probe::{self, ProbeSettings};
 use crate::actions::settings::{Common, Destination, Target, is_loopback, span, text_or_secret};
 use crate::domain::secret::SecretRef;
 use crate::domain::time::Span;
@@ -37,6 +38,8 @@ pub struct WebhookSettings {
     pub response_bytes_max: usize,
     /// File with further root certificates (PEM).
     pub ca: Option<PathBuf>,
+    /// How to find out whether a request took effect; given with `mode: probe` alone.
+    pub probe: Option<ProbeSettings>,
 }
 
 /// A text that may be a secret.
@@ -65,6 +68,7 @@ pub enum Login {
 impl WebhookSettings {
     pub(super) fn secrets(&self) -> Vec<&SecretRef> {
         let texts = self.headers.values().chain(self.body.values()).chain([&self.url]);
+        let texts = texts.chain(self.probe.as_ref().map(|probe| &probe.url));
         let texts = texts.filter_map(|text| match text {
             Text::Secret(secret) => Some(secret),
             Text::Plain(_) => None,
@@ -78,6 +82,7 @@ impl WebhookSettings {
 
     pub(super) fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
         let texts = self.headers.values_mut().chain(self.body.values_mut()).chain([&mut self.url]);
+        let texts = texts.chain(self.probe.as_mut().map(|probe| &mut probe.url));
         let texts = texts.filter_map(|text| match text {
             Text::Secret(secret) => Some(secret),
             Text::Plain(_) => None,
@@ -121,7 +126,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
     if !common.mode_given {
         let message = "`mode` is required: it says what happens when it is unclear whether a request arrived";
         let help = "`at_least_once` sends again with the same key (a double is possible), \
-                    `at_most_once` never does (the playbook gets `unknown`)";
+                    `at_most_once` never does (the playbook gets `unknown`), `probe` asks the receiver first";
         faults.push(Diagnostic::error("missing-mode", map.place().clone(), message).help(help));
     }
     let allow_http = map.flag("allow_http", faults).unwrap_or(false);
@@ -135,6 +140,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
     let timeout = span(&mut map, "timeout", Span::from_millis(100), Span::from_secs(600), faults);
     let bytes = map.whole("response_bytes_max", 0..=256 * 1024, faults).unwrap_or(256 * 1024);
     let ca = map.text("ca", faults).map(PathBuf::from);
+    let probe = probe::read(map.get("probe"), common.mode, url.as_ref(), map.place(), faults);
     map.finish(faults);
     let mode = common.mode?;
     let settings = WebhookSettings {
@@ -148,6 +154,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
         allow_http,
         response_bytes_max: usize::try_from(bytes).expect("the range is within usize"),
         ca,
+        probe,
     };
     Some(common.destination(mode, Target::Webhook(Box::new(settings))))
 }
@@ -157,11 +164,16 @@ fn url(node: &Node, allow_http: bool, faults: &mut Faults) -> Option<Text> {
     if let Text::Plain(plain) = &text
         && let Err((message, help)) = check_url(plain, allow_http)
     {
-        let fault = Diagnostic::error("bad-url", node.place.clone(), message);
-        faults.push(if help.is_empty() { fault } else { fault.help(help) });
+        bad_url(node, message, help, faults);
         return None;
     }
     Some(text)
+}
+
+/// Notes what [`check_url`] said.
+pub(super) fn bad_url(node: &Node, message: String, help: &'static str, faults: &mut Faults) {
+    let fault = Diagnostic::error("bad-url", node.place.clone(), message);
+    faults.push(if help.is_empty() { fault } else { fault.help(help) });
 }
 
 /// A URL that requests can be sent to. On failure: what is wrong and how to cure it, neither with the URL itself.

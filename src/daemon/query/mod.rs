@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod alerts;
+pub mod deliveries;
 pub mod group;
 pub mod log;
 pub mod quarantine;

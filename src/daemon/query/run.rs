@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold, short};
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
-use crate::domain::effect::{Class, Effect, EffectKey, Mode};
+use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
@@ -87,6 +87,9 @@ pub struct StepView {
     /// How it ended; `None` while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// What came of it when an operator had it sent again; the run went on with the outcome above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resent: Vec<Outcome>,
 }
 
 /// An attempt that failed and was followed by another.
@@ -277,17 +280,13 @@ impl Runs {
     }
 
     fn result(&mut self, at: Timestamp, result: &StepResult) {
-        let reply = &result.reply;
         self.keys.remove(&result.key);
-        let outcome = Outcome {
-            at,
-            attempts: result.attempts,
-            class: reply.class,
-            status: reply.status,
-            value: reply.value.clone(),
-            error: reply.error.clone(),
-        };
-        self.close(&result.run, result.step, outcome);
+        let outcome = Outcome::new(at, result);
+        if !result.resent {
+            self.close(&result.run, result.step, outcome);
+        } else if let Some(step) = self.runs.get_mut(&result.run).and_then(|run| run.steps.get_mut(&result.step)) {
+            step.resent.push(outcome);
+        }
     }
 
     fn close(&mut self, run: &RunId, n: u32, outcome: Outcome) {
@@ -440,6 +439,14 @@ impl Open {
     }
 }
 
+impl Outcome {
+    /// Of an effect that left the daemon.
+    pub(super) fn new(at: Timestamp, result: &StepResult) -> Self {
+        let Reply { class, status, value, error } = result.reply.clone();
+        Self { at, attempts: result.attempts, class, status, value, error }
+    }
+}
+
 impl StepView {
     fn new(at: Timestamp, step: &Step) -> Self {
         let waits = step.key.is_some() || matches!(step.effect, Effect::Sleep { .. });
@@ -460,6 +467,7 @@ impl StepView {
             attempts: Vec::new(),
             next,
             outcome: (!waits).then_some(outcome),
+            resent: Vec::new(),
         }
     }
 

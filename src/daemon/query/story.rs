@@ -15,6 +15,7 @@ use crate::domain::entry::{
     Attempt, BundleFacts, Due, End, Facts, Intake, Intent, Log, Quarantine, RunEnd, Step, StepResult, Taken,
 };
 use crate::domain::id::{AlertId, GroupId};
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, HttpPosition, Position};
 use crate::journal::writer::Journal;
 use crate::journal::{Draft, Settings};
@@ -118,12 +119,20 @@ fn asks(run: &str, steps: Vec<Step>) -> Facts {
 
 fn failed(run: &str, step: u32, n: u32, next: i64) -> Facts {
     let error = "the destination answered 503".into();
-    Facts::Attempt(Attempt { key: key(run, step), n, error, status: Some(503), next: at(next), progress: None })
+    Facts::Attempt(Attempt {
+        key: key(run, step),
+        n,
+        error,
+        status: Some(503),
+        ambiguous: false,
+        next: at(next),
+        progress: None,
+    })
 }
 
 fn done(run: &str, step: u32, attempts: u32, status: u16) -> Facts {
     let reply = Reply { class: Class::Ok, status: Some(status), value: json!({ "status": status }), error: None };
-    Facts::Result(StepResult { run: run.parse().unwrap(), step, key: key(run, step), attempts, reply })
+    Facts::Result(StepResult { run: run.parse().unwrap(), step, key: key(run, step), attempts, reply, resent: false })
 }
 
 fn ended(run: &str, end: End) -> Facts {
@@ -281,6 +290,18 @@ fn trouble() -> Vec<(i64, Facts)> {
     if let Facts::Intake(intake) = &mut retried {
         intake.position = Position::Retry { quarantine: 8 };
     }
+    let order = Order::DeliveryRetry {
+        key: key(failing, 0),
+        run: failing.parse().unwrap(),
+        step: 0,
+        intent: 27,
+        began: 26,
+        result: 28,
+        destination: "edr".into(),
+        mode: Mode::AtLeastOnce,
+        in_doubt: false,
+        progress: None,
+    };
     let refused =
         Reply { class: Class::Rejected, status: Some(404), value: Value::Null, error: Some("no such issue".into()) };
     vec![
@@ -294,11 +315,31 @@ fn trouble() -> Vec<(i64, Facts)> {
                 key: key(failing, 0),
                 attempts: 1,
                 reply: refused,
+                resent: false,
             }),
         ),
         (101, ended(failing, end)),
         (102, ended(stalling, stalled)),
         (110, retried),
+        (
+            120,
+            Facts::Operator(Operator {
+                actor: "ann (uid 1000)".into(),
+                comment: "the issue is there now".into(),
+                order,
+            }),
+        ),
+        (
+            121,
+            Facts::Result(StepResult {
+                run: failing.parse().unwrap(),
+                step: 0,
+                key: key(failing, 0),
+                attempts: 1,
+                reply: Reply { class: Class::Ok, status: Some(201), value: Value::Null, error: None },
+                resent: true,
+            }),
+        ),
     ]
 }
 
