@@ -225,6 +225,7 @@ fn alert(number: usize, c: &Choices, dice: &mut Dice) -> Value {
         option(c.options[1]),
     );
     let address = format!("{}.{}.{}", net(c.net.0), c.net.1, 1 + dice.below(250));
+    let severity = ["low", "medium", "high"][dice.below(3)];
     let mut extended = Map::new();
     extended.insert("port".into(), json!(c.port));
     extended.insert("bytes".into(), json!(dice.below(1_000_000)));
@@ -239,7 +240,7 @@ fn alert(number: usize, c: &Choices, dice: &mut Dice) -> Value {
             "The sensor saw {} start {} with unusual options and talk to {address}; compare with the baseline of the last {} days.",
             account, word(dice.below(300), 10), dice.below(90),
         ),
-        "severity": ["low", "medium", "high"][dice.below(3)],
+        "severity": severity,
         "generated": "2026-03-01T10:00:00Z",
         "tactics": ["Execution", "Discovery"],
         "techniques": ["T1059.001", "T1046"],

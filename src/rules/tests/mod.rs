@@ -18,6 +18,7 @@ const _: fn() = || {
 
 mod compiled;
 mod conditions;
+mod conformance;
 mod diagnostics;
 mod docs;
 mod explaining;
