@@ -69,8 +69,9 @@ const PROGRAMS: usize = 100;
 const OPTIONS: usize = 300;
 const NETS: usize = 250;
 
+// None is the end of another, so that no word is found inside another one.
 const SYLLABLES: [&str; 16] = [
-    "ar", "bel", "cor", "dan", "el", "fir", "gor", "hul", "ister", "jun", "kel", "lum", "mor", "nis", "op", "quar",
+    "zan", "bel", "cor", "dim", "wix", "fir", "gath", "hul", "ister", "jun", "kep", "lum", "mot", "nis", "tup", "quar",
 ];
 
 fn word(number: usize, salt: usize) -> String {
@@ -129,7 +130,7 @@ impl Choices {
             host,
             word: dice.matched(WORDS, host % SITES, even),
             program,
-            options: [dice.matched(OPTIONS, program, even), dice.below(OPTIONS)],
+            options: [dice.matched(OPTIONS, program, even), dice.matched(OPTIONS, program, even)],
             net: (dice.matched(NETS, kind, even), dice.below(256)),
             hash: hash(dice),
             port: 1024 + dice.below(60_000),
@@ -162,7 +163,9 @@ fn rule(kind: Kind, number: usize, dice: &mut Dice) -> Rule {
     };
     let c = &choices;
     let detection = match form {
-        0 => json!({"selection": {"kind": self::kind(c.kind), "entities.host.name": host(c.host)}, "condition": "selection"}),
+        0 => {
+            json!({"selection": {"kind": self::kind(c.kind), "entities.host.name": host(c.host)}, "condition": "selection"})
+        }
         1 => json!({
             "selection": {
                 "title|contains": title_word(c.word),

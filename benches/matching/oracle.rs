@@ -31,7 +31,8 @@ const SETS_KEPT: u64 = 4;
 /// The oracle's answer: the numbers of the rules that match; `None` when it refuses a rule.
 fn oracle(rules: &[Value]) -> Option<Engine> {
     let text = |(number, detection): (usize, &Value)| {
-        json!({"title": "T", "id": number.to_string(), "logsource": {"category": "c"}, "detection": detection}).to_string()
+        json!({"title": "T", "id": number.to_string(), "logsource": {"category": "c"}, "detection": detection})
+            .to_string()
     };
     let all: Vec<String> = rules.iter().enumerate().map(text).collect();
     let collection = parse_sigma_yaml(&all.join("\n---\n")).ok()?;
@@ -110,7 +111,11 @@ fn main() -> ExitCode {
                 if found.contains(&number) != expected.contains(&number) {
                     wrong += 1;
                     if wrong <= 20 {
-                        println!("  {}\n  {event}\n  the oracle: {}", rules[number as usize], expected.contains(&number));
+                        println!(
+                            "  {}\n  {event}\n  the oracle: {}",
+                            rules[number as usize],
+                            expected.contains(&number)
+                        );
                     }
                 }
             }
@@ -122,7 +127,9 @@ fn main() -> ExitCode {
             let _ = writeln!(fixture, "{}", json!({"rules": rules, "events": answers}));
         }
     }
-    println!("generated: {pairs} pairs of rule and event, {held} match, {refused} rules refused by the oracle, {wrong} pairs differ");
+    println!(
+        "generated: {pairs} pairs of rule and event, {held} match, {refused} rules refused by the oracle, {wrong} pairs differ"
+    );
     if write && wrong == 0 {
         std::fs::write(FIXTURE, fixture).expect("the fixture can be written");
     }

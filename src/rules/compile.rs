@@ -38,6 +38,12 @@ impl Rules {
         self.matcher.matches(alert)
     }
 
+    /// The first suppression that dismisses an alert of this source now.
+    pub fn suppression(&self, matches: &Matches, at: Timestamp, source: &str) -> Option<&Suppression> {
+        let mut matching = matches.suppressions().filter_map(|number| self.suppress.get(number));
+        matching.find(|suppression| suppression.holds(matches, at, source))
+    }
+
     /// The routes that take an alert: in order, the deepest that match.
     pub fn route<'a>(&'a self, matches: &Matches) -> Vec<&'a Route> {
         let mut out = Vec::new();

@@ -87,8 +87,7 @@ pub fn read(key: &Key, node: &Node, reading: &mut Reading) -> Option<Item> {
 pub fn keywords(node: &Node, nodes: &[Node], reading: &mut Reading) -> Option<Item> {
     let field = Field::everywhere();
     let modifiers = Modifiers::parse("").expect("no modifier is wrong");
-    let wants: Vec<Option<Wanted>> =
-        nodes.iter().map(|node| wanted::read(node, &field, &modifiers, reading)).collect();
+    let wants: Vec<Option<Wanted>> = nodes.iter().map(|node| wanted::read(node, &field, &modifiers, reading)).collect();
     finish(field, "contains".into(), wants.into_iter().collect::<Option<_>>()?, &modifiers, node, reading)
 }
 

@@ -218,9 +218,12 @@ impl Modifiers {
             at += word.len();
         }
         if out.is_open_utf16() {
-            let word = (*seen.last().expect("an encoding was read")).to_owned();
-            let (at, message) = (key.len() - word.len(), "UTF-16 alone is not searched: logs are text".to_owned());
-            return Err(BadModifier { at, word, message, help: Some("add `base64` or `base64offset` behind it".into()) });
+            let utf16 = ["utf16", "utf16be", "utf16le", "wide"];
+            let word = seen.iter().find(|word| utf16.contains(word)).copied().unwrap_or_default();
+            let at = key.find(&format!("|{word}")).map_or(0, |bar| bar + 1);
+            let help = Some("add `base64` or `base64offset` behind it".into());
+            let message = "UTF-16 alone is not searched: logs are text".into();
+            return Err(BadModifier { at, word: word.into(), message, help });
         }
         Ok(out)
     }
@@ -286,7 +289,10 @@ impl Modifiers {
         };
         if let Some(last) = self.encodings.last() {
             if matches!(last, Encoding::Base64 | Encoding::Base64Offset) {
-                return Err(fault(format!("`{word}` cannot stand behind `base64`"), "the encodings go from left to right"));
+                return Err(fault(
+                    format!("`{word}` cannot stand behind `base64`"),
+                    "the encodings go from left to right",
+                ));
             }
             if self.is_open_utf16() && !matches!(encoding, Encoding::Base64 | Encoding::Base64Offset) {
                 return Err(fault("a text has one UTF-16 encoding", "use two items"));
@@ -294,7 +300,10 @@ impl Modifiers {
         }
         if let Some(early) = seen.iter().find(|word| matches!(**word, "contains" | "startswith" | "endswith")) {
             let help = format!("write `{word}|{early}`");
-            return Err((format!("`{word}` stands before `{early}`: the text is encoded, then looked for"), Some(help)));
+            return Err((
+                format!("`{word}` stands before `{early}`: the text is encoded, then looked for"),
+                Some(help),
+            ));
         }
         self.encodings.push(encoding);
         Ok(())

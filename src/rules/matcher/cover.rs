@@ -46,7 +46,8 @@ impl Chances {
             Node::Always(false) => Some(Vec::new()),
             Node::Always(true) | Node::Late(_) | Node::Not(_) => None,
             Node::Any(group) => {
-                let mut out: Vec<Clause> = group.atoms.iter().filter_map(|atom| self.cover(&Node::Atom(*atom))).flatten().collect();
+                let mut out: Vec<Clause> =
+                    group.atoms.iter().filter_map(|atom| self.cover(&Node::Atom(*atom))).flatten().collect();
                 for node in &group.rest {
                     out.extend(self.cover(node)?);
                 }

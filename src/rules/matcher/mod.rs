@@ -99,7 +99,8 @@ impl Matcher {
     /// Matches every rule.
     pub fn matches(&self, alert: &Alert) -> Matches {
         let Ok(numbers) = matching(&self.engine, &self.fields, alert);
-        let suppressions = u32::try_from(self.suppressions.len()).expect("fewer than four billion rules fit into memory");
+        let suppressions =
+            u32::try_from(self.suppressions.len()).expect("fewer than four billion rules fit into memory");
         Matches { numbers, suppressions }
     }
 

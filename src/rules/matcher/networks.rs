@@ -106,12 +106,27 @@ mod tests {
             "2001:db8::1/128",
             "ffff::/16",
         ];
-        let networks: Vec<(IpNet, AtomId)> = texts.iter().zip(0..).map(|(text, n)| (text.parse().unwrap(), n)).collect();
+        let networks: Vec<(IpNet, AtomId)> =
+            texts.iter().zip(0..).map(|(text, n)| (text.parse().unwrap(), n)).collect();
         let index = Networks::new(&networks).unwrap();
         for address in [
-            "0.0.0.0", "9.255.255.255", "10.0.0.0", "10.0.0.255", "10.0.1.0", "10.0.2.0", "10.255.255.255", "11.0.0.0",
-            "12.0.0.0", "192.0.2.127", "192.0.2.128", "255.255.255.255", "::", "2001:db8::1", "2001:db8::2",
-            "2001:db9::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "0.0.0.0",
+            "9.255.255.255",
+            "10.0.0.0",
+            "10.0.0.255",
+            "10.0.1.0",
+            "10.0.2.0",
+            "10.255.255.255",
+            "11.0.0.0",
+            "12.0.0.0",
+            "192.0.2.127",
+            "192.0.2.128",
+            "255.255.255.255",
+            "::",
+            "2001:db8::1",
+            "2001:db8::2",
+            "2001:db9::",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         ] {
             let address: IpAddr = address.parse().unwrap();
             let mut marks = Marks::default();

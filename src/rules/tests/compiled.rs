@@ -44,8 +44,7 @@ fn slowly<'r>(detections: impl Iterator<Item = &'r crate::rules::detection::Dete
 
 fn alert(dice: &mut Dice) -> Alert {
     let mut texts = |count: usize| -> Vec<String> { (0..count).map(|_| text(dice, Dialect::Whole)).collect() };
-    let [kind, title, description, host, account, line, confidence] =
-        <[String; 7]>::try_from(texts(7)).unwrap();
+    let [kind, title, description, host, account, line, confidence] = <[String; 7]>::try_from(texts(7)).unwrap();
     let mut alert: Alert = serde_json::from_value(json!({
         "source": "defender", "kind": kind, "title": title, "vendor": title, "description": description, "severity": "medium",
         "confidence": confidence, "tags": texts(2), "techniques": [], "start": "2026-03-01T22:10:00Z",
@@ -94,7 +93,12 @@ fn the_compiled_matcher_finds_what_the_slow_evaluation_finds_in_alerts() {
             let found: Vec<u32> = matches.suppressions().map(|number| u32::try_from(number).unwrap()).collect();
             if found != expected {
                 let number = (0..RULES as u32).find(|n| found.contains(n) != expected.contains(n)).unwrap();
-                panic!("seed {seed}: {}\n{}\nfound {}", rules[number as usize], serde_json::to_string(&alert).unwrap(), found.contains(&number));
+                panic!(
+                    "seed {seed}: {}\n{}\nfound {}",
+                    rules[number as usize],
+                    serde_json::to_string(&alert).unwrap(),
+                    found.contains(&number)
+                );
             }
             held += found.len();
             pairs += RULES;

@@ -42,14 +42,27 @@ const FRAGMENTS: [&str; 22] = [
 ];
 
 const WORDS: [&str; 14] = [
-    "foo", "Foobar", "cmd.exe", "C:\\Windows\\cmd.exe", "10", "true", "", "a", "2026-03-01T22:10:00Z", "10.1.2.3",
-    "10.200.0.1", "2001:db8::1", "1.5", "powershell -enc aGVsbG8=",
+    "foo",
+    "Foobar",
+    "cmd.exe",
+    "C:\\Windows\\cmd.exe",
+    "10",
+    "true",
+    "",
+    "a",
+    "2026-03-01T22:10:00Z",
+    "10.1.2.3",
+    "10.200.0.1",
+    "2001:db8::1",
+    "1.5",
+    "powershell -enc aGVsbG8=",
 ];
 
 /// A text of some fragments, or a whole word.
 pub fn text(dice: &mut Dice, dialect: Dialect) -> String {
     if dice.one_in(3) {
-        return (*dice.pick(&WORDS)).to_owned();
+        let word = *dice.pick(&WORDS);
+        return if word.is_empty() && dialect == Dialect::Common { "foo".into() } else { word.to_owned() };
     }
     let count = 1 + dice.below(4);
     let odd = ["\u{130}", "\u{3a3}", "\n", "*", "?", "\\"];
@@ -69,7 +82,9 @@ pub fn text(dice: &mut Dice, dialect: Dialect) -> String {
 fn pattern(dice: &mut Dice, dialect: Dialect) -> String {
     let mut out = String::new();
     for _ in 0..=dice.below(3) {
+        let edge = out.is_empty() && dialect == Dialect::Common;
         match dice.below(8) {
+            0 | 1 if edge => out.push_str("foo"),
             0 => out.push('*'),
             1 => out.push('?'),
             2 if dialect == Dialect::Whole => out.push_str("\\*"),
@@ -77,11 +92,24 @@ fn pattern(dice: &mut Dice, dialect: Dialect) -> String {
             _ => out.push_str(&text(dice, dialect)),
         }
     }
+    if dialect == Dialect::Common && out.ends_with(['*', '?']) {
+        out.push('a');
+    }
     if out.is_empty() { "foo".into() } else { out }
 }
 
 const REGEXES: [&str; 12] = [
-    "foo", "^foo", "bar$", "[a-c]+b", "(foo|bar)x?", "\\bcmd\\b", "^\\d+$", "f.o", "(?:foobar)+", "Cmd\\.exe", "(powershell|pwsh)",
+    "foo",
+    "^foo",
+    "bar$",
+    "[a-c]+b",
+    "(foo|bar)x?",
+    "\\bcmd\\b",
+    "^\\d+$",
+    "f.o",
+    "(?:foobar)+",
+    "Cmd\\.exe",
+    "(powershell|pwsh)",
     "x{2,3}",
 ];
 
@@ -96,7 +124,10 @@ fn value(dice: &mut Dice, modifiers: &str, dialect: Dialect) -> Value {
         "gt" | "gte" | "lt" | "lte" => json!(*dice.pick(&[1, 5, 9, 10, 11, 1000])),
         "hour" => json!(*dice.pick(&[22, 0, 10])),
         "month" | "day" => json!(*dice.pick(&[1, 3, 12])),
-        "base64" | "base64offset" | "utf16le" | "wide" | "utf16" | "utf16be" => json!(*dice.pick(&["foo", "IEX", "hello"])),
+        "base64" | "base64offset" | "utf16le" | "wide" | "utf16" | "utf16be" => {
+            json!(*dice.pick(&["foo", "IEX", "hello"]))
+        }
+        "startswith" | "endswith" if dialect == Dialect::Common => json!(text(dice, dialect)),
         "windash" => json!(*dice.pick(&[" -enc", " -c", "cmd -enc"])),
         "" | "neq" | "all" | "cased" => match dice.below(12) {
             0 => json!(10),
@@ -110,10 +141,40 @@ fn value(dice: &mut Dice, modifiers: &str, dialect: Dialect) -> Value {
 }
 
 const MODIFIERS: [&str; 34] = [
-    "", "", "", "", "|contains", "|contains", "|contains", "|startswith", "|startswith", "|endswith", "|endswith",
-    "|contains|all", "|all", "|re", "|re|i", "|re|s", "|re|m", "|cidr", "|cidr", "|gt", "|lte", "|cased",
-    "|contains|cased", "|base64offset|contains", "|base64|contains", "|wide|base64offset|contains", "|windash|contains",
-    "|hour", "|month|gte", "|neq", "|contains|neq", "|re|neq", "|endswith|all|neq", "|startswith|cased",
+    "",
+    "",
+    "",
+    "",
+    "|contains",
+    "|contains",
+    "|contains",
+    "|startswith",
+    "|startswith",
+    "|endswith",
+    "|endswith",
+    "|contains|all",
+    "|all",
+    "|re",
+    "|re|i",
+    "|re|s",
+    "|re|m",
+    "|cidr",
+    "|cidr",
+    "|gt",
+    "|lte",
+    "|cased",
+    "|contains|cased",
+    "|base64offset|contains",
+    "|base64|contains",
+    "|wide|base64offset|contains",
+    "|windash|contains",
+    "|hour",
+    "|month|gte",
+    "|neq",
+    "|contains|neq",
+    "|re|neq",
+    "|endswith|all|neq",
+    "|startswith|cased",
 ];
 
 /// Items joined by "and", over these fields.
@@ -126,7 +187,7 @@ fn items(dice: &mut Dice, fields: &[&str], dialect: Dialect) -> Value {
                 out.insert(format!("{field}|exists"), json!(dice.one_in(2)));
                 continue;
             }
-            1 => {
+            1 if dialect == Dialect::Whole => {
                 let modifiers = *dice.pick(&["|fieldref", "|fieldref|contains", "|fieldref|startswith"]);
                 out.insert(format!("{field}{modifiers}"), json!(*dice.pick(fields)));
                 continue;
@@ -134,7 +195,8 @@ fn items(dice: &mut Dice, fields: &[&str], dialect: Dialect) -> Value {
             _ => {}
         }
         let modifiers = *dice.pick(&MODIFIERS);
-        if dialect == Dialect::Common && (modifiers.contains("neq") || modifiers.contains("base64offset")) {
+        let apart = ["neq", "base64offset", "hour", "month", "windash"];
+        if dialect == Dialect::Common && apart.iter().any(|apart| modifiers.contains(apart)) {
             continue;
         }
         let many = modifiers.contains("all") || dice.one_in(3);
@@ -163,7 +225,7 @@ pub fn detection(dice: &mut Dice, fields: &[&str], dialect: Dialect) -> Value {
         let search = match dice.below(8) {
             0 | 1 => json!([items(dice, fields, dialect), items(dice, fields, dialect)]),
             2 if dialect == Dialect::Whole => json!([pattern(dice, dialect), "foo"]),
-            3 if dialect == Dialect::Common => json!([text(dice, dialect), "nothing"]),
+            3 if dialect == Dialect::Common => json!([*dice.pick(&["cmd.exe", "foobar", "-enc", "x y"]), "nothing"]),
             _ => items(dice, fields, dialect),
         };
         out.insert((*name).into(), search);
