@@ -17,7 +17,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actions::email::Mailer;
 use crate::actions::settings::{Settings, Target};
@@ -41,6 +41,12 @@ struct Ready {
 enum Link {
     Webhook(Box<Sender>),
     Email(Box<Mailer>),
+}
+
+/// A turn at a destination; the next one may go when it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    _permit: SemaphorePermit<'a>,
 }
 
 /// One attempt at an effect.
@@ -118,16 +124,31 @@ impl Actions {
         if faults.is_empty() { Ok(Self { ready }) } else { Err(faults) }
     }
 
-    /// Makes one attempt. It waits for its turn at the destination; from then on its time is bounded by the
-    /// destination's limits.
+    /// Waits for a turn at a destination: only so many effects are under way at a time, and whoever waits costs no more
+    /// than its place in the queue. `None`: there is no such destination.
+    pub async fn turn(&self, destination: &str) -> Option<Turn<'_>> {
+        let ready = self.ready.get(destination)?;
+        Some(Turn { _permit: ready.permits.acquire().await.expect("the semaphore is never closed") })
+    }
+
+    /// Makes one attempt once it is its turn at the destination; from then on its time is bounded by the destination's
+    /// limits.
     pub async fn send(&self, request: Request<'_>) -> Outcome {
+        let turn = match request.effect.destination() {
+            Some(name) => self.turn(name).await,
+            None => None,
+        };
+        self.send_in_turn(turn, request).await
+    }
+
+    /// Makes one attempt in a turn that was waited for.
+    pub async fn send_in_turn(&self, _turn: Option<Turn<'_>>, request: Request<'_>) -> Outcome {
         let Some(name) = request.effect.destination() else {
             return Outcome::rejected(format!("`{}` does not leave the daemon", request.effect.kind()));
         };
         let Some(ready) = self.ready.get(name) else {
             return Outcome::rejected(format!("no destination `{}`", scrub::line(name, 100)));
         };
-        let _turn = ready.permits.acquire().await.expect("the semaphore is never closed");
         match (&ready.link, request.effect) {
             (Link::Webhook(sender), Effect::Webhook(webhook)) => sender.send(&request, webhook).await,
             (Link::Email(mailer), Effect::Email(email)) => mailer.send(&request, email).await,

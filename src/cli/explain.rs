@@ -109,7 +109,7 @@ impl Args {
         let position = Position::Stdin { line: state.records + 1 };
         let record = Record { source: self.source.as_str().into(), bytes: bytes.to_vec(), position };
         let input = match prepare::prepare(bundle, record, pinned) {
-            Prepared::Input(input) => input,
+            Prepared::Input(input, _) => input,
             Prepared::NotAnAlert(why) => return Explained::NotAnAlert { why },
         };
         if let Input::Refused { cause, .. } = input {

@@ -7,6 +7,7 @@ mod client;
 mod explain;
 mod fault;
 mod log;
+mod normalise;
 mod output;
 mod plain;
 mod quarantine;
@@ -80,6 +81,8 @@ enum Command {
     Check(check::Args),
     /// Say what today's rules would do with alerts, and why
     Explain(explain::Args),
+    /// Show what the formats make of records
+    Normalise(normalise::Args),
     /// Try soard in a minute
     Quickstart(quickstart::Args),
     /// Show alerts
@@ -133,6 +136,7 @@ impl Command {
             Self::Run(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Explain(args) => args.run(context),
+            Self::Normalise(args) => args.run(context),
             Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
             Self::Why(args) => args.run(context),

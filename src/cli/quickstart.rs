@@ -88,6 +88,11 @@ impl Args {
             fs::create_dir_all(&folder).map_err(unusable)?;
             EXAMPLE.extract(&folder).map_err(unusable)?;
         }
+        let shipped = EXAMPLE.get_file("soard.yaml").map(include_dir::File::contents);
+        if fs::read(folder.join("soard.yaml")).ok().as_deref() != shipped {
+            let hint = "quickstart empties its folder's state; use `soard run` for a folder of your own";
+            return Err(Fault::new(format!("{} is not the example", folder.display())).hint(hint));
+        }
         for left in ["state", "mail"] {
             match fs::remove_dir_all(folder.join(left)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
@@ -140,6 +145,9 @@ impl Daemon {
     }
 
     fn stop(&mut self) -> Result<(), Fault> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             // It may have gone already: Ctrl-C reaches both.

@@ -54,6 +54,7 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     page.gap();
     let mut text = page.into_text();
     text.push_str(&sources(&status.sources).render(look));
+    text.push_str(&oddities(&status.sources));
     text.push('\n');
     text.push_str(&destinations(&status.destinations).render(look));
     text
@@ -103,7 +104,7 @@ fn error_cell(error: Option<&String>) -> Cell {
 }
 
 fn sources(sources: &[SourceReport]) -> Table {
-    let mut table = Table::new(&["SOURCE", "KIND", "RECORDS", "SIZE", "REFUSED", "LAST ERROR"], 5);
+    let mut table = Table::new(&["SOURCE", "KIND", "RECORDS", "SIZE", "REFUSED", "NO ALERT", "ODD", "LAST ERROR"], 7);
     for source in sources {
         table.row(vec![
             Cell::new(&source.name, BOLD),
@@ -111,10 +112,24 @@ fn sources(sources: &[SourceReport]) -> Table {
             Cell::from(source.records.to_string()),
             Cell::from(size(source.bytes)),
             Cell::from(source.refused.to_string()),
+            Cell::from(source.ignored.to_string()),
+            Cell::from(source.oddities.values().sum::<u64>().to_string()),
             error_cell(source.last_error.as_ref()),
         ]);
     }
     table
+}
+
+/// What was odd in the records of each source, by kind.
+fn oddities(sources: &[SourceReport]) -> String {
+    let mut page = Page::default();
+    for source in sources.iter().filter(|source| !source.oddities.is_empty()) {
+        let counts = source.oddities.iter().map(|(kind, n)| format!("{} {n}", safe(kind.replace('_', " "))));
+        let last = source.last_oddity.as_deref().map(|last| format!("; last {}", safe(last))).unwrap_or_default();
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        page.line(2, format!("{} {}: {counts}{last}", styled(WARN, "odd in"), safe(&source.name)));
+    }
+    page.into_text()
 }
 
 fn destinations(destinations: &[DestinationReport]) -> Table {

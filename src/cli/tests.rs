@@ -232,6 +232,9 @@ fn status_report() -> Status {
         records: 12,
         bytes: 34_567,
         refused: 0,
+        ignored: 3,
+        oddities: last_error.map(|_| ("unknown_word".into(), 2)).into_iter().collect(),
+        last_oddity: last_error.map(|_| "unknown_word in severity: \"Urgent\"".into()),
         last_error: last_error.map(Into::into),
     };
     Status {

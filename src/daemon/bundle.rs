@@ -27,7 +27,7 @@ static SHIPPED_PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks"
 
 /// Folders of the content folder that make the bundle, and the endings that count in them.
 const FOLDERS: [(&str, &[&str]); 7] = [
-    ("rules/normalise", &["yaml"]),
+    ("rules/normalise", &["yaml", "yml"]),
     ("rules/suppress", &["yaml", "yml"]),
     ("rules/route", &["yaml", "yml"]),
     ("playbooks", &["rhai"]),
@@ -198,7 +198,7 @@ fn read_into(dir: &Path, folder: &str, endings: &[&str], files: &mut Sources, fa
             continue;
         }
         let path = format!("{folder}/{name}");
-        match fs::read(entry.path()).map(String::from_utf8) {
+        match regular(&entry.path()).and_then(fs::read).map(String::from_utf8) {
             Ok(Ok(text)) => {
                 files.insert(path, text);
             }
@@ -211,6 +211,11 @@ fn read_into(dir: &Path, folder: &str, endings: &[&str], files: &mut Sources, fa
             Err(error) => faults.push(unreadable(&path, &error)),
         }
     }
+}
+
+/// A pipe or a device would block the load for ever.
+fn regular(path: &Path) -> io::Result<&Path> {
+    if fs::metadata(path)?.is_file() { Ok(path) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn unreadable(path: &str, error: &io::Error) -> Diagnostic {
@@ -275,9 +280,10 @@ impl Bundles {
                 let mut file = fs::File::create(&path)?;
                 file.write_all(text.as_bytes())?;
                 file.sync_all()?;
-                fs::File::open(folder)?.sync_all()?;
+                for above in folder.ancestors().take_while(|above| above.starts_with(&aside)) {
+                    fs::File::open(above)?.sync_all()?;
+                }
             }
-            fs::File::open(&aside)?.sync_all()?;
             fs::rename(&aside, &place)?;
             fs::File::open(&self.dir)?.sync_all()?;
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 use crate::actions::settings::Destination;
@@ -22,6 +23,7 @@ use crate::daemon::report::{
     SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
+use crate::daemon::tally::Tally;
 use crate::daemon::{DaemonError, actions, clock, history, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
@@ -35,6 +37,26 @@ const COMMANDS_MAX: usize = 64;
 /// How long an operator waits for the core.
 const CORE_WAIT: Duration = Duration::from_secs(5);
 
+/// A load under way.
+type Load = JoinHandle<Result<Content, LoadError>>;
+
+/// What a load comes to.
+pub type Loaded = Result<Result<Content, LoadError>, JoinError>;
+
+/// Something to serve.
+pub enum Event {
+    /// A load ended.
+    Loaded(Box<Loaded>),
+    /// An operator wants something.
+    Command(Command),
+}
+
+/// What a swap came to.
+struct Swapped {
+    changed: bool,
+    warnings: Vec<String>,
+}
+
 /// What operators talk to.
 pub struct Control {
     settings: Settings,
@@ -42,25 +64,83 @@ pub struct Control {
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
     sources: BTreeMap<String, Arc<Counters>>,
+    tally: Arc<Tally>,
     started: Timestamp,
     loaded: Timestamp,
     refused: Option<RefusedBundle>,
     commands: mpsc::Sender<Command>,
     inbox: mpsc::Receiver<Command>,
+    /// The load under way, and who asked for it.
+    loading: Option<(Load, Vec<Ask>)>,
+    /// Who asked since: their files may have changed after that load had begun.
+    asked: Vec<Ask>,
+}
+
+/// Counters of every source, by name.
+pub type SourceCounters = BTreeMap<String, Arc<Counters>>;
+
+/// Who asks for a reload.
+#[derive(Debug)]
+pub enum Ask {
+    /// A file changed.
+    Watch,
+    /// An operator, by signal or by command, who may wait for the answer; secrets are read anew.
+    Operator(Option<oneshot::Sender<ReloadReport>>),
+}
+
+/// The HTTP sources with their tokens.
+///
+/// # Errors
+/// When a token cannot be read.
+pub fn endpoints(
+    settings: &Settings,
+    intake: &Intake,
+    counters: &SourceCounters,
+) -> Result<Vec<http::Endpoint>, DaemonError> {
+    let mut endpoints = Vec::new();
+    let mut wrong = Vec::new();
+    for source in &settings.sources {
+        let Kind::Http(http) = &source.kind else { continue };
+        let tokens = http.tokens.iter().map(|token| settings::secret(&settings.dir, token));
+        match tokens.collect::<Result<Vec<Secret>, String>>() {
+            Ok(tokens) => {
+                let (name, intake) = (source.name.clone(), intake.clone());
+                let counters = counters.get(&*source.name).cloned().unwrap_or_default();
+                endpoints.push(http::Endpoint { name, tokens, intake, counters });
+            }
+            Err(error) => wrong.push(format!("source {}: {error}", source.name)),
+        }
+    }
+    if wrong.is_empty() { Ok(endpoints) } else { Err(DaemonError::Destinations(wrong)) }
 }
 
 impl Control {
     /// With the settings that the daemon started with.
     pub fn new(
         settings: Settings,
+        sources: SourceCounters,
         world: Arc<World>,
         current: Arc<ArcSwap<Bundle>>,
         core: mpsc::Sender<Message>,
+        tally: Arc<Tally>,
     ) -> Self {
-        let sources = settings.sources.iter().map(|source| (source.name.to_string(), Arc::default())).collect();
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (started, loaded) = (clock::now(), clock::now());
-        Self { settings, world, current, core, sources, started, loaded, refused: None, commands, inbox }
+        Self {
+            settings,
+            world,
+            current,
+            core,
+            sources,
+            tally,
+            started,
+            loaded,
+            refused: None,
+            commands,
+            inbox,
+            loading: None,
+            asked: Vec::new(),
+        }
     }
 
     /// The settings in force.
@@ -73,65 +153,82 @@ impl Control {
         self.commands.clone()
     }
 
-    /// The next command; never `None`, since this end holds a sender.
-    pub async fn next_command(&mut self) -> Option<Command> {
-        self.inbox.recv().await
-    }
-
     /// A source's counters.
     pub fn counters(&self, source: &str) -> Arc<Counters> {
         self.sources.get(source).cloned().unwrap_or_default()
     }
 
-    /// The HTTP sources with their tokens.
-    ///
-    /// # Errors
-    /// When a token cannot be read.
-    pub fn endpoints(&self, intake: &Intake) -> Result<Vec<http::Endpoint>, DaemonError> {
-        let mut endpoints = Vec::new();
-        let mut wrong = Vec::new();
-        for source in &self.settings.sources {
-            let Kind::Http(http) = &source.kind else { continue };
-            let tokens = http.tokens.iter().map(|token| settings::secret(&self.settings.dir, token));
-            match tokens.collect::<Result<Vec<Secret>, String>>() {
-                Ok(tokens) => {
-                    let counters = self.counters(&source.name);
-                    let (name, intake) = (source.name.clone(), intake.clone());
-                    endpoints.push(http::Endpoint { name, tokens, intake, counters });
-                }
-                Err(error) => wrong.push(format!("source {}: {error}", source.name)),
-            }
-        }
-        if wrong.is_empty() { Ok(endpoints) } else { Err(DaemonError::Destinations(wrong)) }
-    }
-
     /// Carries a command out and answers it.
-    pub async fn obey(&mut self, command: Command) {
+    async fn obey(&mut self, command: Command) {
         match command {
             Command::Status(to) => {
                 if let Some(status) = self.status().await {
                     let _ = to.send(status);
                 }
             }
-            Command::Reload(to) => drop(to.send(self.reload().await)),
+            Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::Retry { record_no, done } => drop(done.send(self.retry(record_no).await)),
         }
     }
 
-    /// Loads, checks and swaps; on any fault the old bundle and settings stay.
-    pub async fn reload(&mut self) -> ReloadReport {
-        let (dir, before) = (self.settings.dir.clone(), self.current.load().id.clone());
-        let loaded = tokio::task::spawn_blocking(move || reload::load(&dir)).await;
+    /// Begins to load, beside everything else; when a load is under way, another follows it.
+    pub fn ask_reload(&mut self, ask: Ask) {
+        self.asked.push(ask);
+        if self.loading.is_none() {
+            let dir = self.settings.dir.clone();
+            let load = tokio::task::spawn_blocking(move || reload::load(&dir));
+            self.loading = Some((load, std::mem::take(&mut self.asked)));
+        }
+    }
+
+    /// The next thing to serve.
+    pub async fn next(&mut self) -> Event {
+        let loading = async {
+            match &mut self.loading {
+                Some((load, _)) => load.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            loaded = loading => Event::Loaded(Box::new(loaded)),
+            command = self.inbox.recv() => Event::Command(command.expect("this end holds a sender")),
+        }
+    }
+
+    /// Serves it.
+    pub async fn serve(&mut self, event: Event) {
+        match event {
+            Event::Loaded(loaded) => self.take(*loaded).await,
+            Event::Command(command) => self.obey(command).await,
+        }
+    }
+
+    /// Swaps what was loaded, or keeps the old when it has a fault, and answers who asked.
+    async fn take(&mut self, loaded: Loaded) {
+        let (_, asked) = self.loading.take().unwrap_or_else(|| unreachable!("a load was under way"));
+        let by_operator = asked.iter().any(|ask| matches!(ask, Ask::Operator(_)));
         let result = match loaded {
-            Ok(Ok(content)) => self.swap(content).await,
+            Ok(Ok(content)) => self.swap(content, by_operator).await,
             Ok(Err(LoadError::Faulty(faulty))) => Err(faulty.rendered(false)),
             Ok(Err(error)) => Err(vec![said(&error)]),
             Err(error) => Err(vec![format!("loading died: {error}")]),
         };
+        let report = self.told(result);
+        for ask in asked {
+            if let Ask::Operator(Some(to)) = ask {
+                let _ = to.send(report.clone());
+            }
+        }
+        if let Some(next) = self.asked.pop() {
+            self.ask_reload(next);
+        }
+    }
+
+    fn told(&mut self, result: Result<Swapped, Vec<String>>) -> ReloadReport {
         match result {
-            Ok(warnings) => {
-                let changed = self.refused.take().is_some() || self.current.load().id != before;
-                if changed {
+            Ok(Swapped { changed, warnings }) => {
+                let was_refused = self.refused.take().is_some();
+                if changed || was_refused {
                     self.announce("reloaded");
                 }
                 ReloadReport { loaded: true, bundle: self.bundle_report(), faults: warnings }
@@ -146,30 +243,43 @@ impl Control {
         }
     }
 
-    async fn swap(&mut self, content: Content) -> Result<Vec<String>, Vec<String>> {
+    async fn swap(&mut self, content: Content, by_operator: bool) -> Result<Swapped, Vec<String>> {
         let mut warnings = content.warnings();
         let Content { settings, bundle, .. } = content;
-        let new = actions(&settings).map_err(|error| vec![said(&error)])?;
-        if settings.sources != self.settings.sources || settings.server != self.settings.server {
-            warnings.push("`sources` and `server` changed: they take effect at the next start".into());
+        let changed = bundle.id != self.current.load().id;
+        let others = settings.destinations != self.settings.destinations;
+        let new = if by_operator || others {
+            let actions = actions(&settings).map_err(|error| vec![said(&error)])?;
+            Some(Destinations { settings: settings.destinations.clone(), actions })
+        } else {
+            None
+        };
+        if settings.sources != self.settings.sources
+            || settings.server != self.settings.server
+            || settings.state != self.settings.state
+        {
+            warnings.push("`state`, `sources` or `server` changed: they take effect at the next start".into());
         }
-        let bundle = Arc::new(bundle);
-        if bundle.id != self.current.load().id {
+        if changed {
+            let bundle = Arc::new(bundle);
             self.world.bundles.keep(&bundle).map_err(|error| vec![format!("cannot keep the bundle: {error}")])?;
             let (done, durable) = oneshot::channel();
             let gone = || vec!["the core is gone".to_owned()];
             self.core.send(Message::Swap(bundle.clone(), done)).await.map_err(|_| gone())?;
             durable.await.map_err(|_| gone())?;
             self.current.store(bundle);
+            self.loaded = clock::now();
         }
-        let destinations = Destinations { settings: settings.destinations.clone(), actions: new };
-        self.world.destinations.store(Arc::new(destinations));
-        self.settings.destinations = settings.destinations;
-        self.loaded = clock::now();
-        for warning in &warnings {
-            tracing::warn!("{warning}");
+        if let Some(new) = new {
+            self.world.destinations.store(Arc::new(new));
+            self.settings.destinations = settings.destinations;
         }
-        Ok(warnings)
+        if changed || others {
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(Swapped { changed: changed || others, warnings })
     }
 
     /// Says in the log and to systemd what the daemon is at.
@@ -220,12 +330,16 @@ impl Control {
     fn source_reports(&self) -> Vec<SourceReport> {
         let report = |source: &crate::sources::Settings| {
             let counters = self.counters(&source.name);
+            let tally = self.tally.of(&source.name);
             SourceReport {
                 name: source.name.to_string(),
                 kind: source.kind.as_str().into(),
                 records: counters.records.load(Ordering::Relaxed),
                 bytes: counters.bytes.load(Ordering::Relaxed),
                 refused: counters.refused(),
+                ignored: tally.ignored,
+                oddities: tally.oddities,
+                last_oddity: tally.last_oddity,
                 last_error: None,
             }
         };
@@ -256,7 +370,9 @@ impl Control {
         self.core.send(Message::Quarantined(record_no, to)).await.map_err(|_| gone())?;
         let seq = seq.await.map_err(|_| gone())?;
         let seq = seq.ok_or_else(|| format!("record {record_no} is not in quarantine"))?;
-        let (_, Facts::Quarantine(kept)) = history::facts(&self.world.journal, seq)? else {
+        let (_, Facts::Quarantine(kept)) =
+            history::facts(&self.world.journal, seq).map_err(|error| error.to_string())?
+        else {
             return Err(format!("entry {seq} holds no quarantined record"));
         };
         let bytes = kept.record.bytes().ok_or_else(|| format!("entry {seq} holds no readable record"))?;
@@ -265,7 +381,7 @@ impl Control {
         let source = self.settings.sources.iter().find(|source| *source.name == *kept.source);
         let pinned = source.and_then(|source| source.format.as_deref());
         let input = match prepare::prepare(&self.current.load(), record, pinned) {
-            Prepared::Input(input) => input,
+            Prepared::Input(input, _) => input,
             Prepared::NotAnAlert(why) => return Err(format!("the format says it is no alert: {why}")),
         };
         let format = match &input {

@@ -8,17 +8,20 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daemon::bundle::Bundle;
-use crate::daemon::clock;
+use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::prepare;
 use crate::domain::alert::{Severity, Status};
-use crate::domain::effect::EffectKey;
-use crate::domain::entry::{Due, Entry, Facts, Log};
+use crate::domain::effect::{Effect, EffectKey};
+use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
+use crate::domain::id::RunId;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
+use crate::engine::fit::fit;
 use crate::engine::input::Input;
 use crate::engine::state::{State, Totals};
 use crate::engine::tasks::{self, Task};
+use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Draft, Receipt};
 use crate::sources::intake::Answer;
@@ -78,6 +81,8 @@ pub struct Core {
     pub next_due: watch::Sender<Option<Timestamp>>,
     /// Told when the journal stops: the daemon must end.
     pub fatal: mpsc::UnboundedSender<String>,
+    /// What stamps inputs.
+    pub clock: Steady,
     /// A protection to leave out, in tests.
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
@@ -92,8 +97,11 @@ impl Core {
     pub fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), String> {
         self.announce();
         while let Some(message) = inbox.blocking_recv() {
-            let at = clock::now().max(self.state.at);
-            self.run_timers(at);
+            let at = self.clock.stamp();
+            // What opens the journal stands before anything else of this daemon's life.
+            if !matches!(message, Message::Input(Input::Log(_), _)) {
+                self.run_timers(at);
+            }
             match message {
                 Message::Input(input, answer) => self.input(at, input, answer),
                 Message::Tick => {}
@@ -104,7 +112,7 @@ impl Core {
             }
             self.announce();
         }
-        let at = clock::now().max(self.state.at);
+        let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
         self.journal.close().map_err(|error| error.to_string())
     }
@@ -136,12 +144,7 @@ impl Core {
             let why = cause.unwrap_or_else(|| "nothing new".into());
             return reply(answer, Answer::Ignored { why });
         };
-        let told = answer.map(|to| (to, Told::of(&entry)));
-        self.commit(entry, move |receipt| {
-            if let Some((to, told)) = told {
-                reply(Some(to), told.answer(receipt));
-            }
-        });
+        self.commit(entry, move |told, receipt| reply(answer, told.answer(receipt)));
     }
 
     fn swap(&mut self, at: Timestamp, bundle: Arc<Bundle>, done: oneshot::Sender<()>) {
@@ -162,17 +165,19 @@ impl Core {
         done: impl FnOnce(&Result<Receipt, AppendError>) + Send + 'static,
     ) -> bool {
         let entry = decide(&self.state, &self.bundle.rules, at, input);
-        entry.map(|entry| self.commit(entry, done)).is_some()
+        entry.map(|entry| self.commit(entry, |_, receipt| done(receipt))).is_some()
     }
 
-    fn commit(&mut self, entry: Entry, done: impl FnOnce(&Result<Receipt, AppendError>) + Send + 'static) {
+    /// Applies an entry that fits the journal, hands it over, and acts once it is durable.
+    fn commit(&mut self, entry: Entry, done: impl FnOnce(Told, &Result<Receipt, AppendError>) + Send + 'static) {
+        let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
         log(&entry);
-        let tasks = tasks::of(&self.state, &entry);
-        let draft = Draft { at: entry.at, kind: entry.facts.kind(), data: entry.facts.data() };
+        let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
+        let draft = Draft { at: entry.at, kind: entry.facts.kind(), data };
         let (to, fatal) = (self.tasks.clone(), self.fatal.clone());
         let act = move |receipt: &Result<Receipt, AppendError>| {
-            done(receipt);
+            done(told, receipt);
             match receipt {
                 Ok(_) => tasks.into_iter().for_each(|task| drop(to.send(task))),
                 Err(error) => drop(fatal.send(format!("the journal stopped: {error}"))),
@@ -295,23 +300,43 @@ fn log(entry: &Entry) {
         Facts::Due(Due::Throttle { rule, surplus, key }) => {
             tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
         }
-        Facts::Run(end) => match &end.end {
-            crate::domain::entry::End::Finished { .. } => tracing::debug!(seq, run = %end.run, "run finished"),
-            crate::domain::entry::End::Failed { error, place } => {
-                tracing::warn!(seq, run = %end.run, error, place, "run failed");
-            }
-            crate::domain::entry::End::Stalled { step, expected, got } => {
-                tracing::error!(seq, run = %end.run, step, expected, got, "run stalled: its replay differs from the journal");
-            }
-        },
+        Facts::Intent(intent) => said(seq, &intent.run, &intent.steps),
+        Facts::Run(end) => {
+            said(seq, &end.run, &end.steps);
+            ended(seq, end);
+        }
         Facts::Result(result) if result.reply.error.is_some() => {
             let key: &EffectKey = &result.key;
             let error = result.reply.error.as_deref();
             tracing::warn!(seq, run = %result.run, %key, class = ?result.reply.class, error, "effect failed");
         }
         Facts::Attempt(attempt) => {
-            tracing::info!(seq, key = %attempt.key, attempt = attempt.n, error = attempt.error, next = %attempt.next, "attempt failed, will try again");
+            let (n, error, next) = (attempt.n, &attempt.error, attempt.next);
+            tracing::info!(seq, key = %attempt.key, attempt = n, error, %next, "attempt failed, will try again");
         }
         _ => {}
+    }
+}
+
+/// What playbooks say with `log`.
+fn said(seq: u64, run: &RunId, steps: &[Step]) {
+    for step in steps {
+        let Effect::Log { level, text } = &step.effect else { continue };
+        match level.as_str() {
+            "error" => tracing::error!(seq, %run, "{text}"),
+            "warn" => tracing::warn!(seq, %run, "{text}"),
+            "debug" => tracing::debug!(seq, %run, "{text}"),
+            _ => tracing::info!(seq, %run, "{text}"),
+        }
+    }
+}
+
+fn ended(seq: u64, end: &RunEnd) {
+    match &end.end {
+        End::Finished { .. } => tracing::debug!(seq, run = %end.run, "run finished"),
+        End::Failed { error, place } => tracing::warn!(seq, run = %end.run, error, place, "run failed"),
+        End::Stalled { step, expected, got } => {
+            tracing::error!(seq, run = %end.run, step, expected, got, "run stalled: its replay differs from the journal");
+        }
     }
 }

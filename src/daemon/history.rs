@@ -1,5 +1,7 @@
 //! Reads back from the journal what a run, a mail or a page needs: alerts, requests and replays.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -18,30 +20,59 @@ pub struct History {
     pub past: Vec<PastStep>,
 }
 
+/// Why something cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The entry is there and does not hold what it should; trying again would not change that.
+    #[error("{0}")]
+    Content(String),
+    /// The journal cannot be read at all.
+    #[error("{0}")]
+    Journal(String),
+}
+
+/// How often reading is tried when the system refuses it, as with too many open files.
+const READS_MAX: u32 = 20;
+/// How long to wait between these.
+const READ_PAUSE: Duration = Duration::from_millis(500);
+
 /// The facts of one entry.
 ///
 /// # Errors
-/// Words that name the entry when it is missing or cannot be read.
-pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), String> {
-    let line = journal.line(seq).map_err(|error| format!("entry {seq}: {error}"))?;
-    let line: Line = line.ok_or_else(|| format!("entry {seq} is not in the journal"))?;
-    let facts = Facts::parse(&line.kind, line.data.get()).map_err(|error| format!("entry {seq}: {error}"))?;
+/// [`Unread`], with the entry's number. A fault of the system is waited for, for ten seconds.
+pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
+    let mut tries = 1;
+    let line: Option<Line> = loop {
+        match journal.line(seq) {
+            Ok(line) => break line,
+            Err(error) if tries == READS_MAX => {
+                return Err(Unread::Journal(format!("cannot read entry {seq}: {error}")));
+            }
+            Err(_) => std::thread::sleep(READ_PAUSE),
+        }
+        tries += 1;
+    };
+    let content = |words: String| Unread::Content(format!("entry {seq} {words}"));
+    let line = line.ok_or_else(|| content("is not in the journal".into()))?;
+    let facts =
+        Facts::parse(&line.kind, line.data.get()).map_err(|error| content(format!("is not understood: {error}")))?;
     Ok((line.at, facts))
 }
 
 /// The alerts as playbooks and templates see them: every field, the short forms, the id and `raw`.
 ///
 /// # Errors
-/// Words that name the entry when it is missing or cannot be read.
-pub fn alerts(journal: &Reader, refs: &[AlertRef]) -> Result<Vec<Value>, String> {
+/// [`Unread`], with the entry's number.
+pub fn alerts(journal: &Reader, refs: &[AlertRef]) -> Result<Vec<Value>, Unread> {
     refs.iter().map(|at| alert(journal, *at)).collect()
 }
 
-fn alert(journal: &Reader, at: AlertRef) -> Result<Value, String> {
+fn alert(journal: &Reader, at: AlertRef) -> Result<Value, Unread> {
     let (_, Facts::Intake(intake)) = facts(journal, at.seq)? else {
-        return Err(format!("entry {} holds no alerts", at.seq));
+        return Err(Unread::Content(format!("entry {} holds no alerts", at.seq)));
     };
-    alert_json(&intake, at.at as usize).ok_or_else(|| format!("entry {} holds no alert {}", at.seq, at.at))
+    alert_json(&intake, at.at as usize)
+        .ok_or_else(|| Unread::Content(format!("entry {} holds no alert {}", at.seq, at.at)))
 }
 
 /// One alert of an intake entry as JSON.
@@ -67,20 +98,20 @@ pub fn alert_json(intake: &Intake, index: usize) -> Option<Value> {
 /// A step's request, and when it was asked for.
 ///
 /// # Errors
-/// Words that name the entry when it is missing or cannot be read.
-pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Effect), String> {
+/// [`Unread`], with the entry's number.
+pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Effect), Unread> {
     let (at, Facts::Intent(intent_facts)) = facts(journal, intent)? else {
-        return Err(format!("entry {intent} holds no request"));
+        return Err(Unread::Content(format!("entry {intent} holds no request")));
     };
     let step = intent_facts.steps.into_iter().find(|s| s.n == step);
-    Ok((at, step.ok_or_else(|| format!("entry {intent} lacks the step"))?.effect))
+    Ok((at, step.ok_or_else(|| Unread::Content(format!("entry {intent} lacks the step")))?.effect))
 }
 
 /// A run's steps with their outcomes, from its own entries.
 ///
 /// # Errors
-/// Words that name the entry when it is missing or cannot be read.
-pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<History, String> {
+/// [`Unread`], with the entry's number.
+pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<History, Unread> {
     let mut at = started;
     let mut past: Vec<PastStep> = Vec::new();
     for seq in entries {
@@ -93,7 +124,7 @@ pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<His
                 let reply = Reply { class: Class::Ok, status: None, value: Value::Null, error: None };
                 settle(&mut past, step, reply, *seq)?;
             }
-            _ => return Err(format!("entry {seq} is no part of a run")),
+            _ => return Err(Unread::Content(format!("entry {seq} is no part of a run"))),
         }
     }
     Ok(History { at, past })
@@ -104,9 +135,10 @@ fn past_step(step: Step) -> PastStep {
     PastStep { kind: step.effect.kind().to_owned(), args_sha256: step.args_sha256, outcome }
 }
 
-fn settle(past: &mut [PastStep], step: u32, reply: Reply, seq: u64) -> Result<(), String> {
-    let place =
-        past.get_mut(step as usize).ok_or_else(|| format!("entry {seq} settles a step that was never asked for"))?;
+fn settle(past: &mut [PastStep], step: u32, reply: Reply, seq: u64) -> Result<(), Unread> {
+    let place = past
+        .get_mut(step as usize)
+        .ok_or_else(|| Unread::Content(format!("entry {seq} settles a step that was never asked for")))?;
     place.outcome = Some(reply);
     Ok(())
 }

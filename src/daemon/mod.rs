@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod clock;
 pub mod control;
 pub mod core;
+pub mod deliver;
 pub mod fault;
 pub mod history;
 pub mod logs;
@@ -22,10 +23,11 @@ pub mod report;
 pub mod settings;
 pub mod stop;
 pub mod systemd;
+pub mod tally;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,13 +45,15 @@ use tokio::time::timeout;
 use crate::actions::Actions;
 use crate::daemon::api::Api;
 use crate::daemon::bundle::{Bundle, Bundles};
-use crate::daemon::control::Control;
+use crate::daemon::clock::Steady;
+use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message};
 use crate::daemon::fault::Fault;
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::stop::Stop;
+use crate::daemon::tally::Tally;
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::engine::apply::apply;
 use crate::engine::input::Input;
@@ -58,11 +62,13 @@ use crate::engine::tasks;
 use crate::journal::writer::Journal;
 use crate::journal::{self, JournalError, Recovery};
 use crate::sources::http::Server;
-use crate::sources::intake::{Counters, Intake, Limits, Offer};
+use crate::sources::intake::{Answer, Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
 
 /// Inputs that may wait for the core.
 const INBOX_MAX: usize = 256;
+/// How often it is looked whether all is done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long attempts under way may take to end at a stop; what takes longer is sent again after the restart.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -119,8 +125,7 @@ struct Recovered {
 fn recover(path: &Path) -> Result<Recovered, DaemonError> {
     let unusable = |cause| DaemonError::State { path: path.to_owned(), cause };
     for folder in [path.to_owned(), path.join("bundles"), path.join("journal")] {
-        fs::create_dir_all(&folder).map_err(unusable)?;
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
     }
     let mut state = State::default();
     let forgets_results = fault::from_env() == Some(Fault::ForgetResults);
@@ -148,6 +153,8 @@ struct Daemon {
     control: Control,
     core: mpsc::Sender<Message>,
     fatal: mpsc::UnboundedReceiver<String>,
+    fatal_sender: mpsc::UnboundedSender<String>,
+    prepare: thread::JoinHandle<()>,
     sources: JoinSet<Result<Ended, SourceError>>,
     core_thread: thread::JoinHandle<Result<(), String>>,
     performer: tokio::task::JoinHandle<()>,
@@ -155,35 +162,28 @@ struct Daemon {
 }
 
 impl Daemon {
+    /// Everything that can fail comes first; only then does anything leave the daemon.
     async fn start(content: Content, recovered: Recovered, actions: Actions) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
         let Recovered { state, journal, recovery } = recovered;
-        let starts: BTreeMap<String, StartPositions> =
-            settings.sources.iter().map(|source| (source.name.to_string(), positions(&state, &source.name))).collect();
+        let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
+        let (intake, offers) = Intake::new(Limits::default());
+        let counters = counters(&settings);
+        let ports = Ports::open(&settings, &intake, &counters).await?;
+        let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
+        bundles.keep(&bundle).map_err(unusable)?;
+        let starts = starts(&settings, &state);
+        let unfinished = tasks::unfinished(&state);
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
-        let (bundle, reader) = (Arc::new(bundle), journal.reader());
+
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
         let (next_due, due) = watch::channel(None);
-        let stop = Stop::default();
-
-        let bundles = Bundles::new(&settings.state);
-        let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
-        bundles.keep(&bundle).map_err(unusable)?;
-        let unfinished = tasks::unfinished(&state);
-        let takes_over = state.bundle != bundle.id;
-        let world = Arc::new(World {
-            bundles,
-            destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
-            journal: reader.clone(),
-            journal_id: journal_id.clone(),
-            core: core_inbox.clone(),
-            counters: perform::Counters::default(),
-            fault: fault::from_env(),
-        });
-        let room = Arc::new(AtomicBool::new(true));
+        let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
+        let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
         let core = Core {
+            clock: Steady::new(state.at),
             state,
             bundle: bundle.clone(),
             journal,
@@ -194,34 +194,29 @@ impl Daemon {
             room: room.clone(),
         };
         let core_thread = spawn("core", move || core.run(inbox));
-        open(&core_inbox, journal_id, recovery, takes_over.then(|| bundle.clone())).await;
+        open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
+
+        let world = Arc::new(World {
+            bundles,
+            destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
+            journal: reader.clone(),
+            journal_id,
+            core: core_inbox.clone(),
+            counters: perform::Counters::default(),
+            fatal: fatal_sender.clone(),
+            fault: fault::from_env(),
+        });
+        let current = Arc::new(ArcSwap::new(bundle));
+        let tally = Arc::new(Tally::default());
+        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        tokio::spawn(timer(due, core_inbox.clone(), stop.performer.subscribe()));
-
-        let current = Arc::new(ArcSwap::new(bundle));
-        let (intake, offers) = Intake::new(Limits::default());
-        prepare_thread(offers, current.clone(), core_inbox.clone(), room, &settings, fatal_sender);
-        let control = Control::new(settings, world, current, core_inbox.clone());
-        let sources = control.start_sources(starts, intake, &stop.intake).await?;
-        let mut daemon = Self { control, core: core_inbox, fatal, sources, core_thread, performer, stop };
-        daemon.listen(reader)?;
-        Ok(daemon)
-    }
-
-    /// Serves the control socket.
-    fn listen(&mut self, reader: journal::reader::Reader) -> Result<(), DaemonError> {
-        let path = settings::socket(&self.control.settings().state);
-        let unusable = |cause| DaemonError::State { path: path.clone(), cause };
-        if path.exists() {
-            // The journal's lock is ours, so no other daemon listens there.
-            fs::remove_file(&path).map_err(unusable)?;
-        }
-        let listener = UnixListener::bind(&path).map_err(unusable)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
-        let api = Api { reader, commands: self.control.commands() };
-        tokio::spawn(api::serve(listener, api, self.stop.performer.subscribe()));
-        Ok(())
+        guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
+        let control = Control::new(settings, counters, world, current, core_inbox.clone(), tally);
+        let api = Api { reader, commands: control.commands() };
+        guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
+        let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
+        Ok(Self { control, core: core_inbox, fatal, fatal_sender, sources, prepare, core_thread, performer, stop })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -231,55 +226,60 @@ impl Daemon {
         let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
         let (to, mut changed) = mpsc::channel(1);
         let (dir, state) = (self.control.settings().dir.clone(), self.control.settings().state.clone());
-        tokio::spawn(reload::watch(dir, state, to, self.stop.intake.subscribe()));
-        tokio::spawn(watchdog(self.core.clone()));
+        guard("watch", &self.fatal_sender, reload::watch(dir, state, to, self.stop.intake.subscribe()));
+        guard("watchdog", &self.fatal_sender, watchdog(self.core.clone()));
         self.control.announce("ready");
+        let ends = !self.sources.is_empty();
+        let mut look = tokio::time::interval(LOOK_EVERY);
         let ended = loop {
             tokio::select! {
                 _ = term.recv() => break Ok(()),
                 _ = interrupt.recv() => break Ok(()),
-                _ = hangup.recv() => drop(self.control.reload().await),
-                Some(()) = changed.recv() => drop(self.control.reload().await),
-                Some(command) = self.control.next_command() => self.control.obey(command).await,
+                _ = hangup.recv() => self.control.ask_reload(Ask::Operator(None)),
+                Some(()) = changed.recv() => self.control.ask_reload(Ask::Watch),
+                event = self.control.next() => self.control.serve(event).await,
                 Some(why) = self.fatal.recv() => break Err(DaemonError::Fatal(why)),
-                Some(ended) = self.sources.join_next() => match ended {
-                    Ok(Ok(_)) if self.sources.is_empty() => break self.drained().await,
+                () = self.core.closed() => break Err(DaemonError::Fatal("the core died".into())),
+                _ = &mut self.performer => break Err(DaemonError::Fatal("the performer died".into())),
+                Some(ended) = self.sources.join_next(), if !self.sources.is_empty() => match ended {
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => break Err(error.into()),
                     Err(error) => break Err(DaemonError::Fatal(format!("a source died: {error}"))),
                 },
-                () = self.core.closed() => break Err(DaemonError::Fatal("the core died".into())),
-                _ = &mut self.performer => break Err(DaemonError::Fatal("the performer died".into())),
+                _ = look.tick() => {
+                    if self.prepare.is_finished() && !self.sources.is_empty() {
+                        break Err(DaemonError::Fatal("the prepare thread died".into()));
+                    }
+                    if ends && self.sources.is_empty() && self.is_done().await {
+                        break Ok(());
+                    }
+                }
             }
         };
         self.shut_down(ended).await
     }
 
-    /// All sources came to their end: waits until everything they brought is done.
-    async fn drained(&mut self) -> Result<(), DaemonError> {
-        loop {
-            let report = self.control.core_report().await;
-            if report.is_none_or(|report| report.runs == 0 && report.groups == 0) {
-                return Ok(());
-            }
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
-                Some(why) = self.fatal.recv() => return Err(DaemonError::Fatal(why)),
-            }
-        }
+    /// All sources came to their end, and everything that they brought is done.
+    async fn is_done(&self) -> bool {
+        let report = if self.prepare.is_finished() { self.control.core_report().await } else { None };
+        report.is_some_and(|report| report.runs == 0 && report.groups == 0)
     }
 
-    /// First what brings work, then what does it, then the journal. What is under way for longer than [`GRACE`]
-    /// has its intent on record and is sent again, with the same key, after the restart.
+    /// First what brings work, then what does it, then the journal. What is under way for longer than [`GRACE`] has its
+    /// intent on record: it is sent again, with the same key, after the restart, or is `unknown` where that is
+    /// forbidden. After a fatal fault nothing can be recorded any more, so nothing more is begun.
     async fn shut_down(mut self, ended: Result<(), DaemonError>) -> Result<(), DaemonError> {
         systemd::stopping();
         tracing::info!("stopping");
+        if ended.is_err() {
+            self.stop.performer.send_replace(true);
+        }
         self.stop.intake.send_replace(true);
         let _ = timeout(GRACE, async { while self.sources.join_next().await.is_some() {} }).await;
         self.sources.abort_all();
         self.stop.performer.send_replace(true);
         if !self.performer.is_finished() && timeout(GRACE, &mut self.performer).await.is_err() {
-            tracing::warn!("requests are still under way; they will be sent again with the same key");
+            tracing::warn!("requests are still under way; their intents are on record");
         }
         let _ = self.core.send(Message::Stop).await;
         let core = self.core_thread;
@@ -293,19 +293,68 @@ impl Daemon {
     }
 }
 
-/// The first entries of a daemon's life, before any input.
-async fn open(core: &mpsc::Sender<Message>, journal: String, recovery: Recovery, bundle: Option<Arc<Bundle>>) {
+/// What the daemon listens on.
+struct Ports {
+    server: Option<Server>,
+    socket: UnixListener,
+}
+
+impl Ports {
+    async fn open(settings: &Settings, intake: &Intake, counters: &SourceCounters) -> Result<Self, DaemonError> {
+        let server = match &settings.server {
+            Some(server) => {
+                let endpoints = control::endpoints(settings, intake, counters)?;
+                let server = Server::bind(server.clone(), endpoints, axum::Router::new()).await?;
+                tracing::info!(address = %server.address(), "listening for alerts");
+                Some(server)
+            }
+            None => None,
+        };
+        let path = settings::socket(&settings.state);
+        let unusable = |cause| DaemonError::State { path: path.clone(), cause };
+        if path.exists() {
+            // The journal's lock is ours, so no other daemon listens there.
+            fs::remove_file(&path).map_err(unusable)?;
+        }
+        let socket = UnixListener::bind(&path).map_err(unusable)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
+        Ok(Self { server, socket })
+    }
+}
+
+/// Runs a part beside the others; a part that dies stops the daemon.
+fn guard(name: &'static str, fatal: &mpsc::UnboundedSender<String>, part: impl Future<Output = ()> + Send + 'static) {
+    let fatal = fatal.clone();
+    tokio::spawn(async move {
+        if let Err(error) = tokio::spawn(part).await {
+            let _ = fatal.send(format!("the {name} died: {error}"));
+        }
+    });
+}
+
+/// The first entries of a daemon's life, durable before anything else happens.
+async fn open(
+    core: &mpsc::Sender<Message>,
+    journal: String,
+    recovery: Recovery,
+    bundle: Option<Arc<Bundle>>,
+) -> Result<(), DaemonError> {
+    let refused = || DaemonError::Fatal("the journal does not take the first entries".into());
     let opened = Log::Opened { journal, version: env!("CARGO_PKG_VERSION").into() };
-    let recovered =
-        recovery.torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
-    for log in recovered.into_iter().chain([opened]) {
-        let _ = core.send(Message::Input(Input::Log(log), None)).await;
+    let torn = recovery.torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
+    for log in torn.into_iter().chain([opened]) {
+        let (to, durable) = oneshot::channel();
+        core.send(Message::Input(Input::Log(log), Some(to))).await.map_err(|_| refused())?;
+        if !matches!(durable.await, Ok(Answer::Accepted { .. })) {
+            return Err(refused());
+        }
     }
     if let Some(bundle) = bundle {
         let (done, durable) = oneshot::channel();
-        let _ = core.send(Message::Swap(bundle, done)).await;
-        let _ = durable.await;
+        core.send(Message::Swap(bundle, done)).await.map_err(|_| refused())?;
+        durable.await.map_err(|_| refused())?;
     }
+    Ok(())
 }
 
 /// Wakes the core when its earliest timer is due.
@@ -326,7 +375,8 @@ async fn timer(
         let pause = wait.filter(|wait| !wait.is_zero()).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
         tokio::select! {
             changed = due.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause) => {}
+            // The core's clock may be ahead of the wall clock; it knows what is due.
+            () = tokio::time::sleep(pause), if next.is_some() => drop(core.send(Message::Tick).await),
             () = stop::told(&mut stop) => return,
         }
     }
@@ -336,12 +386,11 @@ async fn timer(
 async fn watchdog(core: mpsc::Sender<Message>) {
     let Some(period) = systemd::watchdog_period() else { return };
     loop {
-        tokio::time::sleep(period).await;
+        tokio::time::sleep(period / 2).await;
         let (to, answer) = oneshot::channel();
-        if core.send(Message::Report(to)).await.is_err() {
-            return;
-        }
-        if timeout(period, answer).await.is_ok_and(|answer| answer.is_ok()) {
+        let asked = timeout(period / 2, core.send(Message::Report(to))).await;
+        if asked.is_ok_and(|sent| sent.is_ok()) && timeout(period / 2, answer).await.is_ok_and(|answer| answer.is_ok())
+        {
             systemd::alive();
         }
     }
@@ -352,23 +401,26 @@ fn prepare_thread(
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
     room: Arc<AtomicBool>,
+    tally: Arc<Tally>,
     settings: &Settings,
-    fatal: mpsc::UnboundedSender<String>,
-) {
+) -> thread::JoinHandle<()> {
     let pinned = settings.sources.iter().map(|source| (source.name.to_string(), source.format.clone()));
     let pinned: BTreeMap<String, Option<String>> = pinned.collect();
-    spawn("prepare", move || {
-        let guarded = std::panic::AssertUnwindSafe(|| {
-            prepare::run(offers, &current, &core, &room, |name| pinned.get(name)?.clone())
-        });
-        if std::panic::catch_unwind(guarded).is_err() {
-            let _ = fatal.send("the prepare thread died".into());
-        }
-    });
+    spawn("prepare", move || prepare::run(offers, &current, &core, &room, &tally, |name| pinned.get(name)?.clone()))
 }
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
     thread::Builder::new().name(name.into()).spawn(body).expect("the system gives the daemon a thread at start")
+}
+
+/// What the journal holds of every source.
+fn starts(settings: &Settings, state: &State) -> BTreeMap<String, StartPositions> {
+    settings.sources.iter().map(|source| (source.name.to_string(), positions(state, &source.name))).collect()
+}
+
+/// One set of counters for each source.
+fn counters(settings: &Settings) -> SourceCounters {
+    settings.sources.iter().map(|source| (source.name.to_string(), Arc::default())).collect()
 }
 
 /// What the journal holds of one source.
@@ -389,29 +441,27 @@ fn random_id() -> Result<String, DaemonError> {
 }
 
 impl Control {
-    /// Starts every source, and the HTTP server when one of them needs it.
-    async fn start_sources(
+    /// Starts every source, and the HTTP server when there is one.
+    fn start_sources(
         &self,
         mut starts: BTreeMap<String, StartPositions>,
         intake: Intake,
+        server: Option<Server>,
         stop: &watch::Sender<bool>,
-    ) -> Result<JoinSet<Result<Ended, SourceError>>, DaemonError> {
-        let settings = self.settings();
+    ) -> JoinSet<Result<Ended, SourceError>> {
         let mut running = JoinSet::new();
-        if let Some(server) = &settings.server {
-            let server = Server::bind(server.clone(), self.endpoints(&intake)?, axum::Router::new()).await?;
-            tracing::info!(address = %server.address(), "listening for alerts");
+        if let Some(server) = server {
             let stop = stop.subscribe();
             running.spawn(async move {
                 server.run(stop).await;
                 Ok(Ended::Stopped)
             });
         }
-        for source in &settings.sources {
+        for source in &self.settings().sources {
             let start = starts.remove(&*source.name).unwrap_or_default();
-            let counters: Arc<Counters> = self.counters(&source.name);
+            let counters = self.counters(&source.name);
             running.spawn(sources::run(source.clone(), start, intake.clone(), counters, stop.subscribe()));
         }
-        Ok(running)
+        running
     }
 }

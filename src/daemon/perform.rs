@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -14,21 +14,21 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use crate::actions::retry::next_attempt;
 use crate::actions::settings::Settings;
 use crate::actions::templates::Templates;
-use crate::actions::{Actions, Outcome, Request};
+use crate::actions::{Actions, Request};
 use crate::daemon::bundle::Bundles;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::deliver;
 use crate::daemon::fault::{self, Fault};
-use crate::daemon::history::{self, History};
+use crate::daemon::history::{self, History, Unread};
 use crate::daemon::stop;
-use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
+use crate::domain::effect::{Class, EffectKey, Reply};
 use crate::domain::entry::End;
 use crate::domain::id::Trigger;
 use crate::engine::input::{Asked, Input, NewStep};
-use crate::engine::tasks::{Evaluate, Send, Task};
+use crate::engine::tasks::{Evaluate, Task};
 use crate::journal::reader::Reader;
 use crate::playbooks::evaluate::{Entry, Evaluated, Job, Then, stack_bytes};
 
@@ -46,8 +46,17 @@ pub struct World {
     pub core: mpsc::Sender<Message>,
     /// Counted since the daemon started, by destination.
     pub counters: Counters,
+    /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.
+    pub fatal: mpsc::UnboundedSender<String>,
     /// A protection to leave out, in tests.
     pub fault: Option<Fault>,
+}
+
+impl World {
+    /// Ends the daemon.
+    pub fn dies(&self, why: &str) {
+        let _ = self.fatal.send(why.to_owned());
+    }
 }
 
 /// Destinations, ready to send, with their settings.
@@ -94,7 +103,7 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
             loop {
                 let next = evaluations.lock().expect("nothing panics while it is held").recv();
                 let Ok(job) = next else { return };
-                let asked = evaluate(&world, &job);
+                let Some(asked) = evaluate(&world, &job) else { return };
                 if world.fault == Some(Fault::SendBeforeIntent) {
                     send_too_early(&world, &job, &asked, &runtime);
                 }
@@ -111,11 +120,13 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
         tokio::select! {
             task = tasks.recv() => match task {
                 Some(Task::Evaluate(job)) => drop(to_evaluate.send(job)),
-                Some(Task::Send(job)) => drop(under_way.spawn(attempt(world.clone(), *job))),
+                Some(Task::Send(job)) => drop(under_way.spawn(deliver::attempt(world.clone(), *job, stop.clone()))),
                 Some(Task::Forget(key)) => forget(&world, key).await,
                 None => break,
             },
-            Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+            Some(ended) = under_way.join_next(), if !under_way.is_empty() => if let Err(error) = ended {
+                world.dies(&format!("an attempt died: {error}"));
+            },
             () = stop::told(&mut stop) => break,
         }
     }
@@ -146,20 +157,24 @@ async fn forget(world: &World, key: EffectKey) {
 }
 
 /// Replays a run and asks for its next steps. What cannot be replayed fails the run with the reason.
-fn evaluate(world: &World, job: &Evaluate) -> Asked {
+fn evaluate(world: &World, job: &Evaluate) -> Option<Asked> {
     match replay(world, job) {
-        Ok(evaluated) => asked(world, job, evaluated),
-        Err(error) => Asked {
+        Ok(evaluated) => Some(asked(world, job, evaluated)),
+        Err(Unread::Journal(error)) => {
+            world.dies(&error);
+            None
+        }
+        Err(Unread::Content(error)) => Some(Asked {
             run: job.run.clone(),
             known_steps: job.steps,
             steps: Vec::new(),
             end: Some(End::Failed { error, place: None }),
-        },
+        }),
     }
 }
 
-fn replay(world: &World, job: &Evaluate) -> Result<Evaluated, String> {
-    let bundle = world.bundles.get(&job.bundle)?;
+fn replay(world: &World, job: &Evaluate) -> Result<Evaluated, Unread> {
+    let bundle = world.bundles.get(&job.bundle).map_err(Unread::Content)?;
     let History { at, past } = history::past(&world.journal, &job.entries, job.started)?;
     let alerts = history::alerts(&world.journal, &job.alerts)?;
     let (entry, input) = match job.run.trigger {
@@ -186,84 +201,4 @@ fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {
         Then::Diverged { step, expected, got } => Some(End::Stalled { step, expected, got }),
     };
     Asked { run: job.run.clone(), known_steps: job.steps, steps: steps.collect(), end }
-}
-
-/// Makes one attempt and reports it.
-async fn attempt(world: Arc<World>, job: Send) {
-    let counter = world.counters.of(&job.destination);
-    let outcome = match load(&world, &job) {
-        Ok(loaded) => make(&world, &job, &loaded).await,
-        Err(error) => Outcome::Done(rejected(error)),
-    };
-    let input = match outcome {
-        Outcome::Done(reply) => {
-            note(&counter, reply.class == Class::Ok, reply.error.as_deref());
-            Input::Done { key: job.key, reply }
-        }
-        Outcome::Again { error, status, after, ambiguous, progress } => {
-            note(&counter, false, Some(&error));
-            let schedule = world.destinations.load().settings.schedule(&job.destination).cloned();
-            match next_attempt(&schedule.unwrap_or_default(), &job.key, job.attempt, clock::now(), after) {
-                _ if ambiguous && job.mode == Mode::AtMostOnce => {
-                    let class = Class::Unknown;
-                    Input::Done { key: job.key, reply: Reply { class, status, value: Value::Null, error: Some(error) } }
-                }
-                Some(next) => Input::Failed { key: job.key, error, status, next, progress },
-                None => {
-                    let error = format!("gave up after {} attempts: {error}", job.attempt);
-                    let value = progress.unwrap_or_default();
-                    Input::Done { key: job.key, reply: Reply { class: Class::Dead, status, value, error: Some(error) } }
-                }
-            }
-        }
-    };
-    let _ = world.core.send(Message::Input(input, None)).await;
-}
-
-struct Loaded {
-    effect: Effect,
-    asked: jiff::Timestamp,
-    input: Value,
-    bundle: Arc<crate::daemon::bundle::Bundle>,
-}
-
-fn load(world: &World, job: &Send) -> Result<Loaded, String> {
-    let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
-    let mut alerts = history::alerts(&world.journal, &job.alerts)?;
-    let input = match job.run.trigger {
-        Trigger::Alert(_) if !alerts.is_empty() => alerts.swap_remove(0),
-        _ => Value::Array(alerts),
-    };
-    Ok(Loaded { effect, asked, input, bundle: world.bundles.get(&job.bundle)? })
-}
-
-async fn make(world: &World, job: &Send, loaded: &Loaded) -> Outcome {
-    let request = Request {
-        key: &job.key,
-        effect: &loaded.effect,
-        attempt: job.attempt,
-        at: loaded.asked,
-        now: clock::now(),
-        run: &job.run,
-        input: &loaded.input,
-        templates: &loaded.bundle.templates,
-        progress: job.progress.as_ref(),
-    };
-    let destinations = world.destinations.load_full();
-    destinations.actions.send(request).await
-}
-
-fn rejected(error: String) -> Reply {
-    Reply { class: Class::Rejected, status: None, value: Value::Null, error: Some(error) }
-}
-
-fn note(counter: &Counter, ok: bool, error: Option<&str>) {
-    if ok {
-        counter.sent.fetch_add(1, Ordering::Relaxed);
-    } else {
-        counter.failed.fetch_add(1, Ordering::Relaxed);
-    }
-    if let Some(error) = error {
-        *counter.last_error.lock().expect("nothing panics while it is held") = Some(error.to_owned());
-    }
 }

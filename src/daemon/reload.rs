@@ -15,6 +15,9 @@ use crate::yaml::diagnostic::{Diagnostic, Gravity, Sources};
 /// How long the content folder must be quiet before it is loaded: a pull or an editor may be half done.
 pub const QUIET: Duration = Duration::from_secs(2);
 
+/// How long a folder that never comes to rest is waited for.
+const RESTLESS_MAX: Duration = Duration::from_secs(30);
+
 /// Settings and bundle of a content folder, both checked.
 pub struct Content {
     /// The settings.
@@ -101,7 +104,8 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
     let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
     let (dir, state) = (real(dir), real(state));
     let (to, mut events) = mpsc::unbounded_channel();
-    let ours = move |path: &PathBuf| !path.starts_with(&state) && is_content(path);
+    let content = dir.clone();
+    let ours = move |path: &PathBuf| !path.starts_with(&state) && is_content(&content, path);
     let handler = move |event: notify::Result<notify::Event>| {
         let counts = match &event {
             Ok(event) if event.need_rescan() => true,
@@ -113,29 +117,36 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
         }
     };
     let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
-        watcher.watch(&dir, RecursiveMode::Recursive)?;
+        watcher.watch(&dir, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
-    let _watcher = match watcher {
+    let mut watcher = match watcher {
         Ok(watcher) => watcher,
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "cannot watch the content folder; reload by signal still works");
             return;
         }
     };
+    watch_folders(&mut watcher, &dir);
     // What changed between the load and this watch was seen by neither.
     let mut quiet_at = Some(Instant::now() + QUIET);
+    let mut changed_at: Option<Instant> = None;
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(()) => quiet_at = Some(Instant::now() + QUIET),
+                Some(()) => {
+                    let first = *changed_at.get_or_insert_with(Instant::now);
+                    quiet_at = Some((Instant::now() + QUIET).min(first + RESTLESS_MAX));
+                }
                 None => return,
             },
             () = sleep_until(quiet_at.unwrap_or_else(|| Instant::now() + QUIET)), if quiet_at.is_some() => {
                 if git_is_busy(&dir) {
                     quiet_at = Some(Instant::now() + QUIET);
                 } else {
-                    quiet_at = None;
+                    (quiet_at, changed_at) = (None, None);
+                    // Before the load: what changes after this is seen, what changed before is loaded.
+                    watch_folders(&mut watcher, &dir);
                     let _ = changed.send(()).await;
                 }
             }
@@ -144,11 +155,25 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
     }
 }
 
-/// Only what a bundle is made of counts: state, logs and alert files change all the time.
-fn is_content(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let below_git = path.components().any(|part| part.as_os_str() == ".git");
-    !below_git && (ending.is_none() || matches!(ending, Some("yaml" | "yml" | "rhai" | "html" | "txt")))
+/// The folders of a bundle. The state folder may lie beside them and changes with every entry, so the content folder
+/// as a whole is not watched.
+const FOLDERS: [&str; 4] = ["rules", "playbooks", "lists", "templates"];
+
+/// Watches each folder that is there, also one that was made anew.
+fn watch_folders(watcher: &mut notify::RecommendedWatcher, dir: &Path) {
+    for folder in FOLDERS.map(|name| dir.join(name)).iter().filter(|folder| folder.is_dir()) {
+        let _ = watcher.unwatch(folder);
+        if let Err(error) = watcher.watch(folder, RecursiveMode::Recursive) {
+            tracing::warn!(%error, folder = %folder.display(), "cannot watch a folder; reload by signal still works");
+        }
+    }
+}
+
+/// Only what settings and bundle are made of counts: logs and alert files change all the time.
+fn is_content(dir: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(dir) else { return false };
+    let first = below.components().next().and_then(|part| part.as_os_str().to_str());
+    first.is_some_and(|first| first == settings::FILE || FOLDERS.contains(&first))
 }
 
 /// A git that writes its index may be in the middle of a checkout.

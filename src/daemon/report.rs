@@ -92,6 +92,16 @@ pub struct SourceReport {
     pub bytes: u64,
     /// Records or requests that were turned away.
     pub refused: u64,
+    /// Records that their format says are no alerts.
+    #[serde(default)]
+    pub ignored: u64,
+    /// Oddities of records that became alerts all the same, by kind: words that only a fallback took, times that
+    /// are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub oddities: BTreeMap<String, u64>,
+    /// The last of them, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_oddity: Option<String>,
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

@@ -49,10 +49,10 @@ pub struct Alert {
     /// How sure the product is: its own word or number, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<String>,
-    /// ATT&CK tactics, by name or id as the product gave them.
+    /// Names of ATT&CK tactics as MITRE writes them, such as `Credential Access`; words of the product's own stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tactics: Vec<String>,
-    /// ATT&CK technique and sub-technique ids, such as `T1059.001`.
+    /// ATT&CK technique and sub-technique ids, such as `T1059.001`; names that have no id stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub techniques: Vec<String>,
     /// First event that the alert covers.

@@ -39,6 +39,8 @@ pub enum Facts {
     Due(Due),
     /// A run asks for effects; nothing leaves before this entry is durable.
     Intent(Intent),
+    /// An attempt that must never be repeated is about to start.
+    Begin(Begin),
     /// An attempt failed and another will follow.
     Attempt(Attempt),
     /// An effect's outcome.
@@ -96,7 +98,7 @@ pub struct Intake {
     pub record: Body,
     /// Name of the format that took it.
     pub format: String,
-    /// Id of the bundle that decided.
+    /// The bundle that decided: the first digits of its id; it is the one in charge at this entry.
     pub bundle: String,
     /// Its alerts, in the record's order. Empty when the record was delivered before, or says nothing new.
     pub alerts: Vec<Taken>,
@@ -111,6 +113,7 @@ pub struct Taken {
     /// The alert's id: a new one, or that of the alert it folded into.
     pub id: AlertId,
     /// JSON pointer (RFC 6901) of the alert's part within the record; empty is the whole record.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub part: String,
     /// The alert, without `raw`.
     pub alert: Alert,
@@ -207,6 +210,16 @@ pub struct Step {
     pub value: Option<Value>,
 }
 
+/// The start of an attempt at an `at_most_once` effect. Without this entry it was never sent; with it and without an
+/// outcome nobody knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Which effect.
+    pub key: EffectKey,
+    /// Which attempt, from 1.
+    pub n: u32,
+}
+
 /// A failed attempt with another to come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -291,6 +304,7 @@ impl Facts {
             Self::Quarantine(_) => "quarantine",
             Self::Due(_) => "due",
             Self::Intent(_) => "intent",
+            Self::Begin(_) => "begin",
             Self::Attempt(_) => "attempt",
             Self::Result(_) => "result",
             Self::Run(_) => "run",
@@ -306,6 +320,7 @@ impl Facts {
             Self::Quarantine(d) => serde_json::to_string(d),
             Self::Due(d) => serde_json::to_string(d),
             Self::Intent(d) => serde_json::to_string(d),
+            Self::Begin(d) => serde_json::to_string(d),
             Self::Attempt(d) => serde_json::to_string(d),
             Self::Result(d) => serde_json::to_string(d),
             Self::Run(d) => serde_json::to_string(d),
@@ -325,6 +340,7 @@ impl Facts {
             "quarantine" => Self::Quarantine(serde_json::from_str(data)?),
             "due" => Self::Due(serde_json::from_str(data)?),
             "intent" => Self::Intent(serde_json::from_str(data)?),
+            "begin" => Self::Begin(serde_json::from_str(data)?),
             "attempt" => Self::Attempt(serde_json::from_str(data)?),
             "result" => Self::Result(serde_json::from_str(data)?),
             "run" => Self::Run(serde_json::from_str(data)?),

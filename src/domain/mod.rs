@@ -1,6 +1,7 @@
 //! The nouns of soard as plain data: no IO, no clock, no decisions.
 
 pub mod alert;
+pub mod attack;
 pub mod decision;
 pub mod effect;
 pub mod entry;

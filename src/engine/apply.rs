@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
-use crate::domain::id::RunId;
-use crate::domain::record::{FolderPosition, Position};
+use crate::domain::id::{RunId, Trigger};
+use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
 use crate::engine::state::{Delivery, Flight, Group, OpenWindow, REDELIVERY_KEPT_SECS, Run, State, Timer};
 
@@ -20,7 +20,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Facts::Log(_) => {}
         Facts::Bundle(bundle) => state.bundle.clone_from(&bundle.id),
         Facts::Intake(intake) => apply_intake(state, entry, intake),
-        Facts::Quarantine(quarantine) => apply_quarantine(state, entry.seq, quarantine),
+        Facts::Quarantine(quarantine) => apply_quarantine(state, entry, quarantine),
         Facts::Due(due) => apply_due(state, entry, due),
         Facts::Intent(intent) => {
             if let Some(run) = state.runs.get_mut(&intent.run) {
@@ -28,10 +28,16 @@ pub fn apply(state: &mut State, entry: &Entry) {
             }
             apply_steps(state, entry, &intent.run, &intent.steps);
         }
+        Facts::Begin(begin) => {
+            if let Some(flight) = state.flights.get_mut(&begin.key) {
+                flight.begun = true;
+            }
+        }
         Facts::Attempt(attempt) => {
             state.totals.retries += 1;
             if let Some(flight) = state.flights.get_mut(&attempt.key) {
                 flight.failed = attempt.n;
+                flight.begun = false;
                 flight.next = Some(attempt.next);
                 flight.progress.clone_from(&attempt.progress);
                 flight.error = Some(attempt.error.clone());
@@ -62,13 +68,8 @@ fn forget(state: &mut State, at: Timestamp) {
 
 fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
     state.records = intake.record_no;
-    if let Some(hash) = delivery_hash(state, &intake.source, &intake.position)
-        && intake.redelivery_of.is_none()
-    {
-        let kept = jiff::SignedDuration::from_secs(REDELIVERY_KEPT_SECS);
-        let until = entry.at.saturating_add(kept).unwrap_or(Timestamp::MAX);
-        state.deliveries.insert(hash, Delivery { record_no: intake.record_no, until });
-        state.delivery_ends.push_back((until, hash));
+    if intake.redelivery_of.is_none() {
+        apply_delivery(state, entry, &intake.source, &intake.position, &intake.record);
     }
     apply_position(state, &intake.source, &intake.position);
     for (at, taken) in (0..).zip(&intake.alerts) {
@@ -81,12 +82,21 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
                     if let Some(window) = window {
                         apply_window(state, rule, window, taken);
                     }
-                    apply_verdict(state, entry.at, intake, rule, verdict, alert);
+                    apply_verdict(state, entry.at, rule, verdict, alert);
                 }
                 Reason::Duplicate { .. } | Reason::Resolved | Reason::NoRoute => {}
             }
         }
     }
+}
+
+/// Remembers a record that its sender named by an idempotency key.
+fn apply_delivery(state: &mut State, entry: &Entry, source: &str, position: &Position, record: &Body) {
+    let Some(hash) = delivery_hash(state, source, position, record) else { return };
+    let kept = jiff::SignedDuration::from_secs(REDELIVERY_KEPT_SECS);
+    let until = entry.at.saturating_add(kept).unwrap_or(Timestamp::MAX);
+    state.deliveries.insert(hash, Delivery { record_no: state.records, until });
+    state.delivery_ends.push_back((until, hash));
 }
 
 fn apply_position(state: &mut State, source: &str, position: &Position) {
@@ -140,35 +150,29 @@ fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Take
     }
 }
 
-fn apply_verdict(
-    state: &mut State,
-    at: Timestamp,
-    intake: &Intake,
-    rule: &RuleRef,
-    verdict: &RouteVerdict,
-    alert: AlertRef,
-) {
+fn apply_verdict(state: &mut State, at: Timestamp, rule: &RuleRef, verdict: &RouteVerdict, alert: AlertRef) {
     match verdict {
         RouteVerdict::Muted { .. } => state.totals.muted += 1,
         RouteVerdict::Throttled => state.totals.throttled += 1,
         RouteVerdict::Record => {}
         RouteVerdict::Run { runs, .. } => {
             for run in runs {
-                start(state, at, run, &intake.bundle, vec![alert]);
+                let bundle = state.bundle.clone();
+                start(state, at, run, bundle, vec![alert]);
             }
         }
         RouteVerdict::Grouped { group, key, due, playbooks } => {
             let hash = state.key_hash("group", &rule.id, key.as_ref(), alert.id);
             state.groups_opened = state.groups_opened.max(group.0);
-            state.group_keys.insert(*group, hash);
+            state.group_keys.insert(hash, *group);
             state.timers.insert((*due, Timer::Group(*group)));
-            let open = state.groups.entry(hash).or_insert_with(|| Group {
-                id: *group,
+            let open = state.groups.entry(*group).or_insert_with(|| Group {
+                key: hash,
                 rule: rule.clone(),
                 due: *due,
                 alerts: Vec::new(),
                 playbooks: playbooks.clone(),
-                bundle: intake.bundle.clone(),
+                bundle: state.bundle.clone(),
             });
             match open.alerts.iter_mut().find(|member| member.id == alert.id) {
                 Some(member) => *member = alert,
@@ -178,31 +182,38 @@ fn apply_verdict(
     }
 }
 
-fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: &str, alerts: Vec<AlertRef>) {
+fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
     let hash = state.hash(&[&run.to_string()]);
     state.ran.insert(hash);
-    let (bundle, waiting) = (bundle.into(), std::collections::BTreeSet::new());
+    let waiting = std::collections::BTreeSet::new();
     let open = Run { bundle, alerts, started: at, entries: Vec::new(), steps: 0, waiting };
     state.runs.insert(run.clone(), open);
 }
 
-fn apply_quarantine(state: &mut State, seq: u64, quarantine: &Quarantine) {
+fn apply_quarantine(state: &mut State, entry: &Entry, quarantine: &Quarantine) {
     state.records = quarantine.record_no;
+    apply_delivery(state, entry, &quarantine.source, &quarantine.position, &quarantine.record);
     state.totals.quarantined += 1;
     apply_position(state, &quarantine.source, &quarantine.position);
-    state.quarantine.insert(quarantine.record_no, seq);
+    state.quarantine.insert(quarantine.record_no, entry.seq);
 }
 
 fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
     match due {
         Due::Group { group, alerts, runs, bundle, .. } => {
-            if let Some(hash) = state.group_keys.remove(group)
-                && let Some(open) = state.groups.remove(&hash)
-            {
+            if let Some(open) = state.groups.remove(group) {
                 state.timers.remove(&(open.due, Timer::Group(*group)));
+                if state.group_keys.get(&open.key) == Some(group) {
+                    state.group_keys.remove(&open.key);
+                }
             }
             for run in runs {
-                start(state, entry.at, run, bundle, alerts.clone());
+                start(state, entry.at, run, bundle.clone(), alerts.clone());
+                for alert in alerts {
+                    let ran = RunId { trigger: Trigger::Alert(alert.id), playbook: run.playbook.clone() };
+                    let hash = state.hash(&[&ran.to_string()]);
+                    state.ran.insert(hash);
+                }
             }
         }
         Due::Timer { run, step } => {
@@ -260,6 +271,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     failed: 0,
                     next: None,
                     mode: step.mode.unwrap_or_default(),
+                    begun: false,
                     progress: None,
                     error: None,
                 };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::effect::EffectKey;
-use crate::domain::entry::{Attempt, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
+use crate::domain::entry::{Attempt, Begin, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::record::{Body, Position};
 use crate::engine::input::{Asked, Input, NewStep};
@@ -21,6 +21,9 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
         Input::Bundle(bundle) => Facts::Bundle(bundle),
         Input::Intake(arrival) => Facts::Intake(Box::new(intake::decide(state, rules, at, *arrival))),
         Input::Refused { record, cause } => {
+            if let Some(redelivery) = intake::redelivered(state, at, &record) {
+                return Some(Entry { seq: state.seq + 1, at, facts: Facts::Intake(Box::new(redelivery)) });
+            }
             if let Position::Retry { quarantine } = record.position
                 && state.quarantine.contains_key(&quarantine)
             {
@@ -36,9 +39,13 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
         }
         Input::Due => due(state, at)?,
         Input::Asked(asked) => asked_facts(state, asked)?,
-        Input::Failed { key, error, status, next, progress } => {
+        Input::Begin { key } => {
+            let n = state.flights.get(&key)?.failed + 1;
+            Facts::Begin(Begin { key, n })
+        }
+        Input::Failed { key, error, status, wait, progress } => {
             let flight = state.flights.get(&key)?;
-            Facts::Attempt(Attempt { n: flight.failed + 1, key, error, status, next, progress })
+            Facts::Attempt(Attempt { n: flight.failed + 1, key, error, status, next: wait.after(at), progress })
         }
         Input::Done { key, reply } => {
             let flight = state.flights.get(&key)?;
@@ -57,7 +64,7 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
             Due::Throttle { rule: window.rule.clone(), key: window.key.clone(), surplus: window.surplus }
         }
         Timer::Group(id) => {
-            let group = &state.groups[&state.group_keys[id]];
+            let group = &state.groups[id];
             let run = |playbook: &String| RunId { trigger: Trigger::Group(*id), playbook: playbook.clone() };
             Due::Group {
                 group: *id,
@@ -78,9 +85,13 @@ fn asked_facts(state: &State, asked: Asked) -> Option<Facts> {
         return None;
     }
     let numbered = (run.steps..).zip(asked.steps);
-    let steps: Vec<Step> = numbered.map(|(n, step)| number(state, &asked.run, n, step)).collect();
+    let mut steps: Vec<Step> = numbered.map(|(n, step)| number(state, &asked.run, n, step)).collect();
     match asked.end {
-        Some(end) => Some(Facts::Run(RunEnd { run: asked.run, steps, end })),
+        Some(end) => {
+            // A run that has ended asks nothing of the outside any more.
+            steps.retain(|step| step.value.is_some());
+            Some(Facts::Run(RunEnd { run: asked.run, steps, end }))
+        }
         None if steps.is_empty() => None,
         None => Some(Facts::Intent(Intent { run: asked.run, steps })),
     }

@@ -1,6 +1,5 @@
 //! Everything the core can be told.
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::alert::Alert;
@@ -31,6 +30,11 @@ pub enum Input {
     Due,
     /// An evaluation ended.
     Asked(Asked),
+    /// An attempt at an `at_most_once` effect is about to start.
+    Begin {
+        /// Which effect.
+        key: EffectKey,
+    },
     /// An attempt failed and another shall follow.
     Failed {
         /// Which effect.
@@ -39,8 +43,8 @@ pub enum Input {
         error: String,
         /// HTTP status or SMTP reply code.
         status: Option<u16>,
-        /// When the next attempt is due.
-        next: Timestamp,
+        /// How long until the next attempt is due.
+        wait: Span,
         /// What the next attempt has to know.
         progress: Option<Value>,
     },

@@ -11,7 +11,7 @@ use crate::domain::alert::{Alert, Status};
 use crate::domain::decision::{Anew, Decision, Identity, Key, Reason, RouteVerdict, Window};
 use crate::domain::entry::{Intake, Taken};
 use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
-use crate::domain::record::{Body, Position};
+use crate::domain::record::{Body, HttpPosition, Position, Record};
 use crate::engine::input::{Arrival, Candidate};
 use crate::engine::state::{Slot, State};
 use crate::rules::compile::Rules;
@@ -23,37 +23,57 @@ use crate::rules::suppress::Suppression;
 pub fn decide(state: &State, rules: &Rules, at: Timestamp, arrival: Arrival) -> Intake {
     let record_no = state.records + 1;
     let record = arrival.record;
-    let redelivery_of = redelivery(state, at, &record.source, &record.position);
+    if let Some(redelivery) = redelivered(state, at, &record) {
+        return Intake { format: arrival.format, ..redelivery };
+    }
     let mut ahead = Ahead { groups_opened: state.groups_opened, ..Ahead::default() };
     let mut alerts = Vec::with_capacity(arrival.alerts.len());
-    if redelivery_of.is_none() {
-        for (index, candidate) in (0..).zip(arrival.alerts) {
-            let stages = Stages { state, rules, at, id: AlertId { record: record_no, index } };
-            alerts.push(stages.decide(candidate, &arrival.format, &mut ahead));
-        }
+    for (index, candidate) in (0..).zip(arrival.alerts) {
+        let stages = Stages { state, rules, at, id: AlertId { record: record_no, index } };
+        alerts.push(stages.decide(candidate, &arrival.format, &mut ahead));
     }
     Intake {
         record_no,
         source: record.source.to_string(),
         position: record.position,
-        record: Body::new(if redelivery_of.is_none() { &record.bytes } else { &[] }),
+        record: Body::new(&record.bytes),
         format: arrival.format,
-        bundle: arrival.bundle,
+        bundle: short(&arrival.bundle),
         alerts,
-        redelivery_of,
+        redelivery_of: None,
     }
 }
 
-/// The key by which a redelivered record is known: the sender's `Idempotency-Key` and the index in the batch.
-pub(crate) fn delivery_hash(state: &State, source: &str, position: &Position) -> Option<u64> {
-    let Position::Http(http) = position else { return None };
-    let key = http.key.as_deref()?;
-    Some(state.hash(&["delivery", source, key, &http.index.to_string()]))
+/// How many digits of its bundle's id an intake names: enough to find the `bundle` entry, which has all of them.
+const BUNDLE_DIGITS: usize = 16;
+
+fn short(bundle: &str) -> String {
+    bundle.get(..BUNDLE_DIGITS).unwrap_or(bundle).into()
 }
 
-fn redelivery(state: &State, at: Timestamp, source: &str, position: &Position) -> Option<u64> {
-    let known = state.deliveries.get(&delivery_hash(state, source, position)?)?;
-    (known.until > at).then_some(known.record_no)
+/// The key by which a redelivered record is known: the sender's `Idempotency-Key`, the index in the batch and the
+/// content, so that a sender that uses one key for everything loses nothing.
+pub(crate) fn delivery_hash(state: &State, source: &str, position: &Position, record: &Body) -> Option<u64> {
+    let Position::Http(http) = position else { return None };
+    let key = http.key.as_deref()?;
+    Some(state.hash(&["delivery", source, key, &http.index.to_string(), record.written()]))
+}
+
+/// What is written for a record that was delivered before: that it came again, without its bytes.
+pub(crate) fn redelivered(state: &State, at: Timestamp, record: &Record) -> Option<Intake> {
+    let Position::Http(HttpPosition { key: Some(_), .. }) = &record.position else { return None };
+    let hash = delivery_hash(state, &record.source, &record.position, &Body::new(&record.bytes))?;
+    let known = state.deliveries.get(&hash).filter(|known| known.until > at)?;
+    Some(Intake {
+        record_no: state.records + 1,
+        source: record.source.to_string(),
+        position: record.position.clone(),
+        record: Body::new(&[]),
+        format: String::new(),
+        bundle: short(&state.bundle),
+        alerts: Vec::new(),
+        redelivery_of: Some(known.record_no),
+    })
 }
 
 /// What the alerts before this one, of the same record, did.
@@ -61,9 +81,20 @@ fn redelivery(state: &State, at: Timestamp, source: &str, position: &Position) -
 struct Ahead {
     slots: HashMap<u64, Slot>,
     windows: HashMap<u64, Window>,
-    groups: HashMap<u64, (GroupId, Timestamp)>,
+    groups: HashMap<u64, Joined>,
     groups_opened: u64,
     started: HashSet<RunId>,
+}
+
+/// Alerts of one group; the next alert of its key opens another.
+const GROUP_ALERTS_MAX: usize = 10_000;
+
+/// The group that takes an alert.
+#[derive(Clone)]
+struct Joined {
+    id: GroupId,
+    due: Timestamp,
+    playbooks: Vec<String>,
 }
 
 struct Stages<'a> {
@@ -118,7 +149,7 @@ impl Stages<'_> {
         ahead: &mut Ahead,
     ) -> Decision {
         let open = alert.status.is_open();
-        let anew = if open && alert.severity > known.severity {
+        let anew = if open && alert.severity > known.peak {
             Some(Anew::SeverityRose { from: known.severity, to: alert.severity })
         } else if known.held {
             None
@@ -126,7 +157,7 @@ impl Stages<'_> {
             Some(Anew::NotSuppressedAnyMore)
         } else if open && !known.suppressed && !known.status.is_open() {
             Some(Anew::Reopened)
-        } else if !known.suppressed && (alert.status != known.status || alert.severity < known.severity) {
+        } else if !known.suppressed && (alert.status != known.status || alert.severity != known.severity) {
             Some(Anew::Changed)
         } else {
             None
@@ -203,22 +234,35 @@ impl Stages<'_> {
         Some((window, surplus))
     }
 
+    /// Joins the open group of its key. Playbooks that ran for the alert before are no reason to join.
     fn group(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> RouteVerdict {
+        if route.playbooks.iter().all(|playbook| self.state.has_run(&self.run_of(playbook))) {
+            return RouteVerdict::Run { runs: Vec::new(), ran_before: route.playbooks.clone() };
+        }
         let key: Option<Key> = route.group_by.iter().map(|field| field.values(alert)).collect();
         let hash = self.state.key_hash("group", &route.rule.id, key.as_ref(), self.id);
-        let open = self.state.groups.get(&hash).map(|group| (group.id, group.due));
-        let (group, due) = ahead.groups.get(&hash).copied().or(open).unwrap_or_else(|| {
-            ahead.groups_opened += 1;
-            (GroupId(ahead.groups_opened), route.group_wait.after(self.at))
+        let open = ahead.groups.get(&hash).cloned().or_else(|| {
+            let id = self.state.group_keys.get(&hash)?;
+            let group = self.state.groups.get(id).filter(|group| group.alerts.len() < GROUP_ALERTS_MAX)?;
+            Some(Joined { id: *id, due: group.due, playbooks: group.playbooks.clone() })
         });
-        ahead.groups.insert(hash, (group, due));
-        RouteVerdict::Grouped { group, key, due, playbooks: route.playbooks.clone() }
+        let joined = open.unwrap_or_else(|| {
+            ahead.groups_opened += 1;
+            let (id, due) = (GroupId(ahead.groups_opened), route.group_wait.after(self.at));
+            Joined { id, due, playbooks: route.playbooks.clone() }
+        });
+        ahead.groups.insert(hash, joined.clone());
+        RouteVerdict::Grouped { group: joined.id, key, due: joined.due, playbooks: joined.playbooks }
+    }
+
+    fn run_of(&self, playbook: &str) -> RunId {
+        RunId { trigger: Trigger::Alert(self.id), playbook: playbook.into() }
     }
 
     fn run(&self, route: &Route, ahead: &mut Ahead) -> RouteVerdict {
         let (mut runs, mut ran_before) = (Vec::new(), Vec::new());
         for playbook in &route.playbooks {
-            let run = RunId { trigger: Trigger::Alert(self.id), playbook: playbook.clone() };
+            let run = self.run_of(playbook);
             if self.state.has_run(&run) || !ahead.started.insert(run.clone()) {
                 ran_before.push(playbook.clone());
             } else {
@@ -239,6 +283,7 @@ pub(crate) fn after(known: Option<Slot>, id: AlertId, alert: &Alert, decision: &
             identity_until: u32::MAX,
             count: 1,
             severity: alert.severity,
+            peak: alert.severity,
             status: decision.status,
             suppressed: suppressed_now,
             held: false,
@@ -248,6 +293,7 @@ pub(crate) fn after(known: Option<Slot>, id: AlertId, alert: &Alert, decision: &
     slot.status = decision.status;
     if let Some(Reason::Duplicate { anew: Some(anew), .. }) = decision.reasons.first() {
         slot.severity = alert.severity;
+        slot.peak = slot.peak.max(alert.severity);
         slot.suppressed = suppressed_now;
         slot.held &= !matches!(anew, Anew::SeverityRose { .. });
     }

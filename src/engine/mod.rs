@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod decide;
+pub mod fit;
 pub mod input;
 pub mod intake;
 pub mod state;

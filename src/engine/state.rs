@@ -35,9 +35,10 @@ pub struct State {
     pub runs: BTreeMap<RunId, Run>,
     /// Effects without an outcome.
     pub flights: HashMap<EffectKey, Flight>,
-    /// Open groups, by hash of rule and key.
-    pub groups: HashMap<u64, Group>,
-    pub(crate) group_keys: HashMap<GroupId, u64>,
+    /// Open groups.
+    pub groups: HashMap<GroupId, Group>,
+    /// The group that takes the next alert, by hash of rule and key.
+    pub(crate) group_keys: HashMap<u64, GroupId>,
     /// Throttle windows, by hash of rule and key.
     pub(crate) windows: HashMap<u64, OpenWindow>,
     pub(crate) window_ends: BTreeSet<(Timestamp, u64)>,
@@ -124,6 +125,8 @@ pub struct Flight {
     pub next: Option<Timestamp>,
     /// What to do when it is unclear whether it arrived.
     pub mode: Mode,
+    /// An attempt that must not be repeated has started.
+    pub begun: bool,
     /// What the next attempt has to know of the last.
     pub progress: Option<Value>,
     /// What went wrong last.
@@ -133,8 +136,8 @@ pub struct Flight {
 /// An open group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// Its id.
-    pub id: GroupId,
+    /// Hash of rule and key.
+    pub(crate) key: u64,
     /// The route that gathers it.
     pub rule: RuleRef,
     /// When it closes.
@@ -226,8 +229,10 @@ pub struct Slot {
     pub(crate) identity_until: u32,
     /// How often it was seen.
     pub count: u32,
-    /// Highest severity so far decided upon.
+    /// Severity as last reported.
     pub severity: Severity,
+    /// The highest severity decided upon: only a higher one is decided anew.
+    pub peak: Severity,
     /// Where it stands.
     pub status: Status,
     /// A suppression dismissed it.

@@ -96,7 +96,7 @@ pub fn unfinished(state: &State) -> Vec<Task> {
     keys.sort_by_key(|key| (state.flights[*key].intent, state.flights[*key].step));
     let sends = keys.into_iter().filter_map(|key| match &state.flights[key] {
         Flight { next: Some(_), .. } => None,
-        Flight { mode: Mode::AtMostOnce, .. } => Some(Task::Forget(key.clone())),
+        Flight { mode: Mode::AtMostOnce, begun: true, .. } => Some(Task::Forget(key.clone())),
         Flight { .. } => send(state, key),
     });
     evaluations.chain(sends).collect()

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use crate::domain::alert::{Alert, Severity, Status};
 use crate::domain::decision::{Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
-use crate::domain::entry::{Due, End, Entry, Facts, Log, Taken};
+use crate::domain::entry::{Due, End, Entry, Facts, Log, StepResult, Taken};
 use crate::domain::id::RunId;
 use crate::domain::record::{HttpPosition, Position, Record};
 use crate::domain::time::Span;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
+use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
 use crate::engine::state::State;
 use crate::engine::tasks::{self, Task};
@@ -316,8 +317,8 @@ fn an_effect_is_asked_for_tried_again_at_its_time_with_the_same_key_and_ends_onc
     let run = started(&mut world);
     let key = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
     assert_eq!(world.ask(&run, vec![webhook()], None), None, "an evaluation of a run that waits is stale");
-    let next = world.at + SignedDuration::from_secs(5);
-    let failed = Input::Failed { key: key.clone(), error: "down".into(), status: None, next, progress: None };
+    let wait = Span::from_secs(5);
+    let failed = Input::Failed { key: key.clone(), error: "down".into(), status: None, wait, progress: None };
     assert_eq!(world.put(failed), Some(vec![]));
     assert_eq!(tasks::unfinished(&world.state), vec![], "a restart does not start the schedule over");
     assert_eq!(world.due(), None);
@@ -356,9 +357,12 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
     let step = NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::AtMostOnce), value: None };
     let asked = Asked { run: second, known_steps: 0, steps: vec![step], end: None };
     let once = only_key(&world.put(Input::Asked(asked)).unwrap());
+    let sends = |world: &World| tasks::unfinished(&world.state).iter().filter(|t| matches!(t, Task::Send(_))).count();
+    assert_eq!(sends(&world), 2, "what was never begun may be sent");
+    world.put(Input::Begin { key: once.clone() }).unwrap();
     let unfinished = tasks::unfinished(&world.state);
     assert!(unfinished.contains(&Task::Forget(once)), "{unfinished:?}");
-    assert_eq!(unfinished.len(), 2);
+    assert_eq!((unfinished.len(), sends(&world)), (2, 1));
 }
 
 #[test]
@@ -379,4 +383,74 @@ fn time_never_goes_back() {
     let first = world.alert(json!({})).alert.received;
     world.pass(-3600);
     assert_eq!(world.alert(json!({})).alert.received, first);
+}
+
+#[test]
+fn one_key_for_two_different_records_loses_neither_and_a_refused_record_is_known_again_too() {
+    let mut world = World::new(PLAIN, NONE);
+    let record = |bytes: &[u8]| {
+        let position = Position::Http(HttpPosition { key: Some("k".into()), index: 0, peer: "p".into() });
+        Record { source: "s".into(), bytes: bytes.to_vec(), position }
+    };
+    for _ in 0..2 {
+        for bytes in [b"one", b"two"] {
+            world.put(Input::Refused { record: record(bytes), cause: "no format".into() }).unwrap();
+        }
+    }
+    assert_eq!(world.state.quarantine.len(), 2);
+}
+
+#[test]
+fn an_alert_that_went_through_a_group_does_not_start_its_playbook_again() {
+    let route =
+        "route: [{ id: g, title: G, owner: a@example.com, playbooks: [mail], group_by: [kind], group_wait: 30s }]";
+    let mut world = World::new(route, NONE);
+    let alert = |severity: &str| json!({ "external_id": "1", "kind": "k", "severity": severity });
+    world.alert(alert("medium"));
+    world.pass(30);
+    world.due().unwrap();
+    for severity in ["low", "medium", "high"] {
+        let again = world.alert(alert(severity));
+        let grouped = |reason: &Reason| matches!(reason, Reason::Route { verdict: RouteVerdict::Grouped { .. }, .. });
+        assert!(!again.decision.reasons.iter().any(grouped), "{severity}: {again:?}");
+        let rose = matches!(anew(&again), Some(Anew::SeverityRose { .. }));
+        assert_eq!(rose, severity == "high", "only more than ever before is decided anew");
+    }
+    assert_eq!(world.state.runs.len(), 1);
+}
+
+#[test]
+fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let long = Effect::Log { level: "info".into(), text: "x".repeat(5_000) };
+    let asked = Asked {
+        run,
+        known_steps: 0,
+        steps: vec![NewStep { effect: long, args_sha256: String::new(), mode: None, value: Some(json!(null)) }],
+        end: None,
+    };
+    let entry = decide(&world.state, &world.rules, world.at, Input::Asked(asked)).unwrap();
+    let (entry, data) = fit(entry, 1_000);
+    assert!(data.len() <= 1_000);
+    assert!(matches!(&entry.facts, Facts::Run(end) if matches!(&end.end, End::Failed { .. })), "{entry:?}");
+
+    let deep: Value = serde_json::from_str(&format!("{}{}", "[".repeat(120), "]".repeat(120))).unwrap();
+    let step = StepResult {
+        run: "a-1.0/mail".parse().unwrap(),
+        step: 0,
+        key: EffectKey::new("j", &"a-1.0/mail".parse().unwrap(), 0),
+        attempts: 1,
+        reply: Reply {
+            class: Class::Ok,
+            status: Some(200),
+            value: json!({ "status": 200, "body": deep }),
+            error: None,
+        },
+    };
+    let (entry, data) = fit(Entry { seq: 9, at: world.at, facts: Facts::Result(step) }, 1_000_000);
+    assert!(Facts::parse(entry.facts.kind(), &data).is_ok());
+    assert!(
+        matches!(&entry.facts, Facts::Result(r) if r.reply.value["status"] == 200 && r.reply.value["body"].is_null())
+    );
 }

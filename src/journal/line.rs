@@ -4,8 +4,8 @@ use std::io::Write;
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use crate::journal::{Damage, Draft};
 
@@ -172,13 +172,13 @@ pub(super) fn seal(buffer: &mut Vec<u8>, start: usize) -> String {
 
 fn hex_of(bytes: &[u8]) -> [u8; 64] {
     let mut hex = [0; 64];
-    HEXLOWER.encode_mut(&Sha256::digest(bytes), &mut hex);
+    HEXLOWER.encode_mut(digest(&SHA256, bytes).as_ref(), &mut hex);
     hex
 }
 
 /// SHA-256 of the bytes, in hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    HEXLOWER.encode(&Sha256::digest(bytes))
+    HEXLOWER.encode(digest(&SHA256, bytes).as_ref())
 }
 
 #[cfg(test)]

@@ -58,19 +58,37 @@ pub struct HttpSink {
 
 impl HttpSink {
     pub fn start(delay: Duration) -> Self {
+        Self::new(delay, "200 OK", r#"{"ok":true}"#.to_owned())
+    }
+
+    /// Answers 200 with this JSON.
+    pub fn answering(json: String) -> Self {
+        Self::new(Duration::ZERO, "200 OK", json)
+    }
+
+    /// Answers with this status line.
+    pub fn answering_with_status(status: &'static str) -> Self {
+        Self::new(Duration::ZERO, status, "{}".to_owned())
+    }
+
+    fn new(delay: Duration, status: &'static str, json: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let sink = Self { address: listener.local_addr().unwrap(), got: Arc::default() };
         let shared = sink.clone();
+        let length = json.len();
+        let reply: Arc<str> =
+            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}")
+                .into();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let sink = shared.clone();
-                thread::spawn(move || sink.serve(stream, delay));
+                let (sink, reply) = (shared.clone(), reply.clone());
+                thread::spawn(move || sink.serve(stream, delay, &reply));
             }
         });
         sink
     }
 
-    fn serve(&self, stream: TcpStream, delay: Duration) {
+    fn serve(&self, stream: TcpStream, delay: Duration, reply: &str) {
         let mut from = BufReader::new(stream.try_clone().unwrap());
         let mut to = stream;
         while let Some(mut got) = read_request(&mut from) {
@@ -81,7 +99,6 @@ impl HttpSink {
                 all.len() - 1
             };
             thread::sleep(delay);
-            let reply = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
             let sent = to.write_all(reply.as_bytes());
             self.got.lock().unwrap()[number].replied = Some(Instant::now());
             if sent.is_err() {
@@ -236,6 +253,22 @@ impl Daemon {
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let status = wait_for("the daemon to end", || child.try_wait().unwrap());
         (status, self.log())
+    }
+
+    /// Starts the daemon with this as its standard input.
+    pub fn start_on_pipe(&self, input: &str) -> Child {
+        let log = std::fs::File::create(self.dir.join("log.txt")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
+        command
+            .arg("run")
+            .arg(&self.dir)
+            .envs(self.env.clone())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child
     }
 
     pub fn log(&self) -> String {

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::actions::scrub;
 use crate::actions::templates::Subject;
 use crate::domain::alert::Severity;
+use crate::domain::attack;
 
 /// Fields that alerts have in templates only.
-pub(super) const ADDED_FIELDS: &[&str] = &["facts", "page", "where"];
+pub(super) const ADDED_FIELDS: &[&str] = &["attack", "facts", "page", "where"];
 
 /// Longest text value that a mail shows, in characters.
 const TEXT_CHARS_MAX: usize = 4_000;
@@ -82,6 +83,7 @@ fn alert_view(alert: &Value) -> Value {
     }
     fields.insert("severity".into(), json!(severity(alert)));
     fields.insert("where".into(), place(&fields).into());
+    fields.insert("attack".into(), attack(&fields));
     fields.insert("facts".into(), facts(&fields));
     fields.insert("page".into(), page(&fields));
     Value::Object(fields)
@@ -107,6 +109,14 @@ fn place(alert: &Map<String, Value>) -> String {
         id.rsplit('/').find(|part| !part.is_empty())
     };
     scrub::line(found.or_else(resource).unwrap_or_default(), 200)
+}
+
+/// ATT&CK tactics, and techniques with their names.
+fn attack(alert: &Map<String, Value>) -> Value {
+    let texts =
+        |field: &str| alert.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let techniques = texts("techniques").map(|id| attack::titled(id).into_owned());
+    texts("tactics").map(str::to_owned).chain(techniques).map(|text| scrub::line(&text, 200)).collect()
 }
 
 /// One line for each entity: its type, its name and what else is known of it.

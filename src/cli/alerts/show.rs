@@ -9,6 +9,7 @@ use crate::cli::plain::{self, Page, safe};
 use crate::cli::why;
 use crate::daemon::query::alert::AlertView;
 use crate::domain::alert::Alert;
+use crate::domain::attack;
 use crate::domain::effect::Effect;
 use crate::domain::id::AlertId;
 
@@ -58,9 +59,9 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
         page.block(2, description, look);
     }
     page.gap();
-    fields(&mut page, &view.alert, tags(view));
-    entities(&mut page, &view.alert);
-    guidance(&mut page, &view.alert, look);
+    fields(&mut page, 2, &view.alert, tags(view));
+    entities(&mut page, 2, &view.alert);
+    guidance(&mut page, 2, &view.alert, look);
     acts(&mut page, view, look);
     page.line(2, styled(FAINT, format!("`soard why {}` says what was decided, and by which rules", view.row.id)));
     page.into_text()
@@ -79,10 +80,14 @@ fn tags(view: &AlertView) -> Vec<String> {
     tags
 }
 
-fn fields(page: &mut Page, alert: &Alert, tags: Vec<String>) {
-    let product: Vec<&str> = [&alert.vendor, &alert.product].into_iter().flatten().map(String::as_str).collect();
+/// The alert's plain fields, a line each.
+pub(in crate::cli) fn fields(page: &mut Page, indent: usize, alert: &Alert, tags: Vec<String>) {
+    let product = match (&alert.vendor, &alert.product) {
+        (Some(vendor), Some(product)) if !product.starts_with(vendor.as_str()) => format!("{vendor} {product}"),
+        (vendor, product) => product.clone().or_else(|| vendor.clone()).unwrap_or_default(),
+    };
     let lists = [
-        ("product", product.join(" ")),
+        ("product", product),
         ("kind", alert.kind.clone().unwrap_or_default()),
         ("their id", alert.external_id.clone().unwrap_or_default()),
         (
@@ -96,31 +101,32 @@ fn fields(page: &mut Page, alert: &Alert, tags: Vec<String>) {
         ("confidence", alert.confidence.clone().unwrap_or_default()),
         ("related by", alert.correlation_key.clone().unwrap_or_default()),
         ("tactics", alert.tactics.join(", ")),
-        ("techniques", alert.techniques.join(", ")),
+        ("techniques", alert.techniques.iter().map(|id| attack::titled(id)).collect::<Vec<_>>().join(", ")),
         ("tags", tags.join(", ")),
     ];
     for (label, text) in lists.iter().filter(|(_, text)| !text.is_empty()) {
-        page.labelled(2, label, safe(text));
+        page.labelled(indent, label, safe(text));
     }
     let instants =
         [("start", alert.start), ("end", alert.end), ("raised", alert.generated), ("received", Some(alert.received))];
     for (label, at) in instants {
         if let Some(at) = at {
-            page.labelled(2, label, when(at));
+            page.labelled(indent, label, when(at));
         }
     }
     for resource in alert.resources.iter().take(ENTITIES_SHOWN) {
-        page.labelled(2, "resource", safe(resource));
+        page.labelled(indent, "resource", safe(resource));
     }
 }
 
-fn entities(page: &mut Page, alert: &Alert) {
+/// The alert's entities, a line each.
+pub(in crate::cli) fn entities(page: &mut Page, indent: usize, alert: &Alert) {
     for (kind, entities) in &alert.entities {
         for entity in entities.iter().take(ENTITIES_SHOWN) {
-            page.labelled(2, &safe(kind), entity_words(entity));
+            page.labelled(indent, &safe(kind), entity_words(entity));
         }
         if entities.len() > ENTITIES_SHOWN {
-            page.labelled(2, "", format!("and {} more", entities.len() - ENTITIES_SHOWN));
+            page.labelled(indent, "", format!("and {} more", entities.len() - ENTITIES_SHOWN));
         }
     }
 }
@@ -130,16 +136,17 @@ fn entity_words(entity: &Map<String, Value>) -> String {
     words.collect::<Vec<_>>().join("  ")
 }
 
-fn guidance(page: &mut Page, alert: &Alert, look: &Look) {
+/// What to do, and the pages about the alert.
+pub(in crate::cli) fn guidance(page: &mut Page, indent: usize, alert: &Alert, look: &Look) {
     if !alert.remediation.is_empty() {
-        page.line(2, styled(BOLD, "what to do"));
+        page.line(indent, styled(BOLD, "what to do"));
         for (n, step) in (1..).zip(alert.remediation.iter().take(ENTITIES_SHOWN)) {
-            page.block(4, &format!("{n}. {step}"), look);
+            page.block(indent + 2, &format!("{n}. {step}"), look);
         }
     }
     for link in alert.links.iter().take(ENTITIES_SHOWN) {
         let label = link.label.as_ref().map(|label| format!(" ({})", safe(label))).unwrap_or_default();
-        page.labelled(2, "link", format!("{}{label}", safe(&link.url)));
+        page.labelled(indent, "link", format!("{}{label}", safe(&link.url)));
     }
 }
 

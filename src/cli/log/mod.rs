@@ -80,6 +80,7 @@ fn words(facts: &Facts) -> String {
         }
         Facts::Due(due) => due_words(due),
         Facts::Intent(intent) => format!("{} asks: {}", safe(&intent.run), steps(&intent.steps)),
+        Facts::Begin(begin) => format!("attempt {} of {} begins; it must not be repeated", begin.n, begin.key),
         Facts::Attempt(attempt) => {
             let (n, error, next) = (attempt.n, safe(&attempt.error), when(attempt.next));
             format!("{n} of {} failed: {error}; next at {next}", attempt.key)

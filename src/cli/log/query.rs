@@ -14,7 +14,8 @@ Examples:
   soard log query --from 5000 --limit 100";
 
 /// The kinds of entries.
-const KINDS: [&str; 9] = ["log", "bundle", "intake", "quarantine", "due", "intent", "attempt", "result", "run"];
+const KINDS: [&str; 10] =
+    ["log", "bundle", "intake", "quarantine", "due", "intent", "begin", "attempt", "result", "run"];
 
 /// Print the entries that fit
 ///
@@ -22,7 +23,7 @@ const KINDS: [&str; 9] = ["log", "bundle", "intake", "quarantine", "due", "inten
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// These kinds only, with commas between them: log, bundle, intake, quarantine, due, intent, attempt, result, run
+    /// These kinds only, with commas between them: log, bundle, intake, quarantine, due, intent, begin, attempt, result, run
     #[arg(long, value_name = "KINDS", value_parser = kinds)]
     kind: Option<String>,
     /// Since: 30m, 4h, 7d, or an instant

@@ -65,7 +65,7 @@ pub(in crate::cli) fn human(view: &QuarantineView, look: &Look) -> String {
     }
     page.gap();
     match &view.record {
-        Body::Text(text) => page.block(2, text, look),
+        body @ (Body::Json(_) | Body::Text(_)) => page.block(2, body.written(), look),
         Body::Base64(text) => {
             page.line(2, styled(FAINT, "not UTF-8; as base64:"));
             page.block(2, text, look);

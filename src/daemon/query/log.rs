@@ -169,6 +169,7 @@ impl Concern {
             Facts::Due(Due::Retry { key }) => self.keys.contains(key),
             Facts::Due(Due::Throttle { .. }) => false,
             Facts::Intent(intent) => self.wants(&intent.run),
+            Facts::Begin(begin) => self.keys.contains(&begin.key),
             Facts::Attempt(attempt) => self.keys.contains(&attempt.key),
             Facts::Result(result) => self.wants(&result.run),
             Facts::Run(end) => self.wants(&end.run),

@@ -17,7 +17,7 @@ pub(crate) mod story;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ pub struct BundleRef {
 
 /// Which commit each bundle was loaded from.
 #[derive(Debug, Default)]
-struct Bundles(HashMap<String, Option<String>>);
+struct Bundles(BTreeMap<String, Option<String>>);
 
 impl Bundles {
     fn apply(&mut self, entry: &Entry) {
@@ -148,8 +148,11 @@ impl Bundles {
         }
     }
 
+    /// By its id, or by the first digits of it.
     fn named(&self, id: &str) -> BundleRef {
-        BundleRef { id: id.into(), commit: self.0.get(id).cloned().flatten() }
+        let known = self.0.range(id.to_owned()..).next().filter(|(known, _)| known.starts_with(id));
+        let (id, commit) = known.map_or((id, None), |(known, commit)| (known, commit.clone()));
+        BundleRef { id: id.into(), commit }
     }
 }
 

@@ -340,7 +340,7 @@ impl Fold for Runs {
                 self.steps(entry, &end.run, &end.steps);
                 self.end(entry.at, end);
             }
-            Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) => {}
+            Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) | Facts::Begin(_) => {}
         }
     }
 }

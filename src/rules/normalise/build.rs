@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::domain::alert::{Alert, Link, Severity, Status};
+use crate::domain::attack;
 use crate::domain::record::RECORD_BYTES_MAX;
 use crate::domain::time::Span;
 use crate::rules::normalise::NoteKind;
@@ -80,8 +81,8 @@ fn set(alert: &mut Alert, field: &'static str, expr: &Expr, scope: &Scope<'_>) {
         "kind" => alert.kind = line(&found),
         "description" => alert.description = text::paragraph(&found, DESCRIPTION_BYTES_MAX, reading),
         "confidence" => alert.confidence = line(&found),
-        "tactics" => alert.tactics = text::lines(&found, reading),
-        "techniques" => alert.techniques = text::lines(&found, reading),
+        "tactics" => alert.tactics = known_words(text::lines(&found, reading), attack::tactic),
+        "techniques" => alert.techniques = known_words(text::lines(&found, reading), technique_id),
         "start" => alert.start = time(&found, scope),
         "end" => alert.end = time(&found, scope),
         "generated" => alert.generated = time(&found, scope),
@@ -92,6 +93,23 @@ fn set(alert: &mut Alert, field: &'static str, expr: &Expr, scope: &Scope<'_>) {
         "is_incident" => alert.is_incident = line(&found).is_some_and(|text| text.eq_ignore_ascii_case("true")),
         other => unreachable!("`{other}` is in PLAIN_FIELDS and has no place in the alert"),
     }
+}
+
+/// Each word as ATT&CK has it, once; a word that ATT&CK does not have stays as the product wrote it.
+fn known_words(words: Vec<String>, known: impl Fn(&str) -> Option<&'static str>) -> Vec<String> {
+    let mut told: Vec<String> = Vec::with_capacity(words.len());
+    for word in words {
+        let word = known(&word).map_or(word, Into::into);
+        if !told.contains(&word) {
+            told.push(word);
+        }
+    }
+    told
+}
+
+/// A technique's id, of its id or its name.
+fn technique_id(word: &str) -> Option<&'static str> {
+    attack::technique(word).map(|known| known.id).or_else(|| attack::technique_named(word))
 }
 
 /// The title that the format gives, else the kind, else the format's own title: never empty.

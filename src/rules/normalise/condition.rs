@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::rules::normalise::path::{Path, Scope, scalar_text};
 use crate::yaml::diagnostic::Place;
@@ -83,6 +83,11 @@ impl Condition {
         self.checks.iter().find(|check| !check.holds(scope)).map(|check| check.failure(scope))
     }
 
+    /// What a record must have at least, check by check; what must not be there asks for nothing.
+    pub fn asked(&self) -> Vec<Asked<'_>> {
+        self.checks.iter().map(Check::asked).collect()
+    }
+
     /// Adds the paths that are looked at.
     pub fn paths<'c>(&'c self, to: &mut BTreeSet<&'c str>) {
         for check in &self.checks {
@@ -96,7 +101,37 @@ impl Condition {
     }
 }
 
+/// What one check asks of a record.
+#[derive(Debug, Default)]
+pub struct Asked<'c> {
+    /// Values that satisfy it.
+    pub values: Vec<(&'c Path, Json)>,
+    /// Conditions of which one must hold.
+    pub choices: Vec<&'c Condition>,
+}
+
 impl Check {
+    fn asked(&self) -> Asked<'_> {
+        let value = |path, value: Json| Asked { values: vec![(path, value)], choices: Vec::new() };
+        match self {
+            Self::Present(path) => value(path, "x".into()),
+            Self::Equal(path, words) | Self::Starts(path, words) => {
+                value(path, words.first().cloned().unwrap_or_default().into())
+            }
+            Self::Is(path, Kind::Text) => value(path, "x".into()),
+            Self::Is(path, Kind::Number) => value(path, 1.into()),
+            Self::Is(path, Kind::Map) => value(path, json!({"x": "x"})),
+            Self::Is(path, Kind::List) => value(path, json!(["x"])),
+            Self::Any(choices) => Asked { values: Vec::new(), choices: choices.iter().collect() },
+            Self::All(inner) => {
+                let inner: Vec<Asked<'_>> = inner.iter().flat_map(Condition::asked).collect();
+                let choices = inner.iter().flat_map(|asked| asked.choices.iter().copied()).collect();
+                Asked { values: inner.into_iter().flat_map(|asked| asked.values).collect(), choices }
+            }
+            Self::Absent(_) | Self::Not(_) => Asked::default(),
+        }
+    }
+
     fn holds(&self, scope: &Scope<'_>) -> bool {
         match self {
             Self::Present(path) => !path.find(scope).is_nothing(),

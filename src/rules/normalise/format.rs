@@ -10,7 +10,7 @@ use crate::rules::normalise::expr::{Expr, read_paths};
 use crate::rules::normalise::path::{Path, scalar_text};
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Node, Value};
-use crate::yaml::reader::{Faults, MapReader, one_or_many};
+use crate::yaml::reader::{Faults, MapReader, one_or_many, text};
 
 /// How one product's records become alerts.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Format {
     pub documentation: String,
     /// Which records it takes.
     pub recognise: Condition,
+    /// Formats that recognise some of them too, and are tried after it.
+    pub before: Vec<(String, Place)>,
     /// Which of them are no alerts, and what they are.
     pub ignore: Vec<Ignore>,
     /// Lists whose items are alerts; the first that has items counts.
@@ -131,6 +133,8 @@ impl Format {
         let title = map.need_text("title", faults);
         let documentation = map.need("documentation", faults).and_then(|node| read_page(node, faults));
         let recognise = map.need("recognise", faults).and_then(|node| Condition::read(node, faults));
+        let before = map.list("before").unwrap_or_default().iter();
+        let before = before.filter_map(|node| Some((text(node, faults)?.to_owned(), node.place.clone()))).collect();
         let ignore = map.list("ignore").unwrap_or_default();
         let ignore: Vec<_> = ignore.iter().filter_map(|node| Ignore::read(node, faults)).collect();
         let each = map.get("each").map(|node| read_paths(node, faults)).unwrap_or_default();
@@ -148,6 +152,7 @@ impl Format {
             title: title?,
             documentation: documentation?,
             recognise: recognise?,
+            before,
             ignore,
             each,
             unpack,

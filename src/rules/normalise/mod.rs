@@ -1,6 +1,7 @@
 //! Formats: how a source's JSON becomes an alert. A format is data, a file of `rules/normalise/`;
 //! docs/formats.md describes the language.
 
+pub mod ambiguity;
 pub mod build;
 pub mod condition;
 pub mod entity;
@@ -15,6 +16,7 @@ pub mod words;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,7 +36,7 @@ pub const FOLDER: &str = "rules/normalise/";
 /// Most alerts of one record.
 pub const ALERTS_MAX: usize = 1_000;
 
-/// All formats of a bundle, checked, in file-name order.
+/// All formats of a bundle, checked, in the order in which they are tried.
 #[derive(Debug, Clone, Default)]
 pub struct Formats {
     formats: Vec<Format>,
@@ -74,6 +76,13 @@ pub struct Note {
     pub value: String,
 }
 
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.kind.as_str(), self.field)?;
+        if self.value.is_empty() { Ok(()) } else { write!(f, ": {}", self.value) }
+    }
+}
+
 /// Kinds of oddities, one counter each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +105,36 @@ pub enum NoteKind {
     NoIdentity,
     /// No title; the format's own stands in.
     NoTitle,
+}
+
+impl NoteKind {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::UnknownWord,
+        Self::BadTime,
+        Self::NotALink,
+        Self::NotAnAddress,
+        Self::WrongType,
+        Self::Truncated,
+        Self::UnmappedEntity,
+        Self::NoIdentity,
+        Self::NoTitle,
+    ];
+
+    /// The word used everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownWord => "unknown_word",
+            Self::BadTime => "bad_time",
+            Self::NotALink => "not_a_link",
+            Self::NotAnAddress => "not_an_address",
+            Self::WrongType => "wrong_type",
+            Self::Truncated => "truncated",
+            Self::UnmappedEntity => "unmapped_entity",
+            Self::NoIdentity => "no_identity",
+            Self::NoTitle => "no_title",
+        }
+    }
 }
 
 /// Why a record gave no alert.
@@ -189,15 +228,12 @@ pub fn compile(files: &BTreeMap<String, String>) -> (Formats, Vec<Diagnostic>) {
             let message = format!("a format `{}` is there already, in {}", format.name, first.place.file);
             faults.error("duplicate-format", &format.place, message);
         }
-        if let Some(first) = formats.iter().find(|other| other.recognise == format.recognise) {
-            let message =
-                format!("recognises the same records as `{}` of {}, which takes them", first.name, first.place.file);
-            faults.push(Diagnostic::warning("same-recognition", format.place.clone(), message));
-        }
-        if faults.found[before..].iter().all(|fault| fault.code == "same-recognition") {
+        if faults.found.len() == before {
             formats.push(format);
         }
     }
+    let (formats, found) = ambiguity::order(formats);
+    faults.found.extend(found);
     faults.found.sort_by(|a, b| a.place.cmp(&b.place));
     (Formats { formats }, faults.found)
 }
@@ -289,7 +325,8 @@ impl Formats {
 }
 
 impl Format {
-    fn recognises(&self, record: &Value) -> bool {
+    /// Whether it takes a record.
+    pub fn recognises(&self, record: &Value) -> bool {
         let reading = self.reading();
         self.recognise.holds(&Scope { here: record, alert: record, record, reading: &reading })
     }
@@ -443,8 +480,8 @@ mod tests {
     fn the_first_format_that_recognises_takes_it_unless_one_is_pinned() {
         let two = one("{external_id: id}", "")
             .replace("format: one", "format: two")
-            .replace("present: one", "present: [one, two]");
-        let formats = compiled(&[("b", one("{external_id: id}", "")), ("a", two)]);
+            .replace("present: one}", "present: [one, two]}\nbefore: [one]");
+        let formats = compiled(&[("a", one("{external_id: id}", "")), ("b", two)]);
         assert_eq!(formats.names().collect::<Vec<_>>(), ["two", "one"]);
         let both = json!({"one": "x", "two": 1, "id": 7});
         assert_eq!(take(&formats, &both, None).unwrap().format, "two");
@@ -541,25 +578,74 @@ mod tests {
     }
 
     #[test]
-    fn a_file_elsewhere_is_no_format_and_equal_recognition_is_warned_of() {
+    fn a_file_elsewhere_is_no_format_and_a_name_counts_once() {
         let text = one("{external_id: id}", "");
         let files = BTreeMap::from([
             (format!("{FOLDER}a.yaml"), text.clone()),
-            (format!("{FOLDER}b.yaml"), text.replace("format: one", "format: other")),
             (format!("{FOLDER}c.yaml"), text.clone()),
             (format!("{FOLDER}deep/x.yaml"), "nonsense".into()),
             ("rules/route/x.yaml".into(), "nonsense".into()),
         ]);
         let (formats, faults) = compile(&files);
-        assert_eq!(formats.names().collect::<Vec<_>>(), ["one", "other"]);
+        assert_eq!(formats.names().collect::<Vec<_>>(), ["one"]);
         let codes: Vec<_> = faults.iter().map(|fault| (fault.code, &*fault.place.file)).collect();
+        assert_eq!(codes, [("duplicate-format", "rules/normalise/c.yaml")]);
+    }
+
+    /// Compiles formats of the given names and `recognise` lines; their order, and the faults with their files.
+    fn tried(formats: &[(&str, &str)]) -> (Vec<String>, Vec<(&'static str, String)>) {
+        let text = |name: &str, recognise: &str| {
+            one("{external_id: id}", "")
+                .replace("format: one", &format!("format: {name}"))
+                .replace("recognise: {present: one}", recognise)
+        };
+        let files = formats.iter().map(|(name, recognise)| (format!("{FOLDER}{name}.yaml"), text(name, recognise)));
+        let (formats, faults) = compile(&files.collect());
+        let faults = faults.iter().map(|fault| (fault.code, fault.place.file.replace(FOLDER, "")));
+        (formats.names().map(str::to_owned).collect(), faults.collect())
+    }
+
+    #[test]
+    fn formats_that_take_the_same_records_are_reported_unless_one_says_that_it_goes_first() {
+        let wide = "recognise: {present: [a.b]}";
+        let ambiguous = |file: &str| vec![("ambiguous-format", format!("{file}.yaml"))];
+        // The same, a narrower one, one of several ways, a list, a word.
+        for narrow in [
+            wide,
+            "recognise: {present: [c, a.b]}",
+            "recognise: {any: [{present: z}, {all: [{present: a.b}, {present: q}]}]}",
+            "recognise: {is: {a: list}, present: a.b}",
+            "recognise: {equal: {a.b: word}}",
+            "recognise: {starts: {a.b: wo}, absent: c}",
+        ] {
+            assert_eq!(
+                tried(&[("m", wide), ("n", narrow)]),
+                (vec!["m".into(), "n".into()], ambiguous("n")),
+                "{narrow}"
+            );
+            assert_eq!(tried(&[("l", narrow), ("m", wide)]).1, ambiguous("m"), "{narrow}");
+            let first = format!("{narrow}\nbefore: [m]");
+            assert_eq!(tried(&[("m", wide), ("n", &first)]), (vec!["n".into(), "m".into()], vec![]), "{narrow}");
+        }
+        for other in ["recognise: {present: [c]}", "recognise: {present: [a.b], absent: [a.b.c]}"] {
+            let faults = tried(&[("m", "recognise: {present: [a.b.c]}"), ("n", other)]).1;
+            assert_eq!(faults, [], "{other}");
+        }
+        assert_eq!(tried(&[("m", "recognise: {equal: {k: [x, y]}}"), ("n", "recognise: {equal: {k: z}}")]).1, []);
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_is_a_fault() {
+        let faults = |formats: &[(&str, &str)]| tried(formats).1;
+        let a = "recognise: {present: a}\nbefore: ";
         assert_eq!(
-            codes,
-            [
-                ("same-recognition", "rules/normalise/b.yaml"),
-                ("duplicate-format", "rules/normalise/c.yaml"),
-                ("same-recognition", "rules/normalise/c.yaml"),
-            ]
+            faults(&[("m", &format!("{a}[nn]")), ("n", "recognise: {present: b}")]),
+            [("format-before", "m.yaml".into())]
         );
+        let circle = [("m", format!("{a}[n]")), ("n", format!("{a}[o]")), ("o", format!("{a}[m]"))];
+        let circle: Vec<_> = circle.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        assert_eq!(faults(&circle).len(), 3);
+        assert!(faults(&circle).iter().all(|(code, _)| *code == "format-circle"));
+        assert_eq!(faults(&[("m", &format!("{a}[m]"))]), [("format-circle", "m.yaml".into())]);
     }
 }

@@ -97,6 +97,12 @@ impl Path {
         }
     }
 
+    /// Puts a value there, within what a record has already: what is there stays, and a list that is asked for is made
+    /// of it.
+    pub fn put(&self, record: &mut Value, value: &Value) {
+        put(record, &self.steps, value);
+    }
+
     /// The values there with their JSON pointers; the path's last list is opened.
     pub fn locate<'a>(&self, start: &'a Value) -> Vec<(String, &'a Value)> {
         let mut at = vec![(String::new(), start)];
@@ -105,6 +111,33 @@ impl Path {
         }
         at.retain(|(_, value)| !value.is_null());
         at
+    }
+}
+
+fn put(at: &mut Value, steps: &[Step], value: &Value) {
+    let Some((step, rest)) = steps.split_first() else {
+        if at.is_null() {
+            *at = value.clone();
+        } else if value.is_array() && !at.is_array() {
+            *at = Value::Array(vec![at.take()]);
+        }
+        return;
+    };
+    match (step, &mut *at) {
+        (Step::Key(_), Value::Object(_)) | (_, Value::Array(_)) => {}
+        (Step::Key(_), _) => *at = Value::Object(serde_json::Map::new()),
+        (Step::Index(_) | Step::All, _) => *at = Value::Array(Vec::new()),
+    }
+    match (step, at) {
+        (Step::Key(key), Value::Object(map)) => put(map.entry(key.as_str()).or_insert(Value::Null), rest, value),
+        (step, Value::Array(items)) => {
+            if items.is_empty() {
+                items.push(Value::Null);
+            }
+            let within = if matches!(step, Step::Key(_)) { steps } else { rest };
+            put(&mut items[0], within, value);
+        }
+        _ => {}
     }
 }
 
