@@ -1,6 +1,7 @@
 //! One wanted value, told the slow and obvious way: what `explain` shows, and what the compiled matcher is checked against.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -48,6 +49,22 @@ pub struct Reference {
     pub anchor: Anchor,
     /// Case counts.
     pub cased: bool,
+}
+
+/// Most texts of the other field that are looked for within texts: each costs a look at all of them.
+pub const OTHER_TEXTS_MAX: usize = 64;
+
+impl Reference {
+    fn hits(&self, actual: &Prepared, other: &Prepared) -> bool {
+        let side = |(text, folded)| if self.cased { text } else { folded };
+        let mut wholes = actual.texts().map(side);
+        if self.anchor == Anchor::Whole {
+            let parts: HashSet<&str> = other.texts().map(side).collect();
+            return wholes.any(|whole| parts.contains(whole));
+        }
+        let parts: Vec<&str> = other.texts().map(side).take(OTHER_TEXTS_MAX).collect();
+        wholes.any(|whole| parts.iter().any(|part| self.anchor.holds(whole, part)))
+    }
 }
 
 /// What is compared with.
@@ -122,14 +139,7 @@ impl Test {
                     Some(order) => order.holds(number.cmp(wanted)),
                 })
             }),
-            Self::Other(reference) => {
-                let parts: Vec<(&str, &str)> = other(reference.field).texts().collect();
-                let holds = |whole: (&str, &str), part: (&str, &str)| match reference.cased {
-                    true => reference.anchor.holds(whole.0, part.0),
-                    false => reference.anchor.holds(whole.1, part.1),
-                };
-                texts.any(|whole| parts.iter().any(|part| holds(whole, *part)))
-            }
+            Self::Other(reference) => reference.hits(actual, other(reference.field)),
         }
     }
 

@@ -163,7 +163,7 @@ impl<'d> Visitor<'d> for Walk<'_, '_, 'd> {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             };
-            if led.iter().any(|other| paths.related(*other, child)) {
+            if !ambiguous.get() && led.iter().any(|other| paths.related(*other, child)) {
                 ambiguous.set(true);
             }
             led.push(child);

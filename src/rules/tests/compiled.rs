@@ -159,3 +159,16 @@ fn texts_with_repeated_and_nested_keys_are_read_as_their_tree_is() {
     assert!(rules.matches(r#"{"a":{"b":"y"}"#).is_err());
     assert_eq!(rules.matches("{}").unwrap(), [0_u32; 0]);
 }
+
+/// Hostile sizes: what is quadratic in them would not end here.
+#[test]
+fn large_alerts_take_time_in_proportion() {
+    let detect = "title: T\ndetection:\n  s:\n    - a|fieldref: b\n    - a|fieldref|contains: b\n    - x.y: 1\n    - a|re: 'q(r|s)*t'\n  condition: s\n";
+    let (rules, found) = sigma::compile(&files(&[("rules/detect/a.yaml", detect)]));
+    assert!(found.is_empty(), "{found:?}");
+    let list = |prefix: &str| (0..50_000).map(|n| format!("\"{prefix}{n}\"")).collect::<Vec<_>>().join(",");
+    let lists = format!("{{\"a\":[{}],\"b\":[{}]}}", list("q"), list("w"));
+    assert_eq!(rules.matches(&lists).unwrap(), [0_u32; 0]);
+    let repeated = format!("{{{}}}", vec!["\"x\":{\"y\":0}"; 100_000].join(","));
+    assert_eq!(rules.matches(&repeated).unwrap(), [0_u32; 0]);
+}
