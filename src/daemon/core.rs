@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
-use crate::daemon::prepare;
+use crate::daemon::prepare::{self, Batch};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
@@ -30,6 +30,8 @@ use crate::sources::intake::Answer;
 pub enum Message {
     /// Decide an input; the answer comes once its entry is durable.
     Input(Input, Option<oneshot::Sender<Answer>>),
+    /// Decide several, in order.
+    Batch(Batch),
     /// A timer may be due.
     Tick,
     /// Take over a bundle that is checked and kept.
@@ -104,6 +106,7 @@ impl Core {
             }
             match message {
                 Message::Input(input, answer) => self.input(at, input, answer),
+                Message::Batch(batch) => batch.into_iter().for_each(|(input, answer)| self.input(at, input, answer)),
                 Message::Tick => {}
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Report(to) => drop(to.send(self.report())),

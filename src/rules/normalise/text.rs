@@ -28,6 +28,10 @@ pub fn line(found: &Found<'_>, bytes_max: usize, reading: &Reading<'_>) -> Optio
 /// The first of the values, as text of several lines; other control signs become spaces.
 pub fn paragraph(found: &Found<'_>, bytes_max: usize, reading: &Reading<'_>) -> Option<String> {
     let text = first_text(found, reading)?;
+    if is_plain(&text, true) {
+        let clean = text.trim();
+        return (!clean.is_empty()).then(|| limited(clean.into(), bytes_max, reading));
+    }
     let text = text.replace("\r\n", "\n");
     let clean: String = text.chars().map(|c| if is_unseen(c) && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect();
     let clean = clean.trim();
@@ -112,8 +116,18 @@ fn first_text(found: &Found<'_>, reading: &Reading<'_>) -> Option<String> {
 }
 
 fn clean_line(text: &str) -> String {
+    if is_plain(text, false) {
+        return text.trim().into();
+    }
     let spaced: String = text.chars().map(|c| if is_unseen(c) { ' ' } else { c }).collect();
     spaced.trim().into()
+}
+
+/// Nothing but printable ASCII, with line ends and tabs where there may be lines: there is nothing to clean. Written
+/// without an early end, so that it takes many bytes at a time.
+fn is_plain(text: &str, has_lines: bool) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') | (has_lines & matches!(byte, b'\n' | b'\t'));
+    text.bytes().fold(true, |plain, byte| plain & is_plain(byte))
 }
 
 /// Signs that move the cursor, end a line or turn the direction of writing, and so make a line show what it is not.
