@@ -20,6 +20,7 @@ mod status;
 mod table;
 mod version;
 mod why;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,9 @@ enum Command {
     Reload(reload::Args),
     /// Print the version
     Version(version::Args),
+    /// Evaluate playbooks for the daemon that started it
+    #[command(hide = true)]
+    Worker,
 }
 
 /// What a command works with.
@@ -146,6 +150,7 @@ impl Command {
             Self::Status(args) => args.run(context),
             Self::Reload(args) => args.run(context),
             Self::Version(args) => args.run(context),
+            Self::Worker => worker::run(),
         }
     }
 }

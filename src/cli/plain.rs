@@ -12,12 +12,13 @@ use crate::cli::scrub;
 use crate::daemon::query::BundleRef;
 use crate::daemon::query::alert::{Change, Seen};
 use crate::daemon::query::alerts::AlertRow;
-use crate::daemon::query::run::{Outcome, RunView, StepView};
+use crate::daemon::query::run::{OrderView, Outcome, RunView, StepView};
 use crate::daemon::query::runs::RunState;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Position;
 
 /// Longest text that came from outside and is shown within a line, in cells.
@@ -267,6 +268,7 @@ pub const fn run_style(state: RunState) -> Style {
         RunState::Retrying => WARN,
         RunState::Finished => GOOD,
         RunState::Failed | RunState::Stalled => BAD,
+        RunState::Cancelled => FAINT,
     }
 }
 
@@ -309,6 +311,24 @@ pub fn run_steps(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
         Some(End::Finished { value }) if !value.is_null() => page.line(indent, format!("returned {}", safe(value))),
         Some(End::Finished { .. }) | None => {}
     }
+    for OrderView { at, operator } in &view.orders {
+        page.line(indent, format!("{} {}", when(*at), order(operator)));
+    }
+}
+
+/// What an operator ordered, who and why.
+pub fn order(operator: &Operator) -> String {
+    let what = match &operator.order {
+        Order::RunCancel { run } => format!("cancelled {}", safe(run)),
+        Order::RunRestart { run, starts, .. } => format!("restarted {} as {}", safe(run), safe(starts)),
+        Order::RunRetry { run, again } if again.is_empty() => format!("retried {}", safe(run)),
+        Order::RunRetry { run, again } => {
+            let again: Vec<String> = again.iter().map(ToString::to_string).collect();
+            format!("retried {}, sending step {} again", safe(run), again.join(", "))
+        }
+        Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
+    };
+    format!("{} {what}: {}", safe(&operator.actor), safe(&operator.comment))
 }
 
 fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {

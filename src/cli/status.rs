@@ -45,6 +45,17 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     page.labelled(0, "alerts", alert_words(status));
     let open = format!("{}, {}", count(status.runs_open, "open run"), count(status.groups_open, "open group"));
     page.labelled(0, "work", format!("{open}, {} waiting to be decided", count(status.queue_depth, "input")));
+    if status.runs_stalled > 0 {
+        let runs = styled(BAD, count(status.runs_stalled, "stalled run"));
+        page.labelled(0, "stalled", format!("{runs} wait for you; see `soard runs list --state stalled`"));
+    }
+    let workers = &status.workers;
+    let died = if workers.died > 0 { format!(", {} brought down by playbooks", workers.died) } else { String::new() };
+    page.labelled(0, "workers", format!("{} running, {} started{died}", workers.running, workers.started));
+    if !workers.lacks.is_empty() {
+        let lacks = safe(workers.lacks.join(", "));
+        page.labelled(0, "", styled(WARN, format!("this system does not shut them in fully; it lacks: {lacks}")));
+    }
     if status.quarantined > 0 {
         let see = "see `soard quarantine list`";
         let records = styled(WARN, count(status.quarantined, "record"));

@@ -12,6 +12,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, log, quarantine, reload, runs, status, why};
 use crate::daemon::api::{Api, Command, serve};
+use crate::daemon::core::Ordered;
 use crate::daemon::query::alerts::{AlertFilter, AlertList};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
@@ -19,9 +20,11 @@ use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, JournalReport, RefusedBundle, ReloadReport, RetryReport,
-    SourceReport, Status,
+    AlertCounts, BundleReport, DestinationReport, JournalReport, OrderReport, RefusedBundle, ReloadReport, RetryReport,
+    SourceReport, Status, WorkersReport,
 };
+use crate::domain::operator::Order;
+use crate::engine::orders::Wish;
 use crate::journal::reader::Reader;
 use crate::journal::writer::Journal;
 
@@ -263,6 +266,8 @@ fn status_report() -> Status {
         },
         totals: [("runs_finished".to_owned(), 1), ("suppressed".to_owned(), 1), ("muted".to_owned(), 0)].into(),
         runs_open: 2,
+        runs_stalled: 1,
+        workers: WorkersReport { running: 2, started: 3, died: 1, lacks: vec!["landlock".into()] },
         groups_open: 0,
         quarantined: 1,
         queue_depth: 0,
@@ -284,7 +289,8 @@ fn every_command_has_help_with_examples() {
     let mut cli = Cli::command();
     cli.build();
     cli.clone().debug_assert();
-    let mut commands: Vec<clap::Command> = cli.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
+    let mut commands: Vec<clap::Command> =
+        cli.get_subcommands().filter(|c| c.get_name() != "help" && !c.is_hide_set()).cloned().collect();
     let mut leaves = 0;
     while let Some(mut command) = commands.pop() {
         let inner: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
@@ -360,6 +366,14 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Status(done) => done.send(status_report()).unwrap(),
             Command::Reload(done) => {
                 done.send(ReloadReport { loaded: true, bundle: bundle_report(), faults: Vec::new() }).unwrap();
+            }
+            Command::Order(ordered) => {
+                let Ordered { comment, wish, done, .. } = *ordered;
+                let order = match wish {
+                    Wish::Cancel(run) => Ok(Order::RunCancel { run }),
+                    _ => Err(format!("no: {comment}")),
+                };
+                drop(done.send(order.map(|order| OrderReport { seq: 7, order })));
             }
             Command::Retry { record_no: 8, done } => {
                 let report = RetryReport { record_no: 8, format: "generic".into(), alerts: Vec::new() };

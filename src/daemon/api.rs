@@ -23,16 +23,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::daemon::core::Ordered;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::alerts::{self, AlertFilter};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
 use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter};
+use crate::daemon::query::start;
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
-use crate::daemon::report::{ReloadReport, RetryReport, Status};
+use crate::daemon::report::{OrderReport, ReloadReport, RetryReport, Status};
 use crate::domain::id::{AlertId, RunId};
+use crate::engine::orders::Wish;
 use crate::journal::reader::Reader;
 
 /// How many queries read the journal at once; further ones wait.
@@ -51,7 +54,6 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 const STOP_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// What the control socket needs of the daemon.
-#[derive(Debug)]
 pub struct Api {
     /// Reads the journal.
     pub reader: Reader,
@@ -60,12 +62,13 @@ pub struct Api {
 }
 
 /// What only the daemon's main loop can answer.
-#[derive(Debug)]
 pub enum Command {
     /// How do things stand?
     Status(oneshot::Sender<Status>),
     /// Load the bundle anew.
     Reload(oneshot::Sender<ReloadReport>),
+    /// Do something with a run.
+    Order(Box<Ordered>),
     /// Send a quarantined record through again.
     Retry {
         /// Ordinal of the record.
@@ -124,6 +127,9 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/why/{*id}", get(why_show))
         .route("/v1/runs", get(run_list))
         .route("/v1/run", get(run_show))
+        .route("/v1/run/cancel", post(run_cancel))
+        .route("/v1/run/retry", post(run_retry))
+        .route("/v1/run/restart", post(run_restart))
         .route("/v1/quarantine", get(quarantine_list))
         .route("/v1/quarantine/{record_no}", get(quarantine_show))
         .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
@@ -275,6 +281,61 @@ async fn run_show(State(shared): Shares, Asked(OneRun { id }): Asked<OneRun>) ->
     let wanted = id.clone();
     let view = shared.scan(1, move |lines| run::show(lines, &wanted)).await?;
     view.map(Json).ok_or_else(|| Failure::not_found(format!("run {id}")))
+}
+
+/// What an operator orders for a run, and why.
+#[derive(Debug, Deserialize)]
+struct RunOrder {
+    id: RunId,
+    comment: String,
+}
+
+/// Characters of a comment.
+const COMMENT_CHARS_MAX: usize = 1_000;
+
+async fn run_cancel(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
+    let wish = Wish::Cancel(asked.id);
+    order(peer, shares, asked.comment, wish).await
+}
+
+async fn run_retry(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
+    let wish = Wish::Retry(asked.id);
+    order(peer, shares, asked.comment, wish).await
+}
+
+async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
+    let run = asked.id.clone();
+    let alerts = shares.0.scan(1, move |lines| start::started_for(lines, &run)).await?;
+    let alerts = alerts.ok_or_else(|| Failure::not_found(format!("run {}", asked.id)))?;
+    let wish = Wish::Restart { run: asked.id, alerts };
+    order(peer, shares, asked.comment, wish).await
+}
+
+async fn order(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    State(shared): Shares,
+    comment: String,
+    wish: Wish,
+) -> Answer<OrderReport> {
+    if comment.trim().is_empty() || comment.chars().count() > COMMENT_CHARS_MAX {
+        let why = format!("a comment of 1 to {COMMENT_CHARS_MAX} characters must say why");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, why));
+    }
+    let actor = actor(peer.uid);
+    let report = shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, done }))).await?;
+    report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
+}
+
+/// The peer as the system's list of users knows it.
+fn actor(uid: Option<u32>) -> String {
+    let Some(uid) = uid else { return "unknown".into() };
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then_some(name)
+    });
+    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
 async fn quarantine_list(

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::actions::templates::Templates;
 use crate::daemon::settings::Names;
 use crate::domain::entry::BundleFacts;
+use crate::domain::lists::Lists;
 use crate::playbooks::check::{Use, UseKind};
-use crate::playbooks::compile as playbooks;
+use crate::playbooks::compile as scripts;
 use crate::playbooks::evaluate::{Entry, Playbooks};
 use crate::rules::compile::{self as rules, Rules};
 use crate::rules::known::{Known, PlaybookEntries};
@@ -83,9 +84,8 @@ impl Bundle {
 /// from the state folder) references to destinations and sources are not checked again.
 pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) -> Loaded {
     let (formats, mut faults) = normalise::compile(&files);
-    // The rules report what is wrong with the lists.
-    let lists = Arc::new(lists::read(&files, &mut Faults::default()));
-    let (playbooks, found) = playbooks::compile(&below(&files, "playbooks/", "playbooks/"), lists);
+    let (texts, lists) = scripts_and_lists(&files);
+    let (playbooks, found) = scripts::compile(&texts, lists);
     faults.extend(found);
     let (templates, found) = Templates::compile(&below(&files, "templates/", ""));
     faults.extend(found);
@@ -118,6 +118,19 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     let bundle =
         playbooks.map(|playbooks| Bundle { id: hash(&files), commit, files, rules, formats, playbooks, templates });
     Loaded { bundle, faults }
+}
+
+/// What the playbooks of a bundle are compiled from.
+pub fn scripts_and_lists(files: &Sources) -> (Sources, Arc<Lists>) {
+    // The rules report what is wrong with the lists.
+    let lists = Arc::new(lists::read(files, &mut Faults::default()));
+    (below(files, "playbooks/", "playbooks/"), lists)
+}
+
+/// The files that [`scripts_and_lists`] reads.
+pub fn scripts(files: &Sources) -> Sources {
+    let read = |path: &str| path.starts_with("playbooks/") || path.starts_with("lists/");
+    files.iter().filter(|(path, _)| read(path)).map(|(path, text)| (path.clone(), text.clone())).collect()
 }
 
 fn playbook_names(files: &Sources) -> impl Iterator<Item = &str> {

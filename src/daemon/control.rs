@@ -167,6 +167,7 @@ impl Control {
                 }
             }
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
+            Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
             Command::Retry { record_no, done } => drop(done.send(self.retry(record_no).await)),
         }
     }
@@ -176,7 +177,7 @@ impl Control {
         self.asked.push(ask);
         if self.loading.is_none() {
             let dir = self.settings.dir.clone();
-            let load = tokio::task::spawn_blocking(move || reload::load(&dir));
+            let load = tokio::task::spawn_blocking(move || reload::load_in_daemon(&dir));
             self.loading = Some((load, std::mem::take(&mut self.asked)));
         }
     }
@@ -316,6 +317,8 @@ impl Control {
             alerts: AlertCounts { total: core.alerts as u64, by_status: core.by_status, by_severity: core.by_severity },
             totals: serde_json::from_value(serde_json::to_value(&core.totals).unwrap_or_default()).unwrap_or_default(),
             runs_open: core.runs as u64,
+            runs_stalled: core.stalled as u64,
+            workers: self.world.workers.report(),
             groups_open: core.groups as u64,
             quarantined: core.quarantine as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,

@@ -11,19 +11,23 @@ use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::prepare::{self, Batch};
+use crate::daemon::report::OrderReport;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
-use crate::domain::id::RunId;
+use crate::domain::id::{RunId, Trigger};
+use crate::domain::operator::{Operator, Order};
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::Input;
+use crate::engine::orders::{self, Wish};
 use crate::engine::state::{State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Draft, Receipt};
+use crate::playbooks::evaluate::Entry as EntryFunction;
 use crate::sources::intake::Answer;
 
 /// What the core can be asked.
@@ -38,10 +42,24 @@ pub enum Message {
     Swap(Arc<Bundle>, oneshot::Sender<()>),
     /// Tell what there is.
     Report(oneshot::Sender<CoreReport>),
+    /// Do what an operator orders.
+    Order(Box<Ordered>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Close the journal and end.
     Stop,
+}
+
+/// An operator's wish with who, why, and where the answer goes.
+pub struct Ordered {
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub comment: String,
+    /// What.
+    pub wish: Wish,
+    /// Gets the order once it is durable, or the reason why not.
+    pub done: oneshot::Sender<Result<OrderReport, String>>,
 }
 
 /// What the state says about itself, for `soard status`.
@@ -61,6 +79,8 @@ pub struct CoreReport {
     pub totals: Totals,
     /// Open runs.
     pub runs: usize,
+    /// Stalled runs that nobody has looked after yet.
+    pub stalled: usize,
     /// Open groups.
     pub groups: usize,
     /// Quarantined records.
@@ -109,6 +129,7 @@ impl Core {
                 Message::Batch(batch) => batch.into_iter().for_each(|(input, answer)| self.input(at, input, answer)),
                 Message::Tick => {}
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
+                Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Stop => break,
@@ -158,6 +179,34 @@ impl Core {
                 let _ = done.send(());
             }
         });
+    }
+
+    fn order(&mut self, at: Timestamp, ordered: Ordered) {
+        let Ordered { actor, comment, wish, done } = ordered;
+        let order = orders::order(&self.state, wish).map_err(|refusal| refusal.to_string());
+        match order.and_then(|order| self.possible(order)) {
+            Err(why) => drop(done.send(Err(why))),
+            Ok(order) => {
+                let input = Input::Operator(Box::new(Operator { actor, comment, order: order.clone() }));
+                self.step(at, input, move |receipt| {
+                    let seq = receipt.as_ref().map(|receipt| receipt.seq).map_err(ToString::to_string);
+                    let _ = done.send(seq.map(|seq| OrderReport { seq, order }));
+                });
+            }
+        }
+    }
+
+    /// Today's bundle may lack what a restart needs.
+    fn possible(&self, order: Order) -> Result<Order, String> {
+        let Order::RunRestart { starts, .. } = &order else { return Ok(order) };
+        let entry = match starts.trigger {
+            Trigger::Alert(_) => EntryFunction::Alert,
+            Trigger::Group(_) => EntryFunction::Group,
+        };
+        if self.bundle.playbooks.has_entry(&starts.playbook, entry) {
+            return Ok(order);
+        }
+        Err(format!("today's bundle has no playbook `{}` with {}", starts.playbook, entry.function()))
     }
 
     /// Decides and commits; `false` when the input said nothing new.
@@ -224,6 +273,7 @@ impl Core {
             alerts: self.state.alerts.len(),
             totals: self.state.totals.clone(),
             runs: self.state.runs.len(),
+            stalled: self.state.halted.values().filter(|halted| halted.stalled).count(),
             groups: self.state.groups.len(),
             quarantine: self.state.quarantine.len(),
             ..CoreReport::default()
@@ -302,6 +352,9 @@ fn log(entry: &Entry) {
         }
         Facts::Due(Due::Throttle { rule, surplus, key }) => {
             tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
+        }
+        Facts::Operator(Operator { actor, comment, order }) => {
+            tracing::info!(seq, actor, comment, ?order, "an operator gave an order");
         }
         Facts::Intent(intent) => said(seq, &intent.run, &intent.steps),
         Facts::Run(end) => {

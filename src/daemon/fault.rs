@@ -11,6 +11,10 @@ pub enum Fault {
     SendBeforeIntent,
     /// Forget at recovery that effects have outcomes, as if they had not been written.
     ForgetResults,
+    /// Evaluate playbooks in the daemon's own process.
+    EvaluateInside,
+    /// Replay as a version of soard would that computes steps in another way.
+    ReplayOtherwise,
 }
 
 /// The fault that `SOARD_FAULT` names.
@@ -22,6 +26,8 @@ pub fn from_env() -> Option<Fault> {
         "acknowledge-before-write" => Some(Fault::AcknowledgeBeforeWrite),
         "send-before-intent" => Some(Fault::SendBeforeIntent),
         "forget-results" => Some(Fault::ForgetResults),
+        "replay-otherwise" => Some(Fault::ReplayOtherwise),
+        "evaluate-inside" => Some(Fault::EvaluateInside),
         _ => None,
     }
 }

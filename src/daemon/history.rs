@@ -13,11 +13,13 @@ use crate::journal::reader::Reader;
 use crate::playbooks::evaluate::PastStep;
 
 /// A run's replay.
-pub struct History {
+pub struct Replay {
     /// Time of the last entry that the run has seen.
     pub at: Timestamp,
     /// Its steps so far.
     pub past: Vec<PastStep>,
+    /// Bytes that it has in the journal.
+    pub bytes: usize,
 }
 
 /// Why something cannot be read back.
@@ -31,6 +33,8 @@ pub enum Unread {
     Journal(String),
 }
 
+/// Bytes that one run may have in the journal, its results included; each evaluation reads them all.
+pub const RUN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often reading is tried when the system refuses it, as with too many open files.
 const READS_MAX: u32 = 20;
 /// How long to wait between these.
@@ -41,6 +45,11 @@ const READ_PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Unread`], with the entry's number. A fault of the system is waited for, for ten seconds.
 pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
+    sized(journal, seq).map(|(at, facts, _)| (at, facts))
+}
+
+/// The facts of one entry, and the bytes that they have in the journal.
+fn sized(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts, usize), Unread> {
     let mut tries = 1;
     let line: Option<Line> = loop {
         match journal.line(seq) {
@@ -56,7 +65,7 @@ pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
     let line = line.ok_or_else(|| content("is not in the journal".into()))?;
     let facts =
         Facts::parse(&line.kind, line.data.get()).map_err(|error| content(format!("is not understood: {error}")))?;
-    Ok((line.at, facts))
+    Ok((line.at, facts, line.data.get().len()))
 }
 
 /// The alerts as playbooks and templates see them: every field, the short forms, the id and `raw`.
@@ -111,34 +120,55 @@ pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Ef
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<History, Unread> {
-    let mut at = started;
-    let mut past: Vec<PastStep> = Vec::new();
+pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<Replay, Unread> {
+    let mut replay = Replay::new(started);
     for seq in entries {
-        let (time, facts) = facts(journal, *seq)?;
-        at = time;
+        let (at, facts, bytes) = sized(journal, *seq)?;
+        replay.take(*seq, at, facts, bytes).map_err(Unread::Content)?;
+    }
+    Ok(replay)
+}
+
+impl Replay {
+    /// Of a run that has no entry yet.
+    pub fn new(started: Timestamp) -> Self {
+        Self { at: started, past: Vec::new(), bytes: 0 }
+    }
+
+    /// Adds the run's next entry, which has this many bytes.
+    ///
+    /// # Errors
+    /// Words for the operator: the entry is no part of a run, or the run has too many bytes.
+    pub fn take(&mut self, seq: u64, at: Timestamp, facts: Facts, bytes: usize) -> Result<(), String> {
+        self.at = at;
+        self.bytes += bytes;
+        if self.bytes > RUN_BYTES_MAX {
+            let mib = RUN_BYTES_MAX / 1024 / 1024;
+            return Err(format!("the run has more than {mib} MiB on record"));
+        }
         match facts {
-            Facts::Intent(intent) => past.extend(intent.steps.into_iter().map(past_step)),
-            Facts::Result(result) => settle(&mut past, result.step, result.reply, *seq)?,
+            Facts::Intent(intent) => self.past.extend(intent.steps.into_iter().map(past_step)),
+            Facts::Result(result) => self.settle(result.step, result.reply, seq)?,
             Facts::Due(Due::Timer { step, .. }) => {
                 let reply = Reply { class: Class::Ok, status: None, value: Value::Null, error: None };
-                settle(&mut past, step, reply, *seq)?;
+                self.settle(step, reply, seq)?;
             }
-            _ => return Err(Unread::Content(format!("entry {seq} is no part of a run"))),
+            // A failed run that an operator lets go on.
+            Facts::Run(end) => self.past.extend(end.steps.into_iter().map(past_step)),
+            Facts::Operator(_) => {}
+            _ => return Err(format!("entry {seq} is no part of a run")),
         }
+        Ok(())
     }
-    Ok(History { at, past })
+
+    fn settle(&mut self, step: u32, reply: Reply, seq: u64) -> Result<(), String> {
+        let place = self.past.get_mut(step as usize);
+        place.ok_or_else(|| format!("entry {seq} settles a step that was never asked for"))?.outcome = Some(reply);
+        Ok(())
+    }
 }
 
 fn past_step(step: Step) -> PastStep {
     let outcome = step.value.map(|value| Reply { class: Class::Ok, status: None, value, error: None });
     PastStep { kind: step.effect.kind().to_owned(), args_sha256: step.args_sha256, outcome }
-}
-
-fn settle(past: &mut [PastStep], step: u32, reply: Reply, seq: u64) -> Result<(), Unread> {
-    let place = past
-        .get_mut(step as usize)
-        .ok_or_else(|| Unread::Content(format!("entry {seq} settles a step that was never asked for")))?;
-    place.outcome = Some(reply);
-    Ok(())
 }

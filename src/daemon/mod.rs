@@ -24,6 +24,7 @@ pub mod settings;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
+pub mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,6 +55,7 @@ use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::stop::Stop;
 use crate::daemon::tally::Tally;
+use crate::daemon::workers::Workers;
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::engine::apply::apply;
 use crate::engine::input::Input;
@@ -106,7 +108,7 @@ pub enum DaemonError {
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(dir: &Path) -> Result<(), DaemonError> {
-    let content = reload::load(dir)?;
+    let content = reload::load_in_daemon(dir)?;
     for warning in content.warnings() {
         tracing::warn!("{warning}");
     }
@@ -196,7 +198,10 @@ impl Daemon {
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
 
+        let dying = fatal_sender.clone();
+        let workers = Workers::start(move |why| drop(dying.send(why.to_owned())));
         let world = Arc::new(World {
+            workers,
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             journal: reader.clone(),

@@ -17,20 +17,23 @@ use tokio::sync::{mpsc, watch};
 use crate::actions::settings::Settings;
 use crate::actions::templates::Templates;
 use crate::actions::{Actions, Request};
-use crate::daemon::bundle::Bundles;
+use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::deliver;
 use crate::daemon::fault::{self, Fault};
-use crate::daemon::history::{self, History, Unread};
+use crate::daemon::history::{self, Replay, Unread};
 use crate::daemon::stop;
+use crate::daemon::workers::wire::Job;
+use crate::daemon::workers::{Crash, Work, Workers};
 use crate::domain::effect::{Class, EffectKey, Reply};
 use crate::domain::entry::End;
 use crate::domain::id::Trigger;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::tasks::{Evaluate, Task};
 use crate::journal::reader::Reader;
-use crate::playbooks::evaluate::{Entry, Evaluated, Job, Then, stack_bytes};
+use crate::playbooks::evaluate::{self, Entry, Evaluated, Then};
+use crate::playbooks::input;
 
 /// What carrying out a task needs.
 pub struct World {
@@ -48,6 +51,8 @@ pub struct World {
     pub counters: Counters,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.
     pub fatal: mpsc::UnboundedSender<String>,
+    /// Who evaluates playbooks.
+    pub workers: Arc<Workers>,
     /// A protection to leave out, in tests.
     pub fault: Option<Fault>,
 }
@@ -90,36 +95,17 @@ impl Counters {
     }
 }
 
-/// Threads that evaluate playbooks: scripts need a deeper stack than the runtime's threads have.
-const EVALUATORS: usize = 2;
-
 /// Carries out tasks until the channel closes, then waits for the attempts under way.
 pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mut stop: watch::Receiver<bool>) {
-    let (to_evaluate, evaluations) = std::sync::mpsc::channel::<Evaluate>();
-    let evaluations = Arc::new(std::sync::Mutex::new(evaluations));
-    for n in 0..EVALUATORS {
-        let (world, evaluations, runtime) = (world.clone(), evaluations.clone(), Handle::current());
-        let body = move || {
-            loop {
-                let next = evaluations.lock().expect("nothing panics while it is held").recv();
-                let Ok(job) = next else { return };
-                let Some(asked) = evaluate(&world, &job) else { return };
-                if world.fault == Some(Fault::SendBeforeIntent) {
-                    send_too_early(&world, &job, &asked, &runtime);
-                }
-                if world.core.blocking_send(Message::Input(Input::Asked(asked), None)).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name(format!("evaluate-{n}")).stack_size(stack_bytes());
-        thread.spawn(body).expect("the system gives the daemon a thread at start");
-    }
+    let runtime = Handle::current();
     let mut under_way = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             task = tasks.recv() => match task {
-                Some(Task::Evaluate(job)) => drop(to_evaluate.send(job)),
+                Some(Task::Evaluate(job)) => {
+                    let run = Evaluation { world: world.clone(), runtime: runtime.clone(), job };
+                    if world.fault == Some(Fault::EvaluateInside) { run.inside() } else { world.workers.evaluate(Box::new(run)) }
+                }
                 Some(Task::Send(job)) => drop(under_way.spawn(deliver::attempt(world.clone(), *job, stop.clone()))),
                 Some(Task::Forget(key)) => forget(&world, key).await,
                 None => break,
@@ -130,7 +116,63 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
             () = stop::told(&mut stop) => break,
         }
     }
+    world.workers.stop();
     while under_way.join_next().await.is_some() {}
+}
+
+/// The evaluation of one run.
+struct Evaluation {
+    world: Arc<World>,
+    runtime: Handle,
+    job: Evaluate,
+}
+
+impl Work for Evaluation {
+    fn script(&self) -> (String, String) {
+        (self.job.bundle.clone(), self.job.run.playbook.clone())
+    }
+
+    /// What cannot be replayed fails the run with the reason.
+    fn job(&self) -> Option<(Arc<Bundle>, Job)> {
+        match replay(&self.world, &self.job) {
+            Ok(ready) => return Some(ready),
+            Err(Unread::Journal(error)) => self.world.dies(&error),
+            Err(Unread::Content(error)) => self.report(failed(error)),
+        }
+        None
+    }
+
+    fn done(self: Box<Self>, answer: Result<Evaluated, Crash>) {
+        self.report(answer.unwrap_or_else(|Crash(error)| failed(error)));
+    }
+}
+
+impl Evaluation {
+    /// Tells the core what the run asks for next, or how it ended.
+    fn report(&self, evaluated: Evaluated) {
+        let (world, job) = (&self.world, &self.job);
+        let asked = asked(world, job, evaluated);
+        if world.fault == Some(Fault::SendBeforeIntent) {
+            send_too_early(world, job, &asked, &self.runtime);
+        }
+        // A core that is gone has recorded what it needs to begin again.
+        let _ = world.core.blocking_send(Message::Input(Input::Asked(asked), None));
+    }
+
+    /// What the control of the test of hostile playbooks does wrong.
+    fn inside(self) {
+        thread::spawn(move || {
+            let Some((bundle, job)) = self.job() else { return };
+            let Job { playbook, entry, input, at, seed, past, .. } = &job;
+            let job = evaluate::Job { playbook, entry: *entry, input, at: *at, seed: *seed, past };
+            let answer = bundle.playbooks.evaluate_on_stack(&job);
+            self.report(answer);
+        });
+    }
+}
+
+fn failed(error: String) -> Evaluated {
+    Evaluated { steps: Vec::new(), then: Then::Failed { error, place: None } }
 }
 
 /// What the control of the crash test does wrong: the request leaves before its intent is on record.
@@ -156,34 +198,24 @@ async fn forget(world: &World, key: EffectKey) {
     let _ = world.core.send(Message::Input(Input::Done { key, reply }, None)).await;
 }
 
-/// Replays a run and asks for its next steps. What cannot be replayed fails the run with the reason.
-fn evaluate(world: &World, job: &Evaluate) -> Option<Asked> {
-    match replay(world, job) {
-        Ok(evaluated) => Some(asked(world, job, evaluated)),
-        Err(Unread::Journal(error)) => {
-            world.dies(&error);
-            None
-        }
-        Err(Unread::Content(error)) => Some(Asked {
-            run: job.run.clone(),
-            known_steps: job.steps,
-            steps: Vec::new(),
-            end: Some(End::Failed { error, place: None }),
-        }),
-    }
-}
+/// About what an alert takes on its way to a worker.
+const ALERT_BYTES: usize = 2 * 1024;
 
-fn replay(world: &World, job: &Evaluate) -> Result<Evaluated, Unread> {
+fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, Job), Unread> {
     let bundle = world.bundles.get(&job.bundle).map_err(Unread::Content)?;
-    let History { at, past } = history::past(&world.journal, &job.entries, job.started)?;
+    let Replay { at, mut past, bytes } = history::past(&world.journal, &job.entries, job.started)?;
+    if let (Some(Fault::ReplayOtherwise), Some(step)) = (world.fault, past.first_mut()) {
+        step.args_sha256 = "0".repeat(64);
+    }
     let alerts = history::alerts(&world.journal, &job.alerts)?;
     let (entry, input) = match job.run.trigger {
         Trigger::Alert(_) => (Entry::Alert, alerts.into_iter().next().unwrap_or_default()),
-        Trigger::Group(_) => (Entry::Group, Value::Array(alerts)),
+        Trigger::Group(_) => (Entry::Group, input::slim(Value::Array(alerts))),
     };
+    let bytes = bytes + job.alerts.len() * ALERT_BYTES;
     let seed = Sha256::digest(format!("seed\n{}\n{}", world.journal_id, job.run)).into();
-    let playbook = job.run.playbook.as_str();
-    Ok(bundle.playbooks.evaluate(&Job { playbook, entry, input: &input, at, seed, past: &past }))
+    let (id, playbook) = (job.bundle.clone(), job.run.playbook.clone());
+    Ok((bundle, Job { bundle: id, playbook, entry, input, at, seed, past, bytes }))
 }
 
 fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {

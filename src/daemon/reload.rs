@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::daemon::bundle::{self, Bundle, Loaded};
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::stop;
-use crate::yaml::diagnostic::{Diagnostic, Gravity, Sources};
+use crate::daemon::workers::process;
+use crate::yaml::diagnostic::{Diagnostic, Gravity, Place, Sources};
 
 /// How long the content folder must be quiet before it is loaded: a pull or an editor may be half done.
 pub const QUIET: Duration = Duration::from_secs(2);
@@ -75,6 +76,18 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError::Settings`] when there is no `soard.yaml`, [`LoadError::Faulty`] with all faults of all files.
 pub fn load(dir: &Path) -> Result<Content, LoadError> {
+    load_after(dir, |_| Ok(()))
+}
+
+/// [`load`] for the daemon: a worker compiles the scripts first, so that one that compiling brings down is no daemon.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in_daemon(dir: &Path) -> Result<Content, LoadError> {
+    load_after(dir, process::trial)
+}
+
+fn load_after(dir: &Path, trial: impl Fn(&Sources) -> Result<(), String>) -> Result<Content, LoadError> {
     let read = settings::read(dir).map_err(|cause| LoadError::Settings { path: dir.join(settings::FILE), cause })?;
     let mut faults = read.faults;
     let mut texts = read.text;
@@ -86,6 +99,12 @@ pub fn load(dir: &Path) -> Result<Content, LoadError> {
         }
     };
     texts.extend(files.clone());
+    if let Err(cause) = trial(&files) {
+        let message = format!("compiling the playbooks brought a worker down: {cause}");
+        let help = "look at the constants of the playbooks: they are computed when the bundle is loaded";
+        faults.push(Diagnostic::error("deadly-playbooks", Place::start(&"playbooks".into()), message).help(help));
+        return Err(LoadError::Faulty(Faulty { faults, texts }));
+    }
     let names = read.settings.as_ref().map(Settings::names);
     let Loaded { bundle, faults: found } = bundle::compile(files, bundle::commit(dir), names.as_ref());
     faults.extend(found);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::AlertId;
+use crate::domain::operator::Order;
 
 /// Everything `soard status` shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,12 +38,40 @@ pub struct Status {
     pub totals: BTreeMap<String, u64>,
     /// Runs that have not ended.
     pub runs_open: u64,
+    /// Stalled runs that wait for an operator.
+    #[serde(default)]
+    pub runs_stalled: u64,
+    /// The processes that evaluate playbooks.
+    #[serde(default)]
+    pub workers: WorkersReport,
     /// Groups that have not closed.
     pub groups_open: u64,
     /// Records in quarantine.
     pub quarantined: u64,
     /// Inputs that wait to be decided.
     pub queue_depth: u64,
+}
+
+/// The processes that evaluate playbooks, since the daemon was started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkersReport {
+    /// Running now; they start on first use and stop when idle.
+    pub running: u64,
+    /// Started so far.
+    pub started: u64,
+    /// Brought down by a playbook, or ended for one.
+    pub died: u64,
+    /// Protections that this system does not give them.
+    pub lacks: Vec<String>,
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OrderReport {
+    /// Sequence number of its entry.
+    pub seq: u64,
+    /// What is done.
+    pub order: Order,
 }
 
 /// A bundle that is in charge.

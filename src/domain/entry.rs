@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::domain::alert::Alert;
 use crate::domain::decision::{AlertRef, Decision, Key, RuleRef};
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::operator::Operator;
 use crate::domain::record::{Body, Position};
 
 /// One entry before and after it stands in the journal.
@@ -47,6 +48,8 @@ pub enum Facts {
     Result(StepResult),
     /// A run ended.
     Run(RunEnd),
+    /// An operator told the daemon to do something.
+    Operator(Operator),
 }
 
 /// The journal's own life.
@@ -206,8 +209,16 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// The outcome of a step that soard answers itself; the others get a `result` entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
+}
+
+/// Reads a value that is there, `null` included, as given: a step that was answered with nothing has its answer.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 /// The start of an attempt at an `at_most_once` effect. Without this entry it was never sent; with it and without an
@@ -308,6 +319,7 @@ impl Facts {
             Self::Attempt(_) => "attempt",
             Self::Result(_) => "result",
             Self::Run(_) => "run",
+            Self::Operator(_) => "operator",
         }
     }
 
@@ -324,6 +336,7 @@ impl Facts {
             Self::Attempt(d) => serde_json::to_string(d),
             Self::Result(d) => serde_json::to_string(d),
             Self::Run(d) => serde_json::to_string(d),
+            Self::Operator(d) => serde_json::to_string(d),
         };
         text.expect("facts are plain data with string keys")
     }
@@ -344,7 +357,22 @@ impl Facts {
             "attempt" => Self::Attempt(serde_json::from_str(data)?),
             "result" => Self::Result(serde_json::from_str(data)?),
             "run" => Self::Run(serde_json::from_str(data)?),
+            "operator" => Self::Operator(serde_json::from_str(data)?),
             other => return Err(serde::de::Error::custom(format!("unknown kind of entry {other:?}"))),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_was_answered_with_nothing_is_not_open() {
+        let step = r#"{"n":0,"effect":{"log":{"level":"info","text":"x"}},"args_sha256":"a","value":null}"#;
+        let text = format!(r#"{{"run":"a-1.0/p","steps":[{step}]}}"#);
+        let Facts::Intent(intent) = Facts::parse("intent", &text).unwrap() else { panic!() };
+        assert_eq!(intent.steps[0].value, Some(Value::Null));
+        assert_eq!(Facts::Intent(intent).data(), text);
     }
 }

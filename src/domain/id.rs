@@ -82,18 +82,29 @@ impl FromStr for Trigger {
     }
 }
 
-/// One execution of a playbook, written `a-1042.0/notify-email`. One trigger starts a playbook once.
+/// One execution of a playbook, written `a-1042.0/notify-email`. One trigger starts a playbook once; when an operator
+/// restarts it, that is another run with keys of its own, written `a-1042.0/notify-email~2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
     /// What it was started for.
     pub trigger: Trigger,
     /// Name of the playbook, without `.rhai`.
     pub playbook: String,
+    /// 1, or the count of an operator's restarts plus 1.
+    pub attempt: u32,
+}
+
+impl RunId {
+    /// The run that a route starts.
+    pub fn first(trigger: Trigger, playbook: impl Into<String>) -> Self {
+        Self { trigger, playbook: playbook.into(), attempt: 1 }
+    }
 }
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.trigger, self.playbook)
+        write!(f, "{}/{}", self.trigger, self.playbook)?;
+        if self.attempt > 1 { write!(f, "~{}", self.attempt) } else { Ok(()) }
     }
 }
 
@@ -102,10 +113,14 @@ impl FromStr for RunId {
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = || BadId { text: text.into(), expected: "a run id such as a-1042.0/notify-email" };
         let (trigger, playbook) = text.split_once('/').ok_or_else(bad)?;
+        let (playbook, attempt) = match playbook.split_once('~') {
+            Some((playbook, attempt)) => (playbook, attempt.parse().ok().filter(|n| *n > 1).ok_or_else(bad)?),
+            None => (playbook, 1),
+        };
         if playbook.is_empty() {
             return Err(bad());
         }
-        Ok(Self { trigger: trigger.parse().map_err(|_| bad())?, playbook: playbook.into() })
+        Ok(Self { trigger: trigger.parse().map_err(|_| bad())?, playbook: playbook.into(), attempt })
     }
 }
 
@@ -133,10 +148,10 @@ mod tests {
 
     #[test]
     fn ids_read_back_as_they_are_written() {
-        for text in ["a-1042.0/notify-email", "g-17/chat"] {
+        for text in ["a-1042.0/notify-email", "g-17/chat", "g-17/chat~2"] {
             assert_eq!(text.parse::<RunId>().unwrap().to_string(), text);
         }
-        for text in ["a-1", "a-1.x/p", "g-1", "x-1.0/p", "a-1.0/"] {
+        for text in ["a-1", "a-1.x/p", "g-1", "x-1.0/p", "a-1.0/", "a-1.0/p~1", "a-1.0/p~x", "a-1.0/~2"] {
             assert!(text.parse::<RunId>().is_err(), "{text}");
         }
     }

@@ -7,6 +7,7 @@ pub mod effect;
 pub mod entry;
 pub mod id;
 pub mod lists;
+pub mod operator;
 pub mod record;
 pub mod secret;
 pub mod time;

@@ -6,9 +6,12 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::operator::Order;
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
-use crate::engine::state::{Delivery, Flight, Group, OpenWindow, REDELIVERY_KEPT_SECS, Run, State, Timer};
+use crate::engine::state::{
+    Delivery, Flight, Group, HALTED_MAX, Halted, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run, State, Timer,
+};
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -25,6 +28,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Facts::Intent(intent) => {
             if let Some(run) = state.runs.get_mut(&intent.run) {
                 run.entries.push(entry.seq);
+                run.refused.clear();
             }
             apply_steps(state, entry, &intent.run, &intent.steps);
         }
@@ -46,6 +50,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         Facts::Result(result) => apply_result(state, entry.seq, result),
         Facts::Run(end) => apply_end(state, entry, end),
+        Facts::Operator(operator) => apply_order(state, entry, &operator.order),
     }
 }
 
@@ -185,8 +190,8 @@ fn apply_verdict(state: &mut State, at: Timestamp, rule: &RuleRef, verdict: &Rou
 fn start(state: &mut State, at: Timestamp, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
     let hash = state.hash(&[&run.to_string()]);
     state.ran.insert(hash);
-    let waiting = std::collections::BTreeSet::new();
-    let open = Run { bundle, alerts, started: at, entries: Vec::new(), steps: 0, waiting };
+    let (entries, waiting, refused) = (Vec::new(), std::collections::BTreeSet::new(), Vec::new());
+    let open = Run { bundle, alerts, started: at, entries, steps: 0, waiting, refused };
     state.runs.insert(run.clone(), open);
 }
 
@@ -210,7 +215,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
             for run in runs {
                 start(state, entry.at, run, bundle.clone(), alerts.clone());
                 for alert in alerts {
-                    let ran = RunId { trigger: Trigger::Alert(alert.id), playbook: run.playbook.clone() };
+                    let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
                     let hash = state.hash(&[&ran.to_string()]);
                     state.ran.insert(hash);
                 }
@@ -282,28 +287,89 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
 }
 
 fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
-    if result.reply.class == Class::Ok {
-        state.totals.effects_ok += 1;
-    } else {
-        state.totals.effects_failed += 1;
-    }
-    if let Some(flight) = state.flights.remove(&result.key)
-        && let Some(next) = flight.next
-    {
+    let is_ok = result.reply.class == Class::Ok;
+    *(if is_ok { &mut state.totals.effects_ok } else { &mut state.totals.effects_failed }) += 1;
+    let flight = state.flights.remove(&result.key);
+    if let Some(next) = flight.as_ref().and_then(|flight| flight.next) {
         state.timers.remove(&(next, Timer::Retry(result.key.clone())));
     }
-    if let Some(run) = state.runs.get_mut(&result.run) {
-        run.waiting.remove(&result.step);
-        run.entries.push(seq);
+    let Some(run) = state.runs.get_mut(&result.run) else { return };
+    run.waiting.remove(&result.step);
+    run.entries.push(seq);
+    if let (Some(flight), Class::Rejected | Class::Dead) = (flight, result.reply.class) {
+        run.refused.push(Refused { key: result.key.clone(), flight, seq });
     }
 }
 
 fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {
     apply_steps(state, entry, &end.run, &end.steps);
-    match end.end {
-        End::Finished { .. } => state.totals.runs_finished += 1,
-        End::Failed { .. } => state.totals.runs_failed += 1,
-        End::Stalled { .. } => state.totals.runs_stalled += 1,
+    let Some(mut run) = state.runs.remove(&end.run) else { return };
+    let stalled = match end.end {
+        End::Finished { .. } => return state.totals.runs_finished += 1,
+        End::Failed { .. } => {
+            state.totals.runs_failed += 1;
+            false
+        }
+        End::Stalled { .. } => {
+            state.totals.runs_stalled += 1;
+            true
+        }
+    };
+    if !end.steps.is_empty() {
+        run.entries.push(entry.seq);
+        run.refused.clear();
     }
-    state.runs.remove(&end.run);
+    state.halted.insert(end.run.clone(), Halted { run, stalled, seq: entry.seq });
+    state.halted_order.insert(entry.seq, end.run.clone());
+    while state.halted.len() > HALTED_MAX {
+        let Some((_, oldest)) = state.halted_order.pop_first() else { break };
+        state.halted.remove(&oldest);
+    }
+}
+
+fn apply_order(state: &mut State, entry: &Entry, order: &Order) {
+    match order {
+        Order::RunCancel { run } => cancel(state, run),
+        Order::RunRestart { run, starts, alerts, bundle } => {
+            unhalt(state, run);
+            start(state, entry.at, starts, bundle.clone(), alerts.clone());
+        }
+        Order::RunRetry { run: id, again } => {
+            let Some(Halted { mut run, .. }) = unhalt(state, id) else { return };
+            for Refused { key, flight, seq } in std::mem::take(&mut run.refused) {
+                if !again.contains(&flight.step) {
+                    continue;
+                }
+                run.entries.retain(|known| *known != seq);
+                run.waiting.insert(flight.step);
+                let flight = Flight { failed: 0, next: None, begun: false, error: None, ..flight };
+                state.flights.insert(key, flight);
+            }
+            run.entries.push(entry.seq);
+            state.runs.insert(id.clone(), run);
+        }
+        Order::DeliveryRetry { .. } => {}
+    }
+}
+
+fn unhalt(state: &mut State, id: &RunId) -> Option<Halted> {
+    let halted = state.halted.remove(id)?;
+    state.halted_order.remove(&halted.seq);
+    Some(halted)
+}
+
+/// The run and all that it waits for are gone; what comes of a request under way is nobody's any more.
+fn cancel(state: &mut State, id: &RunId) {
+    state.totals.runs_cancelled += 1;
+    unhalt(state, id);
+    if state.runs.remove(id).is_none() {
+        return;
+    }
+    state.flights.retain(|_, flight| flight.run != *id);
+    let flights = &state.flights;
+    state.timers.retain(|(_, timer)| match timer {
+        Timer::Sleep(run, _) => run != id,
+        Timer::Retry(key) => flights.contains_key(key),
+        Timer::Throttle(_) | Timer::Group(_) => true,
+    });
 }

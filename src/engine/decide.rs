@@ -47,6 +47,7 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
             let flight = state.flights.get(&key)?;
             Facts::Attempt(Attempt { n: flight.failed + 1, key, error, status, next: wait.after(at), progress })
         }
+        Input::Operator(operator) => Facts::Operator(*operator),
         Input::Done { key, reply } => {
             let flight = state.flights.get(&key)?;
             let (run, step, attempts) = (flight.run.clone(), flight.step, flight.failed + 1);
@@ -65,7 +66,7 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
         }
         Timer::Group(id) => {
             let group = &state.groups[id];
-            let run = |playbook: &String| RunId { trigger: Trigger::Group(*id), playbook: playbook.clone() };
+            let run = |playbook: &String| RunId::first(Trigger::Group(*id), playbook);
             Due::Group {
                 group: *id,
                 rule: group.rule.clone(),

@@ -6,6 +6,7 @@ use crate::domain::alert::Alert;
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::entry::{BundleFacts, End, Log};
 use crate::domain::id::RunId;
+use crate::domain::operator::Operator;
 use crate::domain::record::Record;
 use crate::domain::time::Span;
 use crate::rules::matcher::Matches;
@@ -48,6 +49,8 @@ pub enum Input {
         /// What the next attempt has to know.
         progress: Option<Value>,
     },
+    /// An operator orders something that [`orders::order`](crate::engine::orders::order) has allowed.
+    Operator(Box<Operator>),
     /// An effect has its outcome.
     Done {
         /// Which effect.

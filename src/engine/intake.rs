@@ -256,7 +256,7 @@ impl Stages<'_> {
     }
 
     fn run_of(&self, playbook: &str) -> RunId {
-        RunId { trigger: Trigger::Alert(self.id), playbook: playbook.into() }
+        RunId::first(Trigger::Alert(self.id), playbook)
     }
 
     fn run(&self, route: &Route, ahead: &mut Ahead) -> RouteVerdict {

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod fit;
 pub mod input;
 pub mod intake;
+pub mod orders;
 pub mod state;
 pub mod tasks;
 

@@ -33,6 +33,9 @@ pub struct State {
     pub(crate) ran: HashSet<u64>,
     /// Open runs.
     pub runs: BTreeMap<RunId, Run>,
+    /// Failed and stalled runs that an operator can have go on: the last [`HALTED_MAX`].
+    pub halted: BTreeMap<RunId, Halted>,
+    pub(crate) halted_order: BTreeMap<u64, RunId>,
     /// Effects without an outcome.
     pub flights: HashMap<EffectKey, Flight>,
     /// Open groups.
@@ -56,6 +59,9 @@ pub struct State {
     /// Totals for `soard status`.
     pub totals: Totals,
 }
+
+/// Failed and stalled runs that can be retried; older ones can only be restarted.
+pub const HALTED_MAX: usize = 10_000;
 
 /// How long an `Idempotency-Key` is known.
 pub const REDELIVERY_KEPT_SECS: i64 = 7 * 24 * 3600;
@@ -81,6 +87,9 @@ pub struct Totals {
     pub runs_failed: u64,
     /// Runs that stalled.
     pub runs_stalled: u64,
+    /// Runs that an operator cancelled.
+    #[serde(default)]
+    pub runs_cancelled: u64,
     /// Effects that succeeded.
     pub effects_ok: u64,
     /// Effects that were refused, gave up, or are unknown.
@@ -104,6 +113,30 @@ pub struct Run {
     pub steps: u32,
     /// Steps without an outcome.
     pub waiting: BTreeSet<u32>,
+    /// Effects of the last intent that ended without success, as long as nothing else is on record after them.
+    pub refused: Vec<Refused>,
+}
+
+/// An effect that ended without success.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// Its key.
+    pub key: EffectKey,
+    /// As it was before.
+    pub flight: Flight,
+    /// Sequence number of its `result` entry.
+    pub seq: u64,
+}
+
+/// A run that stopped half-way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Halted {
+    /// As far as it got.
+    pub run: Run,
+    /// Its replay differed; otherwise it failed.
+    pub stalled: bool,
+    /// Sequence number of the entry that ended it.
+    pub seq: u64,
 }
 
 /// An effect without an outcome.

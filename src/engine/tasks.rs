@@ -7,6 +7,7 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::entry::{Due, Entry, Facts};
 use crate::domain::id::RunId;
+use crate::domain::operator::Order;
 use crate::engine::state::{Flight, Run, State};
 
 /// One thing to do once the entry that asks for it is durable.
@@ -85,7 +86,22 @@ pub fn of(state: &State, entry: &Entry) -> Vec<Task> {
             tasks
         }
         Facts::Result(result) => evaluate(state, &result.run).into_iter().collect(),
+        Facts::Operator(operator) => ordered(state, &operator.order),
         _ => Vec::new(),
+    }
+}
+
+fn ordered(state: &State, order: &Order) -> Vec<Task> {
+    match order {
+        Order::RunRestart { starts: run, .. } => evaluate(state, run).into_iter().collect(),
+        Order::RunRetry { run, .. } => {
+            let flights = state.flights.iter().filter(|(_, flight)| flight.run == *run);
+            let mut keys: Vec<&EffectKey> = flights.map(|(key, _)| key).collect();
+            keys.sort_by_key(|key| state.flights[*key].step);
+            let sends = keys.into_iter().filter_map(|key| send(state, key));
+            sends.chain(evaluate(state, run)).collect()
+        }
+        Order::RunCancel { .. } | Order::DeliveryRetry { .. } => Vec::new(),
     }
 }
 

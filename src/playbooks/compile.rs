@@ -21,11 +21,16 @@ use crate::yaml::diagnostic::{Diagnostic, Gravity, Place};
 /// among the faults; warnings alone do not refuse.
 pub fn compile(files: &BTreeMap<String, String>, lists: Arc<Lists>) -> (Option<Playbooks>, Vec<Diagnostic>) {
     // Parsing nests as deeply as the text does, so it gets the stack that evaluation gets.
-    let compiled = run::on_stack(|| Bundle::new(files, lists).finish());
+    let compiled = run::on_stack(|| compile_here(files, lists));
     compiled.ok().flatten().unwrap_or_else(|| {
         let file: Arc<str> = files.keys().next().map_or("playbooks", String::as_str).into();
         (None, vec![Diagnostic::error("playbook-compiler", Place::start(&file), "the scripts could not be compiled")])
     })
+}
+
+/// [`compile`] on this thread, which has the stack of a worker.
+pub fn compile_here(files: &BTreeMap<String, String>, lists: Arc<Lists>) -> (Option<Playbooks>, Vec<Diagnostic>) {
+    Bundle::new(files, lists).finish()
 }
 
 /// A file that was parsed.

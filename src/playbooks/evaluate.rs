@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Scope};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::effect::{Effect, Reply};
+use crate::domain::entry::given;
 use crate::domain::lists::Lists;
 use crate::playbooks::check::Use;
 use crate::playbooks::fault::Fault;
@@ -35,7 +37,8 @@ pub(super) struct Playbook {
 }
 
 /// The function of a playbook that a run calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Entry {
     /// `on_alert(alert)`.
     Alert,
@@ -82,7 +85,7 @@ pub struct Job<'a> {
 }
 
 /// A step on record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PastStep {
     /// [`Effect::kind`].
     pub kind: String,
@@ -93,7 +96,7 @@ pub struct PastStep {
 }
 
 /// What an evaluation gave.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
     /// Steps to put on record after those of the job, in order.
     pub steps: Vec<NewStep>,
@@ -102,18 +105,20 @@ pub struct Evaluated {
 }
 
 /// A step that is not on record yet.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewStep {
     /// What is asked for.
     pub effect: Effect,
     /// SHA-256 of kind and arguments as the script gave them, in hex.
     pub args_sha256: String,
     /// The outcome, for steps that soard answers itself.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
 
 /// What becomes of the run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Then {
     /// It goes on when each open step has an outcome.
     Waits,

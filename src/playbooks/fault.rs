@@ -2,6 +2,7 @@
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
+use crate::playbooks::limits::ERROR_BYTES_MAX;
 use crate::playbooks::value::to_json;
 
 /// Why a script failed.
@@ -17,7 +18,7 @@ pub struct Fault {
 pub fn explain(error: EvalAltResult, file: &str) -> Fault {
     let (cause, file, at) = innermost(error, file.to_string());
     let place = at.line().map(|line| format!("{file}:{line}:{}", at.position().unwrap_or(1)));
-    Fault { error: message(&cause), place }
+    Fault { error: cut(message(&cause)), place }
 }
 
 /// Unwraps calls and modules. The place of a cause without one is that of the call.
@@ -59,6 +60,15 @@ pub fn message(cause: &EvalAltResult) -> String {
             lower(&text)
         }
     }
+}
+
+/// At most [`ERROR_BYTES_MAX`] of a message: a script may throw what it likes, but not fill the journal with it.
+pub fn cut(mut message: String) -> String {
+    if message.len() > ERROR_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(ERROR_BYTES_MAX));
+        message.push('…');
+    }
+    message
 }
 
 /// What a script threw: the `message` of a map, text as it is, anything else as JSON.

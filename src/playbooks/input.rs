@@ -36,6 +36,22 @@ pub fn prepare(input: &Value) -> Input {
     Input { argument: to_dynamic(&argument), ids }
 }
 
+/// Leaves out early what [`prepare`] leaves out first, `raw` of alerts that do not fit together, so that a large group
+/// need not travel whole. What a script gets stays the same.
+pub fn slim(input: Value) -> Value {
+    let Value::Array(mut alerts) = input else { return input };
+    if !fits(&alerts) {
+        drop_raw(&mut alerts);
+    }
+    Value::Array(alerts)
+}
+
+fn drop_raw(alerts: &mut [Value]) {
+    for raw in alerts.iter_mut().filter_map(|alert| alert.get_mut("raw")) {
+        *raw = Value::Null;
+    }
+}
+
 fn id(alert: &Value) -> Option<String> {
     alert.get("id")?.as_str().map(String::from)
 }
@@ -71,11 +87,7 @@ fn fit(mut alerts: Vec<Value>) -> Vec<Value> {
     if fits(&alerts) {
         return alerts;
     }
-    for alert in &mut alerts {
-        if let Some(raw) = alert.get_mut("raw") {
-            *raw = Value::Null;
-        }
-    }
+    drop_raw(&mut alerts);
     if fits(&alerts) {
         return alerts;
     }
@@ -184,6 +196,10 @@ mod tests {
         let kept = seen(&many).as_array().unwrap().len();
         assert!((100..200).contains(&kept), "{kept}");
         assert_eq!(prepare(&many).ids.len(), 5_000);
+        let large: Value =
+            (0..300).map(|n| json!({"id": format!("a-{n}.0"), "raw": {"x": "y".repeat(2_000)}})).collect();
+        let slimmed = slim(large.clone());
+        assert!(slimmed.to_string().len() < 20_000 && seen(&slimmed) == seen(&large));
         let wide = json!({"id": "a-1.0", "title": "t", "extended": {"x": vec![1; 20_000]}});
         assert_eq!(seen(&wide)["extended"], json!({}));
     }

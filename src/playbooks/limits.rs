@@ -35,6 +35,8 @@ pub const SLEEP_DAYS_MAX: u64 = 90;
 pub const SLEEP_MAX: Span = Span::from_secs(SLEEP_DAYS_MAX * 24 * 3600);
 /// Bytes of one line given to `log`; the rest is cut off.
 pub const LOG_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of the error that a run failed of; the rest is cut off.
+pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// Characters of one tag.
 pub const TAG_CHARS_MAX: usize = 64;
 /// Text of the input that a script gets: three quarters of what a value may hold, so that the script can wrap it.

@@ -279,6 +279,11 @@ impl Daemon {
         self.child.as_ref().unwrap().id()
     }
 
+    /// How it ended, if it did so by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().unwrap().try_wait().unwrap()
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();

@@ -132,7 +132,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
     let secrets = secrets.iter().filter_map(|node| secret_ref(node, faults)).collect();
     let login = login(&mut map, faults);
     let timeout = span(&mut map, "timeout", Span::from_millis(100), Span::from_secs(600), faults);
-    let bytes = map.whole("response_bytes_max", 0..=4 * 1024 * 1024, faults).unwrap_or(256 * 1024);
+    let bytes = map.whole("response_bytes_max", 0..=256 * 1024, faults).unwrap_or(256 * 1024);
     let ca = map.text("ca", faults).map(PathBuf::from);
     map.finish(faults);
     let mode = common.mode?;

@@ -7,7 +7,7 @@ pub mod verify;
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, FAINT, Format, NAME, count, styled, when};
-use crate::cli::plain::{effect, safe};
+use crate::cli::plain::{effect, order, safe};
 use crate::daemon::query::LogLine;
 use crate::domain::decision::{Reason, RouteVerdict};
 use crate::domain::entry::{Due, End, Facts, Log, Step, Taken};
@@ -93,6 +93,7 @@ fn words(facts: &Facts) -> String {
             let class = class.as_str().unwrap_or_default();
             format!("{run} step {}: {class}{code} after {attempts}{error}", result.step)
         }
+        Facts::Operator(operator) => order(operator),
         Facts::Run(end) => {
             let how = match &end.end {
                 End::Finished { .. } => "finished".to_owned(),

@@ -14,8 +14,8 @@ Examples:
   soard log query --from 5000 --limit 100";
 
 /// The kinds of entries.
-const KINDS: [&str; 10] =
-    ["log", "bundle", "intake", "quarantine", "due", "intent", "begin", "attempt", "result", "run"];
+const KINDS: [&str; 11] =
+    ["log", "bundle", "intake", "quarantine", "due", "intent", "begin", "attempt", "result", "run", "operator"];
 
 /// Print the entries that fit
 ///

@@ -1,6 +1,7 @@
-//! `soard runs`: the list, and every step of one.
+//! `soard runs`: the list, every step of one, and what an operator can do about it.
 
 pub mod list;
+pub mod order;
 pub mod show;
 
 use crate::cli::Context;
@@ -13,6 +14,12 @@ pub enum Command {
     List(list::Args),
     /// Show every step of one run
     Show(show::Args),
+    /// End a run for good
+    Cancel(order::Cancel),
+    /// Start a run's playbook anew, for the same alerts, on today's bundle
+    Restart(order::Restart),
+    /// Let a failed or stalled run go on from its recorded steps
+    Retry(order::Retry),
 }
 
 impl Command {
@@ -20,6 +27,9 @@ impl Command {
         match self {
             Self::List(args) => args.run(context),
             Self::Show(args) => args.run(context),
+            Self::Cancel(args) => args.run(context),
+            Self::Restart(args) => args.run(context),
+            Self::Retry(args) => args.run(context),
         }
     }
 }

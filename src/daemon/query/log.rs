@@ -11,6 +11,7 @@ use crate::domain::decision::{Reason, RouteVerdict};
 use crate::domain::effect::EffectKey;
 use crate::domain::entry::{Due, Entry, Facts, Taken};
 use crate::domain::id::{AlertId, RunId, Trigger};
+use crate::domain::operator::Order;
 
 /// Lines in a page unless told otherwise.
 pub const LINES_DEFAULT: u64 = 1000;
@@ -173,6 +174,12 @@ impl Concern {
             Facts::Attempt(attempt) => self.keys.contains(&attempt.key),
             Facts::Result(result) => self.wants(&result.run),
             Facts::Run(end) => self.wants(&end.run),
+            Facts::Operator(operator) => match &operator.order {
+                Order::RunRestart { run, starts, .. } => self.wants(run) || self.wants(starts),
+                Order::RunCancel { run } | Order::RunRetry { run, .. } | Order::DeliveryRetry { run, .. } => {
+                    self.wants(run)
+                }
+            },
             Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) => false,
         }
     }

@@ -10,6 +10,7 @@ pub mod log;
 pub mod quarantine;
 pub mod run;
 pub mod runs;
+pub mod start;
 pub mod why;
 
 #[cfg(test)]

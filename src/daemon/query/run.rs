@@ -12,6 +12,7 @@ use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::operator::{Operator, Order};
 
 /// One run with all its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,18 @@ pub struct RunView {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// What operators ordered for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderView>,
+}
+
+/// An operator's order for a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// When.
+    pub at: Timestamp,
+    /// What, who and why.
+    pub operator: Operator,
 }
 
 /// What started a run.
@@ -115,13 +128,18 @@ pub struct Outcome {
 /// # Errors
 /// When the journal cannot be read.
 pub fn show(lines: Lines<'_>, id: &RunId) -> Result<Option<RunView>, QueryError> {
-    let mut show =
-        Show { name: format!("\"{id}\""), runs: Runs::new(Wanted::Run(id.clone())), bundles: Bundles::default() };
+    let mut show = Show {
+        name: format!("\"{}", RunId::first(id.trigger, &*id.playbook)),
+        runs: Runs::new(Wanted::Run(id.clone())),
+        bundles: Bundles::default(),
+    };
     fold(lines, &mut show)?;
-    Ok(show.runs.views(&show.bundles).pop())
+    let views = show.runs.views(&show.bundles);
+    Ok(views.into_iter().find(|view| view.row.id == *id))
 }
 
 struct Show {
+    /// Of the first run; a restarted one has the same and a number.
     name: String,
     runs: Runs,
     bundles: Bundles,
@@ -162,7 +180,10 @@ pub(super) struct Open {
     bundle: String,
     /// All steps, or only those without an outcome when rows suffice.
     steps: BTreeMap<u32, StepView>,
+    /// When rows suffice: steps that ended last and may be sent again.
+    closed: BTreeMap<u32, StepView>,
     end: Option<End>,
+    orders: Vec<OrderView>,
 }
 
 impl Runs {
@@ -188,7 +209,8 @@ impl Runs {
     fn wants_run(&self, id: &RunId) -> bool {
         match &self.wanted {
             Wanted::All => true,
-            Wanted::Run(run) => run == id,
+            // A restarted run has its cause from the first.
+            Wanted::Run(run) => run.trigger == id.trigger && run.playbook == id.playbook,
             Wanted::Triggers(triggers) => triggers.contains(&id.trigger),
         }
     }
@@ -207,7 +229,8 @@ impl Runs {
             waiting_for: None,
             error: None,
         };
-        let open = Open { row, cause, bundle: bundle.into(), steps: BTreeMap::new(), end: None };
+        let (steps, closed, orders) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let open = Open { row, cause, bundle: bundle.into(), steps, closed, end: None, orders };
         self.runs.entry(id.clone()).or_insert(open);
     }
 
@@ -228,6 +251,7 @@ impl Runs {
     fn steps(&mut self, entry: &Entry, id: &RunId, steps: &[Step]) {
         let rows_suffice = matches!(self.wanted, Wanted::All);
         let Some(run) = self.runs.get_mut(id) else { return };
+        run.closed.clear();
         for step in steps {
             run.row.steps = step.n + 1;
             let view = StepView::new(entry.at, step);
@@ -269,7 +293,7 @@ impl Runs {
     fn close(&mut self, run: &RunId, n: u32, outcome: Outcome) {
         let Some(run) = self.runs.get_mut(run) else { return };
         if matches!(self.wanted, Wanted::All) {
-            run.steps.remove(&n);
+            run.closed.extend(run.steps.remove_entry(&n));
         } else if let Some(step) = run.steps.get_mut(&n) {
             step.next = None;
             step.outcome = Some(outcome);
@@ -292,6 +316,52 @@ impl Runs {
             run.steps.clear();
         } else {
             run.end = Some(end.end.clone());
+        }
+    }
+
+    fn order(&mut self, entry: &Entry, operator: &Operator) {
+        match &operator.order {
+            Order::RunRestart { run, starts, alerts, bundle } => {
+                let first = self.runs.get(run).map(|open| open.cause.clone());
+                let rule = RuleRef { id: "a restart".into(), place: String::new() };
+                let (trigger, alerts) = (starts.trigger, alerts.len() as u64);
+                let cause = first.unwrap_or(Cause { seq: entry.seq, trigger, rule, alerts, title: None });
+                self.start(entry, starts, bundle, Cause { seq: entry.seq, ..cause });
+            }
+            Order::RunCancel { run } => {
+                let Some(open) = self.runs.get_mut(run) else { return };
+                (open.row.ended, open.row.state) = (Some(entry.at), RunState::Cancelled);
+                open.row.error = Some(short(&operator.comment));
+            }
+            Order::RunRetry { run, again } => self.retry(run, again),
+            Order::DeliveryRetry { .. } => {}
+        }
+        let concerned = match &operator.order {
+            Order::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
+            Order::RunCancel { run } | Order::RunRetry { run, .. } | Order::DeliveryRetry { run, .. } => {
+                [Some(run), None]
+            }
+        };
+        for run in concerned.into_iter().flatten() {
+            if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {
+                open.orders.push(OrderView { at: entry.at, operator: operator.clone() });
+            }
+        }
+    }
+
+    fn retry(&mut self, id: &RunId, again: &[u32]) {
+        let Some(open) = self.runs.get_mut(id) else { return };
+        (open.row.ended, open.row.state, open.row.error, open.end) = (None, RunState::Waiting, None, None);
+        open.steps.append(&mut open.closed);
+        for n in again {
+            let Some(step) = open.steps.get_mut(n) else { continue };
+            (step.outcome, step.next) = (None, None);
+            if let Some(key) = &step.key {
+                self.keys.insert(key.clone(), (id.clone(), *n));
+            }
+        }
+        if matches!(self.wanted, Wanted::All) {
+            open.steps.retain(|n, _| again.contains(n));
         }
     }
 
@@ -324,7 +394,7 @@ impl Fold for Runs {
     fn wants(&self, line: &LogLine) -> bool {
         match &*line.kind {
             "intake" => line.has("\"run\""),
-            "due" | "intent" | "attempt" | "result" | "run" => true,
+            "due" | "intent" | "attempt" | "result" | "run" | "operator" => true,
             _ => false,
         }
     }
@@ -340,6 +410,7 @@ impl Fold for Runs {
                 self.steps(entry, &end.run, &end.steps);
                 self.end(entry.at, end);
             }
+            Facts::Operator(operator) => self.order(entry, operator),
             Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) | Facts::Begin(_) => {}
         }
     }
@@ -364,7 +435,8 @@ impl Open {
     fn into_view(mut self, bundles: &Bundles) -> RunView {
         let (cause, bundle) = (self.cause.clone(), bundles.named(&self.bundle));
         let (steps, end) = (self.steps.values().cloned().collect(), self.end.take());
-        RunView { row: self.into_row(), cause, bundle, steps, end }
+        let orders = std::mem::take(&mut self.orders);
+        RunView { row: self.into_row(), cause, bundle, steps, end, orders }
     }
 }
 

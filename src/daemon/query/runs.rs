@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{Open, Runs, Wanted};
 use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
-use crate::domain::entry::{Entry, Facts, RunEnd};
+use crate::domain::entry::{End, Entry, Facts, RunEnd};
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +25,14 @@ pub enum RunState {
     Failed,
     /// A replay asked for something else than what is on record.
     Stalled,
+    /// An operator ended it.
+    Cancelled,
 }
 
 impl RunState {
     /// All states.
-    pub const ALL: [RunState; 5] = [Self::Waiting, Self::Retrying, Self::Finished, Self::Failed, Self::Stalled];
+    pub const ALL: [RunState; 6] =
+        [Self::Waiting, Self::Retrying, Self::Finished, Self::Failed, Self::Stalled, Self::Cancelled];
 
     /// The word used everywhere.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +42,7 @@ impl RunState {
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Stalled => "stalled",
+            Self::Cancelled => "cancelled",
         }
     }
 
@@ -94,7 +99,7 @@ pub struct RunList {
     pub matching: u64,
 }
 
-/// Lists runs. Keeps all open ones, and of those that have ended, which are final, only what is shown.
+/// Lists runs. Keeps those that are open or can be retried, and of the others, which are final, only what is shown.
 ///
 /// # Errors
 /// When the journal cannot be read.
@@ -102,11 +107,12 @@ pub fn list(lines: Lines<'_>, filter: &RunFilter) -> Result<RunList, QueryError>
     let limit = usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX);
     let mut listing = Listing { runs: Runs::new(Wanted::All), filter, limit, ended: BTreeMap::new(), matching: 0 };
     fold(lines, &mut listing)?;
-    let open = listing.runs.runs.into_values().map(Open::into_row).filter(|row| filter.fits(row));
-    let mut rows: Vec<RunRow> = open.collect();
+    let kept = listing.runs.runs.into_values().map(Open::into_row).filter(|row| filter.fits(row));
+    let mut rows: Vec<RunRow> = kept.collect();
     let matching = listing.matching + rows.len() as u64;
-    rows.sort_by(|a, b| (b.started, &b.id).cmp(&(a.started, &a.id)));
-    rows.extend(listing.ended.into_values().rev());
+    rows.extend(listing.ended.into_values());
+    let order = |row: &RunRow| (row.state.is_open(), row.started, row.id.clone());
+    rows.sort_by_key(|row| std::cmp::Reverse(order(row)));
     rows.truncate(limit);
     Ok(RunList { runs: rows, matching })
 }
@@ -128,7 +134,11 @@ impl Fold for Listing<'_> {
 
     fn apply(&mut self, entry: &Entry) {
         self.runs.apply(entry);
-        let Facts::Run(RunEnd { run, .. }) = &entry.facts else { return };
+        let run = match &entry.facts {
+            Facts::Run(RunEnd { run, end: End::Finished { .. }, .. }) => run,
+            Facts::Operator(Operator { order: Order::RunCancel { run }, .. }) => run,
+            _ => return,
+        };
         let Some(row) = self.runs.runs.remove(run).map(Open::into_row).filter(|row| self.filter.fits(row)) else {
             return;
         };

@@ -1,12 +1,12 @@
 //! Scripts that mean harm, or are written so badly that it makes no difference: each ends in an error, the
-//! process goes on.
+//! process goes on. Those that only a worker process withstands lie in `tests/hostile-playbooks/`.
 
 use crate::playbooks::compile::compile;
 use crate::playbooks::evaluate::Then;
 use crate::playbooks::tests::{evaluate, files, lists};
 
 /// Name, script, and a word of the error.
-const SCRIPTS: [(&str, &str, &str); 27] = [
+const SCRIPTS: [(&str, &str, &str); 25] = [
     ("big values by property", "fn on_alert(alert) { let m = #{}; loop { m.l = m; m.r = m; } }", "map"),
     ("endless loop", "fn on_alert(alert) { loop { } }", "operations"),
     ("endless loop in a closure", "fn on_alert(alert) { [1].map(|x| { loop { } }) }", "operations"),
@@ -21,8 +21,6 @@ const SCRIPTS: [(&str, &str, &str); 27] = [
     ("padded array", "fn on_alert(alert) { let a = []; a.pad(1000000000, 1); }", "array"),
     ("padded blob", "fn on_alert(alert) { blob(1000000000) }", "array"),
     ("doubling array", "fn on_alert(alert) { let a = [1]; loop { a += a; } }", "array"),
-    ("nested arrays", "fn on_alert(alert) { let a = []; loop { a = [a]; } }", "array"),
-    ("nested maps", "fn on_alert(alert) { let m = #{}; loop { m = #{ m: m }; } }", "map"),
     ("wide map", "fn on_alert(alert) { let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; } }", "operations"),
     ("bushy maps", "fn on_alert(alert) { let m = #{ a: 1 }; loop { m = #{ l: m, r: m }; } }", "map"),
     (
@@ -50,9 +48,7 @@ fn hostile_scripts_end_in_an_error() {
         let files = files(&[("playbooks/p.rhai", text)]);
         let (playbooks, faults) = compile(&files, lists());
         let Some(playbooks) = playbooks else { panic!("{name}: {faults:?}") };
-        let started = std::time::Instant::now();
         let evaluated = evaluate(&playbooks, &[]);
-        let took = started.elapsed();
         match &evaluated.then {
             Then::Failed { error, place } => {
                 assert!(error.contains(word), "{name}: {error}");
@@ -62,10 +58,6 @@ fn hostile_scripts_end_in_an_error() {
                 );
             }
             other => panic!("{name}: {other:?}"),
-        }
-        assert!(took.as_secs() < 120, "{name}: {took:?}");
-        if std::env::var_os("SHOW").is_some() {
-            eprintln!("{took:?} {name}");
         }
     }
 }

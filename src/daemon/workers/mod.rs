@@ -1,0 +1,362 @@
+//! Evaluates runs in worker processes of the same binary, so that a script that eats memory, overflows the stack or
+//! spins harms its own run only.
+//!
+//! Two lanes. The quick lane takes batches and gives each a moment. What is not done by then, or brings its worker
+//! down, goes alone to the slow lane, whose workers have low priority and give it time; there its next evaluations
+//! go at once. Evaluations are pure: killing one and doing it again elsewhere changes nothing. A run whose worker
+//! died twice fails.
+
+pub mod inside;
+pub mod process;
+pub mod sandbox;
+pub mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::daemon::bundle::Bundle;
+use crate::daemon::report::WorkersReport;
+use crate::daemon::workers::process::{Broken, Process};
+use crate::daemon::workers::wire::Job;
+use crate::playbooks::evaluate::Evaluated;
+
+/// Processes of each lane.
+const PROCESSES: usize = 2;
+/// Jobs in one batch of the quick lane.
+const BATCH_MAX: usize = 32;
+/// Bytes in one batch; a larger job travels alone.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// How long a batch of the quick lane may take.
+const QUICK_MAX: Duration = Duration::from_millis(60);
+/// How long an evaluation of the slow lane may take on a clock: only a machine that stands still needs it, since the
+/// worker's processor time is bounded.
+const SLOW_MAX: Duration = Duration::from_secs(60);
+/// How long a worker without work is kept.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// Workers that may die of one evaluation before it fails.
+const DEATHS_MAX: u8 = 2;
+/// Niceness of the slow lane's workers.
+const SLOW_NICE: i32 = 19;
+/// How often a worker's start is tried when the system gives no process.
+const STARTS_MAX: u32 = 20;
+/// How long to wait between these.
+const START_PAUSE: Duration = Duration::from_millis(500);
+/// Playbooks remembered as slow.
+const SLOW_KNOWN_MAX: usize = 1_000;
+
+/// One evaluation to do.
+pub trait Work: Send + 'static {
+    /// Bundle and playbook: what is remembered as slow.
+    fn script(&self) -> (String, String);
+
+    /// The bundle, and the job as a worker gets it; `None` when that cannot be had and the work said so itself.
+    fn job(&self) -> Option<(Arc<Bundle>, Job)>;
+
+    /// Takes the answer.
+    fn done(self: Box<Self>, answer: Result<Evaluated, Crash>);
+}
+
+/// An evaluation that no worker survived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash(pub String);
+
+/// What the pool did since the daemon started.
+#[derive(Debug, Default)]
+struct Counts {
+    running: AtomicU64,
+    started: AtomicU64,
+    died: AtomicU64,
+    lacks: Mutex<BTreeSet<String>>,
+}
+
+/// The pool.
+pub struct Workers {
+    quick: Lane,
+    slow: Lane,
+    known_slow: Mutex<BTreeSet<(String, String)>>,
+    counts: Counts,
+    /// Called when no worker can be started at all.
+    dies: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+struct Lane {
+    speed: Speed,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    Quick,
+    Slow,
+}
+
+struct Item {
+    work: Box<dyn Work>,
+    deaths: u8,
+    /// Its batch broke: the next try is without company, to see whose fault it was.
+    alone: bool,
+}
+
+/// An item with what the worker gets of it.
+struct Ready {
+    item: Item,
+    bundle: Arc<Bundle>,
+    job: Job,
+}
+
+impl Workers {
+    /// Starts the threads that look after the processes; a process starts with the first work.
+    pub fn start(dies: impl Fn(&str) + Send + Sync + 'static) -> Arc<Self> {
+        let workers = Arc::new(Self {
+            quick: Lane::new(Speed::Quick),
+            slow: Lane::new(Speed::Slow),
+            known_slow: Mutex::default(),
+            counts: Counts::default(),
+            dies: Box::new(dies),
+        });
+        for n in 0..PROCESSES {
+            for speed in [Speed::Quick, Speed::Slow] {
+                let own = workers.clone();
+                let name = format!("{}-{n}", if speed == Speed::Quick { "quick" } else { "slow" });
+                let body = move || {
+                    if catch_unwind(AssertUnwindSafe(|| own.keep(speed))).is_err() {
+                        (own.dies)("a thread that looks after a worker died");
+                    }
+                };
+                let thread = thread::Builder::new().name(name).spawn(body);
+                thread.expect("the system gives the daemon a thread at start");
+            }
+        }
+        workers
+    }
+
+    /// Takes work; the answer comes on another thread.
+    pub fn evaluate(&self, work: Box<dyn Work>) {
+        let is_slow = locked(&self.known_slow).contains(&work.script());
+        let lane = if is_slow { &self.slow } else { &self.quick };
+        lane.push([Item { work, deaths: 0, alone: false }], false);
+    }
+
+    /// What they did, for `soard status`.
+    pub fn report(&self) -> WorkersReport {
+        let Counts { running, started, died, lacks } = &self.counts;
+        let [running, started, died] = [running, started, died].map(|count| count.load(Ordering::Relaxed));
+        WorkersReport { running, started, died, lacks: locked(lacks).iter().cloned().collect() }
+    }
+
+    /// Ends the processes once they are done with what they have; what waits is dropped, since the journal knows it.
+    pub fn stop(&self) {
+        for lane in [&self.quick, &self.slow] {
+            let mut queue = locked(&lane.queue);
+            queue.closed = true;
+            queue.items.clear();
+            lane.wake.notify_all();
+        }
+    }
+
+    fn lane(&self, speed: Speed) -> &Lane {
+        match speed {
+            Speed::Quick => &self.quick,
+            Speed::Slow => &self.slow,
+        }
+    }
+
+    fn keep(&self, speed: Speed) {
+        let lane = self.lane(speed);
+        let mut process = None;
+        loop {
+            match lane.take(process.is_some()) {
+                Some(items) if items.is_empty() => drop(self.ended(&mut process)),
+                Some(items) => self.serve(speed, &mut process, items),
+                None => return drop(self.ended(&mut process)),
+            }
+        }
+    }
+
+    fn ended(&self, process: &mut Option<Process>) -> Option<String> {
+        self.counts.running.fetch_sub(u64::from(process.is_some()), Ordering::Relaxed);
+        process.take().map(Process::cause_of_death)
+    }
+
+    /// Has one batch evaluated.
+    fn serve(&self, speed: Speed, process: &mut Option<Process>, items: Vec<Item>) {
+        let mut ready = Vec::with_capacity(items.len());
+        for item in items {
+            if let Some((bundle, job)) = item.work.job() {
+                ready.push(Ready { item, bundle, job });
+            }
+        }
+        let mut bytes = 0;
+        let too_many = ready.iter().position(|one| {
+            bytes += one.job.bytes;
+            bytes > BATCH_BYTES_MAX
+        });
+        let later = ready.split_off(too_many.map_or(ready.len(), |at| at.max(1)).min(ready.len()));
+        self.lane(speed).push(later.into_iter().map(|one| one.item).rev(), true);
+        if ready.is_empty() {
+            return;
+        }
+        if process.as_ref().is_some_and(|running| ready.iter().any(|one| !running.has_room_for(&one.bundle.id))) {
+            self.ended(process);
+        }
+        if process.is_none() {
+            *process = self.start_process(speed);
+        }
+        let Some(running) = process.as_mut() else { return };
+        let bundles: BTreeMap<String, Arc<Bundle>> =
+            ready.iter().map(|one| (one.bundle.id.clone(), one.bundle.clone())).collect();
+        let loaded = bundles.values().try_for_each(|bundle| running.load(bundle));
+        let (mut items, jobs): (Vec<Item>, Vec<Job>) = ready.into_iter().map(|one| (one.item, one.job)).unzip();
+        let begun = Instant::now();
+        let (answers, broken) = match loaded {
+            Ok(()) => running.evaluate(jobs, if speed == Speed::Quick { QUICK_MAX } else { SLOW_MAX }),
+            Err(broken) => (Vec::new(), Err(broken)),
+        };
+        let unanswered = items.split_off(answers.len());
+        for (item, answer) in items.into_iter().zip(answers) {
+            self.answered(speed, item, answer, begun.elapsed());
+        }
+        if let Err(broken) = broken {
+            self.counts.died.fetch_add(1, Ordering::Relaxed);
+            let cause = self.ended(process).unwrap_or_default();
+            self.again(speed, unanswered, &broken, &cause);
+            if speed == Speed::Quick {
+                self.replace(process, &bundles);
+            }
+        }
+    }
+
+    /// A fresh worker that knows the bundles already, so that the next alert does not wait for either; until then
+    /// the other workers of the lane take what comes.
+    fn replace(&self, process: &mut Option<Process>, bundles: &BTreeMap<String, Arc<Bundle>>) {
+        *process = self.start_process(Speed::Quick);
+        let Some(running) = process.as_mut() else { return };
+        if bundles.values().try_for_each(|bundle| running.load(bundle)).is_err() {
+            self.ended(process);
+        }
+    }
+
+    fn answered(&self, speed: Speed, item: Item, answer: Evaluated, took: Duration) {
+        if speed == Speed::Slow && took < QUICK_MAX / 2 {
+            locked(&self.known_slow).remove(&item.work.script());
+        }
+        item.work.done(Ok(answer));
+    }
+
+    /// What a broken batch leaves: each alone; the one that was alone has shown that it is slow or deadly.
+    fn again(&self, speed: Speed, mut items: Vec<Item>, broken: &Broken, cause: &str) {
+        if items.len() > 1 {
+            items.iter_mut().for_each(|item| item.alone = true);
+            return self.lane(speed).push(items, true);
+        }
+        let Some(mut item) = items.pop() else { return };
+        let (bundle, playbook) = item.work.script();
+        let late = matches!(broken, Broken::Late);
+        if !(late && speed == Speed::Quick) {
+            let cause = if late { "it took too long" } else { cause };
+            tracing::warn!(bundle, playbook, cause, "a playbook brought its worker down");
+            item.deaths += 1;
+            if item.deaths >= DEATHS_MAX {
+                let crash = format!("worker_crash: the script brought down {DEATHS_MAX} workers: {cause}");
+                return item.work.done(Err(Crash(crash)));
+            }
+        }
+        let mut known = locked(&self.known_slow);
+        if known.len() >= SLOW_KNOWN_MAX {
+            known.clear();
+        }
+        known.insert((bundle, playbook));
+        drop(known);
+        self.slow.push([item], false);
+    }
+
+    /// A fresh process. When the system gives none for long, the daemon ends rather than limps.
+    fn start_process(&self, speed: Speed) -> Option<Process> {
+        let nice = if speed == Speed::Quick { 0 } else { SLOW_NICE };
+        let mut tries = 1;
+        loop {
+            match Process::start(nice) {
+                Ok(process) => {
+                    self.counts.running.fetch_add(1, Ordering::Relaxed);
+                    self.counts.started.fetch_add(1, Ordering::Relaxed);
+                    self.report_lacks(&process.lacks);
+                    return Some(process);
+                }
+                Err(error) if tries == STARTS_MAX => {
+                    (self.dies)(&format!("no worker for playbooks can be started: {error}"));
+                    return None;
+                }
+                Err(error) => tracing::warn!(%error, "a worker for playbooks did not start"),
+            }
+            tries += 1;
+            thread::sleep(START_PAUSE);
+        }
+    }
+
+    fn report_lacks(&self, lacks: &[String]) {
+        let mut known = locked(&self.counts.lacks);
+        for lack in lacks {
+            if known.insert(lack.clone()) {
+                tracing::warn!(lack, "workers run without a protection that this system does not give");
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn new(speed: Speed) -> Self {
+        Self { speed, queue: Mutex::default(), wake: Condvar::new() }
+    }
+
+    fn push(&self, items: impl IntoIterator<Item = Item>, first: bool) {
+        let mut queue = locked(&self.queue);
+        if queue.closed {
+            return;
+        }
+        for item in items {
+            if first {
+                queue.items.push_front(item);
+            } else {
+                queue.items.push_back(item);
+            }
+            self.wake.notify_one();
+        }
+    }
+
+    /// The next batch; empty when nothing came for so long that the process may go; `None` when it is over.
+    fn take(&self, has_process: bool) -> Option<Vec<Item>> {
+        let mut queue = locked(&self.queue);
+        while queue.items.is_empty() && !queue.closed {
+            if has_process {
+                let (back, idle) = self.wake.wait_timeout(queue, IDLE_MAX).expect("nothing panics while it is held");
+                queue = back;
+                if idle.timed_out() && queue.items.is_empty() {
+                    return Some(Vec::new());
+                }
+            } else {
+                queue = self.wake.wait(queue).expect("nothing panics while it is held");
+            }
+        }
+        let mut batch: Vec<Item> = queue.items.pop_front().into_iter().collect();
+        let together = self.speed == Speed::Quick && batch.first().is_some_and(|first| !first.alone);
+        while together && batch.len() < BATCH_MAX && queue.items.front().is_some_and(|next| !next.alone) {
+            batch.extend(queue.items.pop_front());
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is held")
+}

@@ -1,0 +1,192 @@
+//! One worker process as the daemon sees it.
+
+use std::io::{self, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::daemon::bundle::{self, Bundle};
+use crate::daemon::workers::sandbox::{CPU_SECS_MAX, HEAP_BYTES_MAX};
+use crate::daemon::workers::wire::{self, Ask, Job, Tell};
+use crate::playbooks::evaluate::Evaluated;
+use crate::yaml::diagnostic::Sources;
+
+/// Bundles that one worker keeps compiled; for another it is replaced.
+const BUNDLES_MAX: usize = 4;
+/// How long a worker may take to start or to compile a bundle. Its processor time is bounded more closely.
+const START_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a dying worker's words that are read.
+const WORDS_BYTES_MAX: u64 = 4 * 1024;
+
+/// A running worker.
+pub struct Process {
+    child: Child,
+    socket: BufReader<UnixStream>,
+    loaded: Vec<String>,
+    /// Protections that it could not have.
+    pub lacks: Vec<String>,
+}
+
+/// Why a batch was not answered to its end.
+pub enum Broken {
+    /// The time that this lane gives was over.
+    Late,
+    /// The worker died, or spoke nonsense.
+    Died,
+}
+
+/// Has a worker compile the scripts of a bundle, and says what it died of. Faults of the scripts are for the daemon to
+/// find; where no worker starts, it does without.
+///
+/// # Errors
+/// What the worker died of.
+pub fn trial(files: &Sources) -> Result<(), String> {
+    let mut process = match Process::start(0) {
+        Ok(process) => process,
+        Err(error) => {
+            tracing::warn!(%error, "no worker starts to try the playbooks; they are compiled untried");
+            return Ok(());
+        }
+    };
+    process.send("trial", files).map_err(|_| process.cause_of_death())
+}
+
+impl Process {
+    /// Starts a worker: this very binary, without environment, with one end of a socket pair as standard input.
+    ///
+    /// # Errors
+    /// When the system gives no process.
+    pub fn start(nice: i32) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        // The binary that runs, even when an upgrade has put another in its place.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("soard").arg("worker").env_clear().current_dir("/").process_group(0);
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        drop(command);
+        if let (true, Ok(pid)) = (nice > 0, i32::try_from(child.id())) {
+            // Where the system refuses it, scripts compete with the daemon on equal terms.
+            let _ = rustix::process::setpriority_process(rustix::process::Pid::from_raw(pid), nice);
+        }
+        ours.set_write_timeout(Some(START_MAX))?;
+        let mut process = Self { child, socket: BufReader::new(ours), loaded: Vec::new(), lacks: Vec::new() };
+        match process.hear(Instant::now() + START_MAX) {
+            Ok(Tell::Ready { lacks }) => process.lacks = lacks,
+            _ => return Err(io::Error::other(process.cause_of_death())),
+        }
+        Ok(process)
+    }
+
+    /// Whether it can take these bundles beside those it has.
+    pub fn has_room_for(&self, bundle: &str) -> bool {
+        self.loaded.iter().any(|loaded| loaded == bundle) || self.loaded.len() < BUNDLES_MAX
+    }
+
+    /// Sends a bundle's scripts, once. A fault of the bundle shows in the answers of its jobs.
+    ///
+    /// # Errors
+    /// [`Broken`]
+    pub fn load(&mut self, bundle: &Bundle) -> Result<(), Broken> {
+        if self.loaded.contains(&bundle.id) {
+            return Ok(());
+        }
+        self.send(&bundle.id, &bundle.files)
+    }
+
+    fn send(&mut self, id: &str, files: &Sources) -> Result<(), Broken> {
+        let ask = Ask::Load { bundle: id.to_owned(), files: bundle::scripts(files) };
+        match self.tell(&ask).and_then(|()| self.hear(Instant::now() + START_MAX))? {
+            Tell::Loaded { .. } => self.loaded.push(id.to_owned()),
+            Tell::Ready { .. } | Tell::Evaluated(_) => return Err(Broken::Died),
+        }
+        Ok(())
+    }
+
+    /// Evaluates a batch; the answers come in its order, and stop where the worker broke.
+    pub fn evaluate(&mut self, jobs: Vec<Job>, within: Duration) -> (Vec<Evaluated>, Result<(), Broken>) {
+        let count = jobs.len();
+        let mut answers = Vec::with_capacity(count);
+        if let Err(broken) = self.tell(&Ask::Evaluate(jobs)) {
+            return (answers, Err(broken));
+        }
+        let until = Instant::now() + within;
+        while answers.len() < count {
+            match self.hear(until) {
+                Ok(Tell::Evaluated(evaluated)) => answers.push(evaluated),
+                Ok(Tell::Ready { .. } | Tell::Loaded { .. }) => return (answers, Err(Broken::Died)),
+                Err(broken) => return (answers, Err(broken)),
+            }
+        }
+        (answers, Ok(()))
+    }
+
+    fn tell(&mut self, ask: &Ask) -> Result<(), Broken> {
+        wire::write(self.socket.get_mut(), ask).map_err(|_| Broken::Died)
+    }
+
+    /// The next frame. The socket's time-out is for one read, so it is set anew for each.
+    fn hear(&mut self, until: Instant) -> Result<Tell, Broken> {
+        let mut timed = Timed { socket: &mut self.socket, until };
+        wire::read(&mut timed).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Broken::Late,
+            _ => Broken::Died,
+        })
+    }
+
+    /// Ends the process and says what it died of, for people.
+    pub fn cause_of_death(mut self) -> String {
+        let ended = self.child.try_wait().ok().flatten();
+        let _ = self.child.kill();
+        let status = ended.or_else(|| self.child.wait().ok());
+        let mut words = Vec::new();
+        if let Some(errors) = self.child.stderr.take() {
+            let _ = errors.take(WORDS_BYTES_MAX).read_to_end(&mut words);
+        }
+        death(status, &String::from_utf8_lossy(&words))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A reader that gives up at an instant.
+struct Timed<'a> {
+    socket: &'a mut BufReader<UnixStream>,
+    until: Instant,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.socket.buffer().is_empty() {
+            let left = self.until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.socket.get_ref().set_read_timeout(Some(left))?;
+        }
+        self.socket.read(into)
+    }
+}
+
+fn death(status: Option<ExitStatus>, words: &str) -> String {
+    let signal = status.and_then(|status| status.signal());
+    if words.contains("overflowed its stack") {
+        "it used up its stack".into()
+    } else if words.to_lowercase().contains("allocat") {
+        format!("it used up its memory ({} MiB)", HEAP_BYTES_MAX / 1024 / 1024)
+    } else if signal == Some(libc::SIGXCPU) {
+        format!("it used more than {CPU_SECS_MAX} seconds of processor time")
+    } else if let Some(panic) = words.lines().nth(1).filter(|_| words.contains("panicked at")) {
+        format!("the interpreter failed: {panic}")
+    } else if let Some(signal) = signal {
+        format!("signal {signal} ended it")
+    } else {
+        "it ended early".into()
+    }
+}
