@@ -1,6 +1,6 @@
 //! How fast the matcher is, beside a public Sigma engine with the same rules and the same alerts.
 //!
-//! One thread; every figure is the best of several passes that take turns, in the thread's own processor time, so that
+//! One thread; every figure is the best of several passes, in the thread's own processor time, so that
 //! neighbours disturb it little. Text goes in, numbers of rules come out.
 //! Run: `cargo bench --manifest-path benches/matching/Cargo.toml`; with `-- quick` only what the last line needs.
 
