@@ -335,17 +335,22 @@ async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Aske
     order(peer, shares, asked.comment, wish).await
 }
 
+/// The comment, if it says something.
+fn said_why(comment: String) -> Result<String, Failure> {
+    if comment.trim().is_empty() || comment.chars().count() > COMMENT_CHARS_MAX {
+        let why = format!("a comment of 1 to {COMMENT_CHARS_MAX} characters must say why");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, why));
+    }
+    Ok(comment)
+}
+
 async fn order(
     ConnectInfo(peer): ConnectInfo<Peer>,
     State(shared): Shares,
     comment: String,
     wish: Wish,
 ) -> Answer<OrderReport> {
-    if comment.trim().is_empty() || comment.chars().count() > COMMENT_CHARS_MAX {
-        let why = format!("a comment of 1 to {COMMENT_CHARS_MAX} characters must say why");
-        return Err(Failure::new(StatusCode::BAD_REQUEST, why));
-    }
-    let actor = peer.name();
+    let (actor, comment) = (peer.name(), said_why(comment)?);
     let report = shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, done }))).await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
 }
@@ -376,7 +381,7 @@ async fn delivery_retry(
     Named(key): Named<EffectKey>,
     Asked(Comment { comment }): Asked<Comment>,
 ) -> Answer<ResendReport> {
-    let ask = Resend { which: Which::Key(key), actor: peer.name(), comment };
+    let ask = Resend { which: Which::Key(key), actor: peer.name(), comment: said_why(comment)? };
     shared.command(|done| Command::Resend { ask, done }).await.map(Json)
 }
 
@@ -393,7 +398,11 @@ async fn destination_retry(
     Named(name): Named<String>,
     Asked(Bulk { outcome, comment }): Asked<Bulk>,
 ) -> Answer<ResendReport> {
-    let ask = Resend { which: Which::Destination(name, outcome.dead_letters()), actor: peer.name(), comment };
+    let ask = Resend {
+        which: Which::Destination(name, outcome.dead_letters()),
+        actor: peer.name(),
+        comment: said_why(comment)?,
+    };
     shared.command(|done| Command::Resend { ask, done }).await.map(Json)
 }
 

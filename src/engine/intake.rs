@@ -118,7 +118,7 @@ impl Stages<'_> {
         if let Some(known) = known {
             self.id = known.id;
         }
-        let suppression = self.rules.suppress.iter().find(|s| s.holds(&matches, self.at, &alert.source));
+        let suppression = self.rules.suppression(&matches, self.at, &alert.source);
         let decision = match known {
             None => self.anew(&alert, &matches, suppression, Vec::new(), ahead),
             Some(known) => self.repeat(&alert, &matches, suppression, &known, by, ahead),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::domain::alert::Alert;
 use crate::domain::lists::Lists;
 use crate::rules::explain::{self, RuleExplanation};
+use crate::rules::fields::Subject;
 use crate::rules::header::Ids;
 use crate::rules::known::{Known, Reading};
 use crate::rules::lists;
@@ -17,7 +18,7 @@ use crate::rules::suppress::{self, Suppression};
 use crate::rules::times::{self, NamedTimes};
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Node, Value, parse};
-use crate::yaml::reader::MapReader;
+use crate::yaml::reader::{Faults, MapReader};
 
 /// Everything a decision needs from the bundle, checked; only [`compile`] builds it.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +29,19 @@ pub struct Rules {
     pub routes: Vec<Route>,
     /// The lists, by name.
     pub lists: Lists,
-    matcher: Matcher,
+    pub(super) matcher: Matcher,
 }
 
 impl Rules {
     /// Which rules match an alert: stateless and without time, on any thread.
     pub fn matches(&self, alert: &Alert) -> Matches {
         self.matcher.matches(alert)
+    }
+
+    /// The first suppression that dismisses an alert of this source now.
+    pub fn suppression(&self, matches: &Matches, at: Timestamp, source: &str) -> Option<&Suppression> {
+        let mut matching = matches.suppressions().filter_map(|number| self.suppress.get(number));
+        matching.find(|suppression| suppression.holds(matches, at, source))
     }
 
     /// The routes that take an alert: in order, the deepest that match.
@@ -76,7 +83,10 @@ impl Rules {
 ///
 /// The bundle must be refused when a diagnostic is an error; the rules then lack the faulty ones.
 pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<Diagnostic>) {
-    let mut reading = Reading::new(files, known);
+    let mut list_faults = Faults::default();
+    let lists = lists::read(files, &mut list_faults);
+    let mut reading = Reading::new(files, known, &lists, Subject::Alert);
+    reading.faults = list_faults;
     let mut suppress = Vec::new();
     let mut suppressions = Vec::new();
     let mut ids = Ids::new();
@@ -89,16 +99,16 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
         }
     }
     let routes = read_routes(files, &mut reading);
-    let lists = lists::read(files, &mut reading.faults);
-    let matcher = Matcher::new(reading.fields, suppressions, routes.detections);
+    let Reading { faults, fields, .. } = reading;
+    let matcher = Matcher::new(fields, suppressions, routes.detections);
     let rules = Rules { suppress, routes: routes.top, lists, matcher };
-    let mut found = reading.faults.found;
+    let mut found = faults.found;
     found.sort_by(|a, b| a.place.cmp(&b.place));
     (rules, found)
 }
 
 /// The parsed files of a folder, by name; empty files are left out.
-fn documents(files: &BTreeMap<String, String>, folder: &str, reading: &mut Reading) -> Vec<(String, Node)> {
+pub(super) fn documents(files: &BTreeMap<String, String>, folder: &str, reading: &mut Reading) -> Vec<(String, Node)> {
     let mut out = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path.starts_with(folder)) {
         let file: Arc<str> = Arc::from(path.as_str());

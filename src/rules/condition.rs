@@ -5,6 +5,9 @@ use crate::yaml::diagnostic::nearest;
 /// Deepest nesting of a condition.
 pub const DEPTH_MAX: usize = 32;
 
+/// Most searches that a condition names, each time counted.
+pub const NAMED_MAX: usize = 10_000;
+
 /// A condition, over the numbers of its searches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expr {
@@ -89,7 +92,7 @@ fn at_least(wanted: usize, parts: &[Expr], search: &impl Fn(usize) -> Option<boo
 /// # Errors
 /// For the first place where it is not a condition.
 pub fn parse(text: &str, names: &[&str]) -> Result<Expr, BadCondition> {
-    let mut parser = Parser { tokens: tokens(text), next: 0, end: text.len(), names };
+    let mut parser = Parser { tokens: tokens(text), next: 0, end: text.len(), names, named: 0 };
     let expr = parser.or(0)?;
     match parser.peek() {
         None => Ok(expr),
@@ -128,6 +131,8 @@ struct Parser<'a> {
     next: usize,
     end: usize,
     names: &'a [&'a str],
+    /// How many searches were named so far.
+    named: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -186,7 +191,16 @@ impl<'a> Parser<'a> {
             self.next += 1;
             return self.of(token);
         }
+        self.count(1, token)?;
         self.search(token)
+    }
+
+    fn count(&mut self, named: usize, token: Token) -> Result<(), BadCondition> {
+        self.named += named;
+        if self.named > NAMED_MAX {
+            return Err(self.fault(token, &format!("the condition names more than {NAMED_MAX} searches"), None));
+        }
+        Ok(())
     }
 
     /// `1 of x*`, `all of them`, with the quantifier already read.
@@ -203,6 +217,7 @@ impl<'a> Parser<'a> {
             let message = format!("no search is called `{}`", target.text);
             return Err(self.fault(target, &message, Some(format!("the searches are {}", self.listed()))));
         }
+        self.count(chosen.len(), target)?;
         let parts: Vec<Expr> = chosen.into_iter().map(Expr::Search).collect();
         let wanted = match quantifier.text {
             "all" => return Ok(Expr::All(parts)),

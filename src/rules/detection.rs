@@ -134,26 +134,29 @@ fn warn_unused(condition: &Expr, names: &[(&Key, Option<Search>)], reading: &mut
     }
 }
 
-/// A map is one alternative, a list of maps several.
+/// A map is one alternative, a list of maps several; plain texts are one search over everything.
 fn search(node: &Node, reading: &mut Reading) -> Option<Vec<Vec<Item>>> {
     let nodes = one_or_many(node);
     if nodes.is_empty() {
         reading.bad_value(node, "the list is empty, so nothing could match", None);
         return None;
     }
+    if nodes.len() > item::VALUES_MAX {
+        let message = format!("{} entries; a search lists at most {}", nodes.len(), item::VALUES_MAX);
+        reading.bad_value(node, message, Some("split it into several searches".into()));
+        return None;
+    }
+    let plain = |node: &Node| matches!(node.value, Value::Str(_) | Value::Int(_) | Value::Float(_));
     let mut alternatives = Vec::new();
-    for node in nodes {
-        match &node.value {
-            Value::Map(entries) => alternatives.push(items(node, entries, reading)),
-            Value::Str(text) => {
-                item::keywords(&Key { text: text.clone(), place: node.place.clone() }, reading);
-                return None;
-            }
+    for nodes in nodes.chunk_by(|a, b| plain(a) && plain(b)) {
+        alternatives.push(match &nodes[0].value {
+            Value::Map(entries) => items(&nodes[0], entries, reading),
+            _ if plain(&nodes[0]) => item::keywords(node, nodes, reading).map(|item| vec![item]),
             _ => {
-                reading.faults.expected(node, "a map of `field: value`, or a list of such maps");
-                alternatives.push(None);
+                reading.faults.expected(&nodes[0], "a map of `field: value`, a text, or a list of these");
+                None
             }
-        }
+        });
     }
     alternatives.into_iter().collect()
 }

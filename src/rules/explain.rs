@@ -9,9 +9,10 @@ use crate::domain::alert::Alert;
 use crate::domain::decision::RuleRef;
 use crate::rules::detection::Detection;
 use crate::rules::item::Item;
-use crate::rules::matcher::{Matcher, View};
+use crate::rules::matcher::Matcher;
 use crate::rules::route::{self, Route};
 use crate::rules::suppress::Suppression;
+use crate::rules::view::View;
 
 /// Items beyond which near misses are not looked for: each item costs one evaluation of the whole rule.
 pub const NEAR_MISS_ITEMS_MAX: usize = 256;
@@ -86,6 +87,9 @@ pub struct ItemExplanation {
     pub present: bool,
     /// The alert's values.
     pub actual: Vec<Value>,
+    /// The wanted values that are there, as the rule has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hits: Vec<Value>,
     /// Whether it holds.
     pub matched: bool,
     /// The rule would match if this came out the other way.
@@ -95,7 +99,7 @@ pub struct ItemExplanation {
 
 /// Explains every rule.
 pub fn rules(suppress: &[Suppression], routes: &[Route], matcher: &Matcher, alert: &Alert) -> Vec<RuleExplanation> {
-    let view = matcher.view(alert);
+    let view = View::of_alert(matcher.fields(), alert);
     let mut out = Vec::new();
     for rule in suppress {
         let detection = matcher.suppression(rule.number);
@@ -115,7 +119,7 @@ type Header<'a> = (RuleKind, usize, &'a RuleRef, &'a str);
 
 fn one(header: Header, detection: Option<&Detection>, matcher: &Matcher, view: &View) -> RuleExplanation {
     let (kind, number, rule, title) = header;
-    let matched = detection.is_none_or(|detection| detection.holds(&mut |item| view.holds(item)));
+    let matched = detection.is_none_or(|detection| detection.holds(&mut |item| item.holds(view)));
     let deciding = match detection {
         Some(detection) if !matched => deciding(detection, view),
         _ => Vec::new(),
@@ -138,8 +142,8 @@ fn deciding<'a>(detection: &'a Detection, view: &View) -> Vec<&'a Item> {
     if items.len() > NEAR_MISS_ITEMS_MAX {
         return Vec::new();
     }
-    let held: Vec<bool> = items.iter().map(|item| view.holds(item)).collect();
-    let flips = |item: &&Item| detection.holds(&mut |other| view.holds(other) != std::ptr::eq(other, *item));
+    let held: Vec<bool> = items.iter().map(|item| item.holds(view)).collect();
+    let flips = |item: &&Item| detection.holds(&mut |other| other.holds(view) != std::ptr::eq(other, *item));
     let deciding: Vec<&Item> = items.iter().copied().filter(flips).collect();
     let others_hold =
         items.iter().zip(held).any(|(item, held)| held && !deciding.iter().any(|d| std::ptr::eq(*d, *item)));
@@ -155,13 +159,14 @@ fn searches(detection: &Detection, deciding: &[&Item], matcher: &Matcher, view: 
             wanted: item.wanted().cloned().collect(),
             present: found.present,
             actual: found.values.iter().map(|value| value.json()).collect(),
-            matched: view.holds(item),
+            hits: item.wants.iter().filter(|want| item.hits(want, view)).map(|want| want.written.clone()).collect(),
+            matched: item.holds(view),
             decides: deciding.iter().any(|other| std::ptr::eq(*other, item)),
         }
     };
     let search = |search: &crate::rules::detection::Search| SearchExplanation {
         name: search.name.clone(),
-        matched: search.holds(&mut |item| view.holds(item)),
+        matched: search.holds(&mut |item| item.holds(view)),
         alternatives: search.alternatives.iter().map(|items| items.iter().map(item).collect()).collect(),
     };
     detection.searches.iter().map(search).collect()

@@ -1,19 +1,40 @@
-//! Fields of an alert by dotted path: which there are, and what an alert has at one.
+//! Fields by dotted path: which there are, and what an alert or an event has at one.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
 use crate::domain::alert::{ALERT_FIELDS, Alert, ENTITY_TYPES};
+use crate::rules::found::{self, Actual, Found};
 use crate::yaml::diagnostic::nearest;
 
 /// A path to a field, checked against what an alert can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     text: String,
-    root: usize,
+    root: Root,
     kind: FieldKind,
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    /// At this field of an alert.
+    Alert(&'static str),
+    /// At the top of an event, whose fields nobody has told soard.
+    Event,
+    /// Everywhere: the pseudo-field of keyword searches.
+    Everywhere,
+}
+
+/// What rules are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Alerts, whose fields soard knows.
+    Alert,
+    /// Raw events, which have any fields.
+    Event,
 }
 
 /// What a field holds, as far as soard itself decides that.
@@ -57,65 +78,15 @@ impl BadField {
     }
 }
 
-/// What an alert has at a field.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found<'a> {
-    /// The field is there, if only as null or as an empty list.
-    pub present: bool,
-    /// Its values; a path through lists gives those of every element.
-    pub values: Vec<Actual<'a>>,
-}
-
-/// One value of a field.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Actual<'a> {
-    /// JSON's null.
-    Null,
-    /// A boolean.
-    Flag(bool),
-    /// A number.
-    Number(&'a Number),
-    /// Text.
-    Text(Cow<'a, str>),
-    /// A map: there, but no value that a rule could compare.
-    Whole(&'a Map<String, Value>),
-}
-
-impl Actual<'_> {
-    /// As text: numbers and booleans as JSON writes them; nothing for null.
-    pub fn text(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Null => None,
-            Self::Flag(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
-            Self::Number(number) => Some(Cow::Owned(number.to_string())),
-            Self::Text(text) => Some(Cow::Borrowed(text)),
-            Self::Whole(map) => serde_json::to_string(map).ok().map(Cow::Owned),
-        }
-    }
-
-    /// As JSON.
-    pub fn json(&self) -> Value {
-        match self {
-            Self::Null => Value::Null,
-            Self::Flag(flag) => Value::Bool(*flag),
-            Self::Number(number) => Value::Number((*number).clone()),
-            Self::Text(text) => Value::String(text.clone().into_owned()),
-            Self::Whole(map) => Value::Object((*map).clone()),
-        }
-    }
-}
-
 impl Field {
     /// Checks a path: its first part is a field of an alert, and it leads to a value that can be compared.
     ///
     /// # Errors
     /// A message with a cure for unknown fields, and for paths that stop early or go too far.
     pub fn parse(text: &str) -> Result<Self, BadField> {
-        if text.split('.').any(str::is_empty) {
-            return Err(BadField { message: format!("`{text}` is not a field path"), help: None });
-        }
+        parts(text)?;
         let (first, rest) = text.split_once('.').map_or((text, None), |(first, rest)| (first, Some(rest)));
-        let root = ALERT_FIELDS.iter().position(|field| *field == first).ok_or_else(|| unknown(first))?;
+        let root = ALERT_FIELDS.iter().find(|field| **field == first).ok_or_else(|| unknown(first))?;
         let kind = kind(first);
         match (first, rest) {
             ("id", _) => {
@@ -147,7 +118,26 @@ impl Field {
             }
             _ => {}
         }
-        Ok(Self { text: text.into(), root, kind })
+        Ok(Self { text: text.into(), root: Root::Alert(root), kind })
+    }
+
+    /// A path of an event.
+    ///
+    /// # Errors
+    /// When a part of it is empty, or when it has too many.
+    pub fn of_event(text: &str) -> Result<Self, BadField> {
+        parts(text)?;
+        Ok(Self { text: text.into(), root: Root::Event, kind: FieldKind::Free })
+    }
+
+    /// The pseudo-field of keyword searches: every value that there is.
+    pub fn everywhere() -> Self {
+        Self { text: String::new(), root: Root::Everywhere, kind: FieldKind::Free }
+    }
+
+    /// It stands for every value.
+    pub fn is_everywhere(&self) -> bool {
+        self.root == Root::Everywhere
     }
 
     /// The path as written.
@@ -162,29 +152,65 @@ impl Field {
 
     /// An entity type that none of the shipped formats gives, with the nearest that one does.
     pub fn unknown_entity_type(&self) -> Option<(&str, Option<&'static str>)> {
-        let kind = self.text.strip_prefix("entities.")?.split('.').next()?;
+        let kind = match self.root {
+            Root::Alert(_) => self.text.strip_prefix("entities.")?.split('.').next()?,
+            Root::Event | Root::Everywhere => return None,
+        };
         (!ENTITY_TYPES.contains(&kind)).then(|| (kind, nearest(kind, ENTITY_TYPES)))
+    }
+
+    /// Tells each value that the alert has here, and returns whether the field is there at all.
+    pub fn visit<'a>(&self, alert: &'a Alert, tell: &mut (impl FnMut(Actual<'a>) + ?Sized)) -> bool {
+        let rest = self.text.split_once('.').map_or("", |(_, rest)| rest);
+        match self.root {
+            Root::Alert("entities") => {
+                let (kind, property) = rest.split_once('.').expect("checked by parse: a type and a property");
+                let entities = alert.entities.get(kind).into_iter().flatten();
+                entities.filter(|entity| found::below(entity, property, tell)).count() > 0
+            }
+            Root::Alert("extended") => found::below(&alert.extended, rest, tell),
+            Root::Alert("raw") => found::descend(&alert.raw, rest, tell),
+            Root::Alert("links") => found::link(alert, rest, tell),
+            Root::Alert(name) => found::own(alert, name, tell),
+            Root::Event => found::descend(&alert.raw, &self.text, tell),
+            Root::Everywhere => found::everything(alert, tell),
+        }
+    }
+
+    /// Tells each value that an event has here, and returns whether the field is there at all.
+    pub fn visit_event<'a>(&self, event: &'a Value, tell: &mut (impl FnMut(Actual<'a>) + ?Sized)) -> bool {
+        match self.root {
+            Root::Everywhere => {
+                found::leaves(event, tell);
+                true
+            }
+            _ => found::descend(event, &self.text, tell),
+        }
     }
 
     /// What the alert has here.
     pub fn find<'a>(&self, alert: &'a Alert) -> Found<'a> {
-        let rest = self.text.split_once('.').map_or("", |(_, rest)| rest);
-        match ALERT_FIELDS[self.root] {
-            "entities" => entity(alert, rest),
-            "extended" => {
-                let mut found = Found::default();
-                below(&alert.extended, rest, &mut found);
-                found
-            }
-            "raw" => {
-                let mut found = Found::default();
-                descend(&alert.raw, rest, &mut found);
-                found
-            }
-            "links" => link(alert, rest),
-            name => own(alert, name),
-        }
+        Found::gather(|tell| self.visit(alert, tell))
     }
+
+    /// What an event has here.
+    pub fn find_in_event<'a>(&self, event: &'a Value) -> Found<'a> {
+        Found::gather(|tell| self.visit_event(event, tell))
+    }
+}
+
+/// Most parts of a path.
+pub const PATH_PARTS_MAX: usize = 32;
+
+fn parts(text: &str) -> Result<(), BadField> {
+    if text.split('.').any(str::is_empty) {
+        return Err(BadField { message: format!("`{text}` is not a field path"), help: None });
+    }
+    if text.split('.').count() > PATH_PARTS_MAX {
+        let message = format!("the path has more than {PATH_PARTS_MAX} parts");
+        return Err(BadField { message, help: None });
+    }
+    Ok(())
 }
 
 fn kind(name: &str) -> FieldKind {
@@ -216,94 +242,6 @@ fn usual_property(entity: &str) -> &'static str {
         "url" => "url",
         "hash" => "value",
         _ => "name",
-    }
-}
-
-/// The fields that are texts, flags and instants of the alert itself.
-fn own<'a>(alert: &'a Alert, name: &str) -> Found<'a> {
-    let time = |at: Option<jiff::Timestamp>| at.map(|at| Cow::Owned(at.to_string()));
-    let one = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
-    let text: Option<Cow<'a, str>> = match name {
-        "source" => Some(Cow::Borrowed(&alert.source)),
-        "title" => Some(Cow::Borrowed(&alert.title)),
-        "severity" => Some(Cow::Borrowed(alert.severity.as_str())),
-        "status" => Some(Cow::Borrowed(alert.status.as_str())),
-        "external_id" => one(&alert.external_id),
-        "fingerprint" => one(&alert.fingerprint),
-        "vendor" => one(&alert.vendor),
-        "product" => one(&alert.product),
-        "kind" => one(&alert.kind),
-        "description" => one(&alert.description),
-        "source_severity" => one(&alert.source_severity),
-        "confidence" => one(&alert.confidence),
-        "correlation_key" => one(&alert.correlation_key),
-        "host" => alert.host().map(Cow::Borrowed),
-        "account" => alert.account().map(Cow::Borrowed),
-        "ip" => alert.ip().map(Cow::Borrowed),
-        "start" => time(alert.start),
-        "end" => time(alert.end),
-        "generated" => time(alert.generated),
-        "received" => time(Some(alert.received)),
-        "is_incident" => return Found { present: true, values: vec![Actual::Flag(alert.is_incident)] },
-        "tactics" => return texts(&alert.tactics),
-        "techniques" => return texts(&alert.techniques),
-        "resources" => return texts(&alert.resources),
-        "remediation" => return texts(&alert.remediation),
-        "tags" => return texts(&alert.tags),
-        _ => None,
-    };
-    Found { present: text.is_some(), values: text.map(Actual::Text).into_iter().collect() }
-}
-
-fn texts(list: &[String]) -> Found<'_> {
-    let values = list.iter().map(|text| Actual::Text(Cow::Borrowed(text.as_str())));
-    Found { present: !list.is_empty(), values: values.collect() }
-}
-
-fn link<'a>(alert: &'a Alert, part: &str) -> Found<'a> {
-    let values: Vec<Actual<'a>> = match part {
-        "url" => alert.links.iter().map(|link| Actual::Text(Cow::Borrowed(link.url.as_str()))).collect(),
-        _ => alert.links.iter().filter_map(|link| Some(Actual::Text(Cow::Borrowed(link.label.as_deref()?)))).collect(),
-    };
-    Found { present: !values.is_empty(), values }
-}
-
-fn entity<'a>(alert: &'a Alert, rest: &str) -> Found<'a> {
-    let mut found = Found::default();
-    let (kind, property) = rest.split_once('.').expect("checked by parse: a type and a property");
-    for entity in alert.entities.get(kind).into_iter().flatten() {
-        below(entity, property, &mut found);
-    }
-    found
-}
-
-/// Takes the longest literal key that leads to a value, so that `"proc.name": …` is found before `"proc": {"name": …}`.
-fn below<'a>(map: &'a Map<String, Value>, rest: &str, found: &mut Found<'a>) -> bool {
-    if let Some(value) = map.get(rest) {
-        take(value, found);
-        return true;
-    }
-    let mut cuts = rest.rmatch_indices('.');
-    cuts.any(|(dot, _)| map.get(&rest[..dot]).is_some_and(|value| descend(value, &rest[dot + 1..], found)))
-}
-
-fn descend<'a>(value: &'a Value, rest: &str, found: &mut Found<'a>) -> bool {
-    match value {
-        Value::Object(map) => below(map, rest, found),
-        Value::Array(items) => items.iter().filter(|item| descend(item, rest, found)).count() > 0,
-        _ => false,
-    }
-}
-
-fn take<'a>(value: &'a Value, found: &mut Found<'a>) {
-    found.present = true;
-    match value {
-        Value::Null => found.values.push(Actual::Null),
-        Value::Bool(flag) => found.values.push(Actual::Flag(*flag)),
-        Value::Number(number) => found.values.push(Actual::Number(number)),
-        Value::String(text) => found.values.push(Actual::Text(Cow::Borrowed(text))),
-        Value::Array(items) => items.iter().for_each(|item| take(item, found)),
-        Value::Object(map) => found.values.push(Actual::Whole(map)),
     }
 }
 

@@ -2,15 +2,17 @@
 
 use crate::rules::fields::{Field, FieldKind};
 use crate::rules::known::Reading;
-use crate::rules::modifiers::Modifiers;
+use crate::rules::modifiers::{Modifiers, Operator};
 use crate::rules::pattern::fold;
-use crate::rules::wanted::{self, Prepared, Wanted};
+use crate::rules::view::View;
+use crate::rules::wanted::{self, Wanted};
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::node::{Key, Node};
 use crate::yaml::reader::one_or_many;
 
 /// Most values that one item lists.
 pub const VALUES_MAX: usize = 10_000;
+
 /// A checked item.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -18,20 +20,28 @@ pub struct Item {
     pub field: usize,
     /// The modifiers as written, `equals` when there is none.
     pub operator: String,
-    wants: Vec<Wanted>,
-    all: bool,
-    negated: bool,
+    /// The values; one must be there, or each of them with `all`.
+    pub wants: Vec<Wanted>,
+    /// Every value must be there.
+    pub all: bool,
+    /// The item holds when the values are not there.
+    pub negated: bool,
     constant: Option<bool>,
 }
 
 impl Item {
-    /// Whether the item holds for what the alert has at its field.
-    pub fn holds(&self, actual: &Prepared) -> bool {
+    /// Whether the item holds for what the alert or event has at its field.
+    pub fn holds(&self, view: &View) -> bool {
         let hit = match self.all {
-            true => self.wants.iter().all(|want| want.hits(actual)),
-            false => self.wants.iter().any(|want| want.hits(actual)),
+            true => self.wants.iter().all(|want| self.hits(want, view)),
+            false => self.wants.iter().any(|want| self.hits(want, view)),
         };
         hit != self.negated
+    }
+
+    /// Whether one wanted value is there.
+    pub fn hits(&self, want: &Wanted, view: &View) -> bool {
+        want.tests.iter().any(|test| test.hits(view.at(self.field), &|field| view.at(field)))
     }
 
     /// The values as written.
@@ -45,15 +55,10 @@ impl Item {
     }
 }
 
-/// Reads `field|modifiers: value`; notes every fault.
+/// Reads `field|modifiers: value`, or `'|modifiers': value` for a search over everything; notes every fault.
 pub fn read(key: &Key, node: &Node, reading: &mut Reading) -> Option<Item> {
     let (path, _) = key.text.split_once('|').unwrap_or((&key.text, ""));
-    let field = if path.is_empty() {
-        keywords(key, reading);
-        None
-    } else {
-        reading.field(path, &key.place)
-    };
+    let field = if path.is_empty() { Some(Field::everywhere()) } else { reading.field(path, &key.place) };
     let modifiers = match Modifiers::parse(&key.text) {
         Ok(modifiers) => Some(modifiers),
         Err(bad) => {
@@ -65,11 +70,43 @@ pub fn read(key: &Key, node: &Node, reading: &mut Reading) -> Option<Item> {
         }
     };
     let (field, modifiers) = (field?, modifiers?);
-    let wants = wants(node, &field, modifiers, reading)?;
+    if field.is_everywhere() && !fits_everywhere(&modifiers) {
+        let fault = Diagnostic::error("keywords", key.place.clone(), "a search without a field takes texts only");
+        reading.faults.push(fault.help("name a field: `title|contains: …`"));
+        return None;
+    }
+    let wants = wants(node, &field, &modifiers, reading)?;
     let operator = match key.text.split_once('|') {
         Some((_, words)) => words.replace('|', " "),
         None => "equals".into(),
     };
+    finish(field, operator, wants, &modifiers, node, reading)
+}
+
+/// Reads plain texts that stand where a map of items could: any of them anywhere is enough.
+pub fn keywords(node: &Node, nodes: &[Node], reading: &mut Reading) -> Option<Item> {
+    let field = Field::everywhere();
+    let modifiers = Modifiers::parse("").expect("no modifier is wrong");
+    let wants: Vec<Option<Wanted>> = nodes.iter().map(|node| wanted::read(node, &field, &modifiers, reading)).collect();
+    finish(field, "contains".into(), wants.into_iter().collect::<Option<_>>()?, &modifiers, node, reading)
+}
+
+fn fits_everywhere(modifiers: &Modifiers) -> bool {
+    let texts = matches!(
+        modifiers.operator,
+        Operator::Equals | Operator::Contains | Operator::StartsWith | Operator::EndsWith | Operator::Regex
+    );
+    texts && !modifiers.fieldref && modifiers.part.is_none()
+}
+
+fn finish(
+    field: Field,
+    operator: String,
+    wants: Vec<Wanted>,
+    modifiers: &Modifiers,
+    node: &Node,
+    reading: &mut Reading,
+) -> Option<Item> {
     let mut item = Item { field: 0, operator, wants, all: modifiers.all, negated: modifiers.neq, constant: None };
     item.constant = constant(&item, field.kind());
     warn_unknown_source(&item, &field, node, reading);
@@ -77,14 +114,7 @@ pub fn read(key: &Key, node: &Node, reading: &mut Reading) -> Option<Item> {
     Some(item)
 }
 
-/// Notes a search that names no field.
-pub fn keywords(key: &Key, reading: &mut Reading) {
-    let message = "keyword searches over the whole alert are not supported yet";
-    let fault = Diagnostic::error("keywords", key.place.clone(), message);
-    reading.faults.push(fault.help("name a field: `title|contains: …`"));
-}
-
-fn wants(node: &Node, field: &Field, modifiers: Modifiers, reading: &mut Reading) -> Option<Vec<Wanted>> {
+fn wants(node: &Node, field: &Field, modifiers: &Modifiers, reading: &mut Reading) -> Option<Vec<Wanted>> {
     let nodes = one_or_many(node);
     if nodes.is_empty() {
         reading.bad_value(node, "the list is empty, so nothing could match", None);

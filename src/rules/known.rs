@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::rules::fields::{Field, Fields};
+use crate::domain::lists::Lists;
+use crate::rules::fields::{Field, Fields, Subject};
 use crate::yaml::diagnostic::{Diagnostic, Place, Sources};
 use crate::yaml::node::Node;
 use crate::yaml::reader::Faults;
@@ -34,14 +35,18 @@ pub struct Reading<'a> {
     pub fields: Fields,
     /// What rules may refer to.
     pub known: &'a Known,
+    /// The bundle's lists.
+    pub lists: &'a Lists,
+    /// What the rules are about.
+    pub subject: Subject,
     /// The files' texts, to find places inside scalars.
     pub texts: &'a Sources,
 }
 
 impl<'a> Reading<'a> {
     /// Begins.
-    pub fn new(texts: &'a Sources, known: &'a Known) -> Self {
-        Self { faults: Faults::default(), fields: Fields::default(), known, texts }
+    pub fn new(texts: &'a Sources, known: &'a Known, lists: &'a Lists, subject: Subject) -> Self {
+        Self { faults: Faults::default(), fields: Fields::default(), known, lists, subject, texts }
     }
 
     /// The place of a part of a scalar, `at` bytes into it; the scalar's own place when it cannot be told,
@@ -62,7 +67,11 @@ impl<'a> Reading<'a> {
 
     /// Checks a field path and notes what is wrong with it. The place is that of the scalar that begins with it.
     pub fn field(&mut self, text: &str, place: &Place) -> Option<Field> {
-        match Field::parse(text) {
+        let parsed = match self.subject {
+            Subject::Alert => Field::parse(text),
+            Subject::Event => Field::of_event(text),
+        };
+        match parsed {
             Ok(field) => {
                 if let Some((kind, near)) = field.unknown_entity_type() {
                     let message = format!("no shipped format gives entities of type `{kind}`");

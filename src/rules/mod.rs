@@ -6,8 +6,11 @@
 pub mod compile;
 pub mod condition;
 pub mod detection;
+pub mod encode;
+pub mod expand;
 pub mod explain;
 pub mod fields;
+pub mod found;
 pub mod header;
 pub mod item;
 pub mod known;
@@ -17,8 +20,11 @@ pub mod modifiers;
 pub mod normalise;
 pub mod pattern;
 pub mod route;
+pub mod sigma;
 pub mod suppress;
+pub mod test;
 pub mod times;
+pub mod view;
 pub mod wanted;
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 /// A text to look for, with or without regard to case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     cased: bool,
     shape: Shape,
 }
 
 /// Where the text must stand in the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Anchor {
     /// It is the whole value.
     Whole,
@@ -22,27 +22,60 @@ pub enum Anchor {
     End,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Shape {
+impl Anchor {
+    /// Whether `part` stands so in `whole`; both are folded, or neither is.
+    pub fn holds(self, whole: &str, part: &str) -> bool {
+        match self {
+            Self::Whole => whole == part,
+            Self::Inside => whole.contains(part),
+            Self::Start => whole.starts_with(part),
+            Self::End => whole.ends_with(part),
+        }
+    }
+}
+
+/// The form of a pattern: most have one that is told faster than by its wildcards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Every text.
     Anything,
+    /// This text.
     Exact(String),
+    /// Texts that begin so.
     Starts(String),
+    /// Texts that end so.
     Ends(String),
+    /// Texts that have it inside.
     Contains(String),
+    /// Anything else.
     Glob(Vec<Token>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
+/// A part of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// This character.
     Char(char),
+    /// Any one character.
     One,
+    /// Any run of characters, also none.
     Run,
+    /// Any of the characters with which Windows programs mark their options.
+    Dash,
 }
+
+/// The characters that `windash` takes for one another.
+pub const DASHES: [char; 5] = ['-', '/', '\u{2013}', '\u{2014}', '\u{2015}'];
 
 impl Pattern {
     /// Reads a text with wildcards.
     pub fn new(text: &str, anchor: Anchor, cased: bool) -> Self {
-        let mut tokens = tokens(&if cased { Cow::Borrowed(text) } else { fold(text) });
+        Self::of(tokens(text), anchor, cased)
+    }
+
+    /// A pattern of these parts.
+    pub fn of(tokens: Vec<Token>, anchor: Anchor, cased: bool) -> Self {
+        let mut tokens = if cased { tokens } else { tokens.into_iter().flat_map(fold_token).collect() };
         if matches!(anchor, Anchor::Inside | Anchor::End) {
             tokens.insert(0, Token::Run);
         }
@@ -51,6 +84,16 @@ impl Pattern {
         }
         tokens.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
         Self { cased, shape: shape(tokens) }
+    }
+
+    /// Its form.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Case counts.
+    pub fn is_cased(&self) -> bool {
+        self.cased
     }
 
     /// Every value matches.
@@ -88,8 +131,16 @@ pub fn fold(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().flat_map(char::to_lowercase).collect())
 }
 
-/// `\*`, `\?` and `\\` stand for themselves; any other backslash is one.
-fn tokens(text: &str) -> Vec<Token> {
+fn fold_token(token: Token) -> impl Iterator<Item = Token> {
+    let (char, other) = match token {
+        Token::Char(c) => (Some(c), None),
+        other => (None, Some(other)),
+    };
+    char.into_iter().flat_map(char::to_lowercase).map(Token::Char).chain(other)
+}
+
+/// The parts of a text as Sigma writes it: `\*`, `\?` and `\\` stand for themselves; any other backslash is one.
+pub fn tokens(text: &str) -> Vec<Token> {
     let mut out = Vec::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -105,6 +156,18 @@ fn tokens(text: &str) -> Vec<Token> {
         });
     }
     out
+}
+
+/// Takes the dashes that mark options, those between a non-word and a word character, for any dash (`windash`).
+pub fn any_dash(tokens: &mut [Token]) {
+    let word = |token: Option<&Token>| matches!(token, Some(Token::Char(c)) if c.is_alphanumeric() || *c == '_');
+    for at in 0..tokens.len() {
+        let marks = matches!(tokens[at], Token::Char(c) if DASHES.contains(&c));
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        if marks && !word(before) && word(tokens.get(at + 1)) {
+            tokens[at] = Token::Dash;
+        }
+    }
 }
 
 fn shape(tokens: Vec<Token>) -> Shape {
@@ -141,6 +204,7 @@ fn glob(tokens: &[Token], value: &str) -> bool {
             (None, None) => return true,
             (Some(Token::One), Some(_)) => true,
             (Some(Token::Char(want)), Some(c)) => *want == c,
+            (Some(Token::Dash), Some(c)) => DASHES.contains(&c),
             _ => false,
         };
         if step {

@@ -1,183 +1,77 @@
-//! A value that an item wants: how it is written and how it is told.
+//! A value that an item wants, read and checked.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use jiff::Timestamp;
-use regex::{Regex, RegexBuilder};
+use regex::RegexBuilder;
 use serde_json::Number;
 
 use crate::domain::alert::{Severity, Status};
-use crate::rules::fields::{Actual, Field, FieldKind, Found};
+use crate::rules::encode::encoded;
+use crate::rules::expand;
+use crate::rules::fields::{Field, FieldKind};
 use crate::rules::known::Reading;
-use crate::rules::modifiers::{Modifiers, Operator, Order, RegexFlags};
-use crate::rules::pattern::{Anchor, Pattern, fold};
+use crate::rules::modifiers::{Modifiers, Operator, RegexFlags};
+use crate::rules::pattern::{self, Anchor, Pattern, Token};
+use crate::rules::test::{Bound, Reference, Test};
 use crate::yaml::diagnostic::nearest;
 use crate::yaml::node::{Node, Value};
 
 /// Largest compiled regular expression, in bytes.
 pub const REGEX_BYTES_MAX: usize = 1024 * 1024;
+
 /// A wanted value and how to tell it.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    test: Test,
+    /// Any of these tells it; more than one for an encoding that can begin anywhere, and for a list's values.
+    pub tests: Vec<Test>,
     /// As the rule has it.
     pub written: serde_json::Value,
 }
 
 impl Wanted {
-    /// Whether the alert has such a value.
-    pub fn hits(&self, actual: &Prepared) -> bool {
-        self.test.hits(actual)
-    }
-
     /// The outcome for a field of this kind, when it is the same for every alert.
     pub fn constant(&self, kind: FieldKind) -> Option<bool> {
-        match &self.test {
-            Test::Text(pattern) if pattern.is_anything() && kind.always_present() => Some(true),
-            Test::Exists(wanted) if kind.always_present() => Some(*wanted),
-            Test::Null if kind.always_present() => Some(false),
-            Test::Above(order, Bound::Severity(bound)) => {
-                let held = Severity::ALL.iter().filter(|severity| order.holds((*severity).cmp(bound))).count();
-                match held {
-                    0 => Some(false),
-                    n if n == Severity::ALL.len() => Some(true),
-                    _ => None,
-                }
-            }
+        match self.tests.as_slice() {
+            [] => Some(false),
+            [test] => test.constant(kind),
             _ => None,
         }
     }
 
     /// The one text that it wants, folded unless case counts; `None` with wildcards and for anything but a text.
     pub fn exact_text(&self) -> Option<&str> {
-        match &self.test {
-            Test::Text(pattern) => pattern.exact(),
+        match self.tests.as_slice() {
+            [Test::Text(pattern)] => pattern.exact(),
             _ => None,
         }
     }
 }
 
-#[derive(Debug, Clone)]
-enum Test {
-    Text(Pattern),
-    Number(Number),
-    Flag(bool),
-    Null,
-    Exists(bool),
-    Regex(Regex),
-    Network(IpNet),
-    Above(Order, Bound),
-}
-
-#[derive(Debug, Clone)]
-enum Bound {
-    Number(Number),
-    Severity(Severity),
-    Time(Timestamp),
-}
-
-/// What an alert has at a field, folded once for all items.
-#[derive(Debug)]
-pub struct Prepared<'a> {
-    found: Found<'a>,
-    texts: Vec<Option<(Cow<'a, str>, Cow<'a, str>)>>,
-}
-
-impl<'a> Prepared<'a> {
-    /// Folds the values.
-    pub fn new(found: Found<'a>) -> Self {
-        let texts = found.values.iter().map(texts).collect();
-        Self { found, texts }
-    }
-
-    /// The values as they were found.
-    pub fn found(&self) -> &Found<'a> {
-        &self.found
-    }
-}
-
-/// The value's text, and that text folded; a map has none.
-fn texts<'a>(value: &Actual<'a>) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
-    let text = match value {
-        Actual::Text(Cow::Borrowed(text)) => Cow::Borrowed(*text),
-        Actual::Whole(_) => return None,
-        other => Cow::Owned(other.text()?.into_owned()),
-    };
-    let folded = match &text {
-        Cow::Borrowed(text) => fold(text),
-        Cow::Owned(text) => Cow::Owned(fold(text).into_owned()),
-    };
-    Some((text, folded))
-}
-
-impl Test {
-    fn hits(&self, actual: &Prepared) -> bool {
-        let values = &actual.found.values;
-        let mut folded = actual.texts.iter().flatten();
-        match self {
-            Self::Exists(wanted) => actual.found.present == *wanted,
-            Self::Null => values.is_empty() || values.contains(&Actual::Null),
-            Self::Text(pattern) => folded.any(|(text, folded)| pattern.matches(text, folded)),
-            Self::Regex(regex) => folded.any(|(text, _)| regex.is_match(text)),
-            Self::Number(number) => values.iter().any(|value| same_number(value, number)),
-            Self::Flag(flag) => values.iter().any(|value| same_flag(value, *flag)),
-            Self::Network(network) => folded.any(|(text, _)| address(text).is_some_and(|ip| network.contains(&ip))),
-            Self::Above(order, bound) => {
-                values.iter().any(|value| compare(value, bound).is_some_and(|o| order.holds(o)))
-            }
-        }
-    }
-}
-
-/// An IPv4 address that is written as IPv6 counts as IPv4.
-fn address(text: &str) -> Option<IpAddr> {
-    text.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
-}
-
-/// An unquoted `1.10` in a rule is a number, and must match the text `1.10` all the same.
-fn same_number(value: &Actual, number: &Number) -> bool {
-    let same = |actual: &Number| compare_numbers(actual, number).is_some_and(std::cmp::Ordering::is_eq);
-    match value {
-        Actual::Number(actual) => same(actual),
-        Actual::Text(text) => text.parse().is_ok_and(|actual: Number| same(&actual)),
-        _ => false,
-    }
-}
-
-fn same_flag(value: &Actual, flag: bool) -> bool {
-    match value {
-        Actual::Flag(actual) => *actual == flag,
-        Actual::Text(text) => text.eq_ignore_ascii_case(if flag { "true" } else { "false" }),
-        _ => false,
-    }
-}
-
-fn compare(value: &Actual, bound: &Bound) -> Option<std::cmp::Ordering> {
-    match (value, bound) {
-        (Actual::Number(actual), Bound::Number(bound)) => compare_numbers(actual, bound),
-        (Actual::Text(text), Bound::Number(bound)) => compare_numbers(&text.trim().parse().ok()?, bound),
-        (Actual::Text(text), Bound::Severity(bound)) => Some(text.parse::<Severity>().ok()?.cmp(bound)),
-        (Actual::Text(text), Bound::Time(bound)) => Some(text.parse::<Timestamp>().ok()?.cmp(bound)),
-        _ => None,
-    }
-}
-
-fn compare_numbers(a: &Number, b: &Number) -> Option<std::cmp::Ordering> {
-    match (a.as_i128(), b.as_i128()) {
-        (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
-    }
-}
-
 /// Reads one value of an item; notes every fault.
-pub fn read(node: &Node, field: &Field, modifiers: Modifiers, reading: &mut Reading) -> Option<Wanted> {
+pub fn read(node: &Node, field: &Field, modifiers: &Modifiers, reading: &mut Reading) -> Option<Wanted> {
     if let Value::Map(_) | Value::List(_) = node.value {
         reading.faults.expected(node, "a text, number, boolean or null");
         return None;
     }
-    let test = match modifiers.operator {
+    let tests = if modifiers.fieldref {
+        vec![reference(node, modifiers, reading)?]
+    } else if modifiers.part.is_some() {
+        vec![part_of_time(node, field, modifiers, reading)?]
+    } else if modifiers.expand {
+        expand::read(node, field, modifiers, reading)?
+    } else if modifiers.encodings.is_empty() {
+        vec![plain(node, field, modifiers, reading)?]
+    } else {
+        encodings(node, modifiers, reading)?
+    };
+    Some(Wanted { tests, written: node.value.json() })
+}
+
+fn plain(node: &Node, field: &Field, modifiers: &Modifiers, reading: &mut Reading) -> Option<Test> {
+    match modifiers.operator {
+        Operator::Equals if field.is_everywhere() => part(node, Anchor::Inside, modifiers, reading),
+        Operator::Equals if modifiers.windash => part(node, Anchor::Whole, modifiers, reading),
         Operator::Equals => equals(node, field, modifiers, reading),
         Operator::Contains => part(node, Anchor::Inside, modifiers, reading),
         Operator::StartsWith => part(node, Anchor::Start, modifiers, reading),
@@ -186,11 +80,86 @@ pub fn read(node: &Node, field: &Field, modifiers: Modifiers, reading: &mut Read
         Operator::Cidr => network(node, field, reading),
         Operator::Exists => exists(node, reading),
         Operator::Compare(order) => bound(node, field, reading).map(|bound| Test::Above(order, bound)),
-    };
-    Some(Wanted { test: test?, written: node.value.json() })
+    }
 }
 
-fn equals(node: &Node, field: &Field, modifiers: Modifiers, reading: &mut Reading) -> Option<Test> {
+/// Where the operator looks for a text.
+pub fn anchor(modifiers: &Modifiers, field: &Field) -> Anchor {
+    match modifiers.operator {
+        Operator::Contains => Anchor::Inside,
+        Operator::StartsWith => Anchor::Start,
+        Operator::EndsWith => Anchor::End,
+        _ if field.is_everywhere() => Anchor::Inside,
+        _ => Anchor::Whole,
+    }
+}
+
+fn reference(node: &Node, modifiers: &Modifiers, reading: &mut Reading) -> Option<Test> {
+    let Value::Str(text) = &node.value else {
+        reading.faults.expected(node, "the name of another field");
+        return None;
+    };
+    let other = reading.field(text, &node.place)?;
+    let field = reading.fields.number(other);
+    let anchor = match modifiers.operator {
+        Operator::Contains => Anchor::Inside,
+        Operator::StartsWith => Anchor::Start,
+        Operator::EndsWith => Anchor::End,
+        _ => Anchor::Whole,
+    };
+    Some(Test::Other(Reference { field, anchor, cased: modifiers.cased }))
+}
+
+fn part_of_time(node: &Node, field: &Field, modifiers: &Modifiers, reading: &mut Reading) -> Option<Test> {
+    let part = modifiers.part?;
+    if !matches!(field.kind(), FieldKind::Time | FieldKind::Free | FieldKind::Text) {
+        reading.bad_value(node, format!("`{}` never holds a time", field.as_str()), None);
+        return None;
+    }
+    let Value::Int(number) = node.value else {
+        reading.faults.expected(node, "a whole number");
+        return None;
+    };
+    let range = part.range();
+    if !range.contains(&number) {
+        let message = format!("expected {} to {}, found {number}", range.start(), range.end());
+        reading.bad_value(node, message, None);
+        return None;
+    }
+    let order = match modifiers.operator {
+        Operator::Compare(order) => Some(order),
+        _ => None,
+    };
+    Some(Test::Part(part, order, number))
+}
+
+fn encodings(node: &Node, modifiers: &Modifiers, reading: &mut Reading) -> Option<Vec<Test>> {
+    let text = text(node, reading)?;
+    let mut plain = String::new();
+    for token in pattern::tokens(&text) {
+        let Token::Char(c) = token else {
+            let help = Some("escape it with a backslash if it is meant as a character".into());
+            reading.bad_value(node, "a text with wildcards cannot be encoded", help);
+            return None;
+        };
+        plain.push(c);
+    }
+    let anchor = match modifiers.operator {
+        Operator::Contains => Anchor::Inside,
+        Operator::StartsWith => Anchor::Start,
+        Operator::EndsWith => Anchor::End,
+        _ => Anchor::Whole,
+    };
+    let literal = |text: String| Pattern::of(text.chars().map(Token::Char).collect(), anchor, modifiers.cased);
+    let texts = encoded(&plain, &modifiers.encodings);
+    if texts.iter().any(String::is_empty) {
+        reading.bad_value(node, "the text is too short: some of its encodings are empty", None);
+        return None;
+    }
+    Some(texts.into_iter().map(|text| Test::Text(literal(text))).collect())
+}
+
+fn equals(node: &Node, field: &Field, modifiers: &Modifiers, reading: &mut Reading) -> Option<Test> {
     let pattern = |text: &str| Pattern::new(text, Anchor::Whole, modifiers.cased);
     match (&node.value, field.kind()) {
         (Value::Str(text), FieldKind::Severity) => {
@@ -233,10 +202,20 @@ fn known_word(node: &Node, text: &str, words: &[&str], reading: &mut Reading) ->
     false
 }
 
-fn part(node: &Node, anchor: Anchor, modifiers: Modifiers, reading: &mut Reading) -> Option<Test> {
+fn part(node: &Node, anchor: Anchor, modifiers: &Modifiers, reading: &mut Reading) -> Option<Test> {
+    let mut tokens = pattern::tokens(&text(node, reading)?);
+    if modifiers.windash {
+        pattern::any_dash(&mut tokens);
+    }
+    Some(Test::Text(Pattern::of(tokens, anchor, modifiers.cased)))
+}
+
+/// A text that is not empty, or a number as it is written.
+pub fn text(node: &Node, reading: &mut Reading) -> Option<String> {
     let text = match &node.value {
         Value::Str(text) => text.clone(),
         Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
         _ => {
             reading.faults.expected(node, "a text");
             return None;
@@ -246,7 +225,7 @@ fn part(node: &Node, anchor: Anchor, modifiers: Modifiers, reading: &mut Reading
         reading.bad_value(node, "an empty text is a part of every value", Some("write `exists: true`".into()));
         return None;
     }
-    Some(Test::Text(Pattern::new(&text, anchor, modifiers.cased)))
+    Some(text)
 }
 
 fn regex(node: &Node, flags: RegexFlags, reading: &mut Reading) -> Option<Test> {
@@ -261,7 +240,7 @@ fn regex(node: &Node, flags: RegexFlags, reading: &mut Reading) -> Option<Test> 
         .dot_matches_new_line(flags.dot_all)
         .build();
     match regex {
-        Ok(regex) => Some(Test::Regex(regex)),
+        Ok(regex) => Some(Test::Regex(regex, flags)),
         Err(error) => {
             let (message, help) = regex_fault(&error);
             reading.bad_value(node, message, help);

@@ -6,6 +6,8 @@ use std::path::Path;
 use super::{NO_DEFAULT, alert, files, matches, show};
 use crate::rules::compile::{Rules, compile};
 use crate::rules::known::{Known, PlaybookEntries};
+use crate::rules::modifiers::NAMES;
+use crate::rules::sigma;
 
 /// The playbooks that ship, and what each has.
 fn shipped() -> Known {
@@ -44,17 +46,23 @@ fn blocks() -> Vec<String> {
 #[test]
 fn every_example_of_the_reference_loads() {
     let mut count = 0;
+    let scanners = blocks().into_iter().find(|block| block.starts_with("# lists/scanners.txt")).unwrap();
     for block in blocks() {
         count += 1;
         if let Some(path) = block.lines().next().and_then(|line| line.strip_prefix("# ")) {
-            without_fault(files(&[(path, &block)]));
+            if path.starts_with("rules/detect/") {
+                let texts = files(&[(path, &block)]);
+                let (rules, found) = sigma::compile(&texts);
+                assert!(found.is_empty() && rules.all.len() == 1, "{}", show(&found, &texts));
+            }
+            without_fault(files(&[("lists/scanners.txt", &scanners), (path, &block)]));
             continue;
         }
         let matching: Vec<&str> = block.strip_prefix("match:\n").expect("a file or a match").lines().collect();
         let dedented: Vec<&str> = matching.iter().map(|line| line.strip_prefix("  ").unwrap()).collect();
         matches(&dedented.join("\n"), &alert());
     }
-    assert!(count >= 8, "{count} examples");
+    assert!(count >= 14, "{count} examples");
 }
 
 #[test]
@@ -73,9 +81,13 @@ fn the_explanation_in_the_reference_is_what_the_command_says() {
 fn the_reference_names_every_field_and_modifier() {
     let text = read("docs/rules.md");
     let fields = crate::domain::alert::ALERT_FIELDS;
-    let modifiers = "contains startswith endswith re cidr exists gt gte lt lte all neq cased".split(' ');
-    for word in fields.iter().copied().chain(modifiers) {
+    for word in fields {
         assert!(text.contains(word), "docs/rules.md does not name {word}");
+    }
+    let table = text.split("### Modifiers").nth(1).unwrap().split("```").next().unwrap();
+    for word in NAMES {
+        let named = [format!("`{word}`"), format!("|{word}`")];
+        assert!(named.iter().any(|named| table.contains(named)), "the table of modifiers lacks {word}");
     }
 }
 
@@ -116,4 +128,21 @@ fn the_shipped_rules_load_and_do_what_they_say() {
     assert_eq!(taken(&high), ["page-at-night", "malware"]);
     high.severity = crate::domain::alert::Severity::Low;
     assert_eq!(taken(&high), ["rest"]);
+}
+
+/// What `expand`, encodings and searches over everything find, beside what the table of cases says.
+#[test]
+fn lists_stand_for_their_entries() {
+    let text = super::suppression("entities.ip.address|cidr|expand: '%nets%'\nkind|expand: '%kinds%_External'");
+    let lists = [("lists/nets.txt", "172.16.0.0/12\n10.20.3.4\n"), ("lists/kinds.yaml", "- Port*\n- PortScan\n")];
+    let mut texts = files(&lists);
+    texts.insert("rules/suppress/a.yaml".into(), text);
+    let rules = without_fault(texts);
+    let mut alert = alert();
+    assert!(rules.matches(&alert).suppression(0));
+    alert.kind = Some("PortSweep_External".into());
+    assert!(!rules.matches(&alert).suppression(0), "an entry has no wildcards");
+    assert!(matches("[mimikatz, 'fourth']", &alert), "raw is searched");
+    assert!(matches("- portal", &alert), "links are searched");
+    assert!(!matches("- output_fields", &alert), "keys are not");
 }

@@ -16,10 +16,13 @@ const _: fn() = || {
     shared::<crate::rules::matcher::Matches>();
 };
 
+mod compiled;
 mod conditions;
+mod conformance;
 mod diagnostics;
 mod docs;
 mod explaining;
+pub mod generate;
 mod matching;
 mod properties;
 mod routes;

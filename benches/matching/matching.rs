@@ -1,0 +1,286 @@
+//! How fast the matcher is, beside a public Sigma engine with the same rules and the same alerts.
+//!
+//! One thread; every figure is the best of several passes, in the thread's own processor time, so that
+//! neighbours disturb it little. Text goes in, numbers of rules come out.
+//! Run: `cargo bench --manifest-path benches/matching/Cargo.toml`; with `-- quick` only what the last line needs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rsigma_eval::{Engine, JsonEvent};
+use rsigma_parser::parse_sigma_yaml;
+use serde_json::{Value, json};
+use soard::domain::alert::Alert;
+use soard::rules::compile::{self, Rules};
+use soard::rules::known::Known;
+use soard::rules::normalise;
+use soard::rules::sigma::{self, SigmaRules};
+use soard_matching::{Kind, Rule, alerts, rules};
+
+const COUNTS: [usize; 4] = [10, 100, 1_000, 10_000];
+const ALERTS: usize = 4_000;
+const SEED: u64 = 7;
+
+/// The version of the engine that is compared with, as Cargo.lock has it.
+fn rival_version() -> String {
+    let lock = include_str!("Cargo.lock");
+    let at = lock.find("name = \"rsigma-eval\"\nversion = \"").expect("the rival is in Cargo.lock");
+    lock[at..].split('"').nth(3).expect("a version").to_owned()
+}
+
+fn files(path: &str, document: &Value) -> BTreeMap<String, String> {
+    let route = ("rules/route/none.yaml".to_owned(), "default_route: none\n".to_owned());
+    BTreeMap::from([(path.to_owned(), document.to_string()), route])
+}
+
+fn sigma_files(rules: &[Rule]) -> BTreeMap<String, String> {
+    let all: Vec<Value> = rules.iter().map(|rule| json!({"title": "T", "detection": rule.detection})).collect();
+    files("rules/detect/all.yaml", &json!({"detect": all}))
+}
+
+fn suppress_files(rules: &[Rule]) -> BTreeMap<String, String> {
+    let one = |(number, rule): (usize, &Rule)| json!({"id": format!("r{number}"), "title": "T", "owner": "o", "reason": "expected", "expires": "2099-01-01", "match": rule.detection});
+    files("rules/suppress/all.yaml", &json!({"suppress": rules.iter().enumerate().map(one).collect::<Vec<_>>()}))
+}
+
+fn compiled(files: &BTreeMap<String, String>) -> SigmaRules {
+    let (rules, found) = sigma::compile(files);
+    assert!(found.is_empty(), "{:?}", found.first());
+    rules
+}
+
+fn suppressing(files: &BTreeMap<String, String>) -> Rules {
+    let (rules, found) = compile::compile(files, &Known::default());
+    assert!(found.is_empty(), "{:?}", found.first());
+    rules
+}
+
+fn rival(rules: &[Rule]) -> Engine {
+    let mut engine = Engine::new();
+    let text: Vec<String> = rules
+        .iter()
+        .enumerate()
+        .map(|(number, rule)| {
+            json!({"title": "T", "id": number.to_string(), "logsource": {"category": "alert"}, "detection": rule.detection}).to_string()
+        })
+        .collect();
+    let collection = parse_sigma_yaml(&text.join("\n---\n")).expect("the rival reads the rules");
+    assert_eq!(collection.rules.len(), rules.len(), "the rival takes every rule");
+    engine.add_collection(&collection).expect("the rival compiles the rules");
+    engine
+}
+
+fn rival_matches(engine: &Engine, text: &str) -> Vec<u32> {
+    let event: Value = serde_json::from_str(text).expect("JSON");
+    let results = engine.evaluate(&JsonEvent::borrow(&event));
+    let number = |id: &Option<String>| id.as_deref().and_then(|id| id.parse().ok()).expect("our id");
+    let mut out: Vec<u32> = results.iter().map(|result| number(&result.header.rule_id)).collect();
+    out.sort_unstable();
+    out
+}
+
+/// The processor time that this thread has used.
+fn used() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// Best time of one of the runs, per alert.
+fn best(passes: usize, alerts: usize, mut runs: Vec<Box<dyn FnMut() -> usize + '_>>) -> Vec<Duration> {
+    let mut best = vec![Duration::MAX; runs.len()];
+    for _ in 0..passes {
+        for (run, best) in runs.iter_mut().zip(&mut best) {
+            let start = used();
+            std::hint::black_box(run());
+            *best = (used() - start).min(*best);
+        }
+    }
+    best.into_iter().map(|time| time / u32::try_from(alerts).expect("a count")).collect()
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:7.2}", time.as_secs_f64() * 1e6)
+}
+
+/// Times per alert of one line.
+struct Line {
+    text: Duration,
+    rival: Duration,
+}
+
+fn line(kind: Kind, count: usize, percent: usize, passes: usize) -> Line {
+    let rules = rules(kind, count, SEED);
+    let texts = alerts(&rules, percent, ALERTS, SEED);
+    let ours = compiled(&sigma_files(&rules));
+    let path = suppressing(&suppress_files(&rules));
+    let rival = rival(&rules);
+    let stamped = |text: &String| {
+        let mut value: Value = serde_json::from_str(text).expect("JSON");
+        value["source"] = "bench".into();
+        value["received"] = "2026-03-01T10:00:01Z".into();
+        serde_json::from_value::<Alert>(value).expect("an alert")
+    };
+    let parsed: Vec<Alert> = texts.iter().map(stamped).collect();
+    let mut matching = 0;
+    let compared = if count >= 1_000 { 500 } else { ALERTS };
+    for (text, alert) in texts.iter().zip(&parsed).take(compared) {
+        let found = ours.matches(text).expect("JSON");
+        assert_eq!(found, rival_matches(&rival, text), "the engines disagree on {text}");
+        let by_alert: Vec<u32> = path.matches(alert).suppressions().map(|number| number as u32).collect();
+        assert_eq!(found, by_alert, "both ways must find the same in {text}");
+        matching += usize::from(!found.is_empty());
+    }
+    let times = best(
+        passes,
+        ALERTS,
+        vec![
+            Box::new(|| texts.iter().map(|text| ours.matches(text).expect("JSON").len()).sum()),
+            Box::new(|| parsed.iter().map(|alert| path.matches(alert).suppressions().count()).sum()),
+        ],
+    );
+    let few = if count >= 1_000 { ALERTS / 4 } else { ALERTS };
+    let theirs = best(
+        passes.min(3),
+        few,
+        vec![Box::new(|| texts.iter().take(few).map(|text| rival_matches(&rival, text).len()).sum())],
+    );
+    println!(
+        "| {:9} | {count:6} | {:5.1} % | {} | {} | {} | {:5.1} x |",
+        kind.as_str(),
+        100.0 * matching as f64 / compared as f64,
+        micros(times[0]),
+        micros(times[1]),
+        micros(theirs[0]),
+        theirs[0].as_secs_f64() / times[0].as_secs_f64(),
+    );
+    Line { text: times[0], rival: theirs[0] }
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+}
+
+fn compile_cost() {
+    let rules = rules(Kind::Mixed, 10_000, SEED);
+    let files = suppress_files(&rules);
+    let before = resident_bytes();
+    let start = used();
+    let first = suppressing(&files);
+    let time = used() - start;
+    let memory = resident_bytes().saturating_sub(before) as f64 / f64::from(1 << 20);
+    let times: Vec<Duration> = (0..3)
+        .map(|_| {
+            let start = used();
+            let again = suppressing(&files);
+            let time = used() - start;
+            drop(again);
+            time
+        })
+        .collect();
+    let time = times.iter().copied().fold(time, Duration::min);
+    println!("compile 10000 mixed rules: {:.2} s, {memory:.0} MiB resident after it", time.as_secs_f64());
+    drop(first);
+}
+
+/// From the record's bytes: the format is recognised and the alert built, then matched.
+fn whole_way() {
+    let rules = rules(Kind::Mixed, 10_000, SEED);
+    let path = suppressing(&suppress_files(&rules));
+    let format = include_str!("../../rules/normalise/soard.yaml").to_owned();
+    let (formats, found) = normalise::compile(&BTreeMap::from([("rules/normalise/soard.yaml".to_owned(), format)]));
+    assert!(found.is_empty(), "{:?}", found.first());
+    let texts = alerts(&rules, 1, ALERTS, SEED);
+    let received = "2026-03-01T10:00:01Z".parse().expect("an instant");
+    let normal =
+        |text: &String| formats.normalise("bench", text.as_bytes(), received, Some("soard")).expect("an alert");
+    let times = best(
+        5,
+        ALERTS,
+        vec![
+            Box::new(|| texts.iter().map(|text| normal(text).alerts.len()).sum()),
+            Box::new(|| {
+                let matched = |text| {
+                    normal(text).alerts.iter().map(|one| path.matches(&one.alert).suppressions().count()).sum::<usize>()
+                };
+                texts.iter().map(matched).sum()
+            }),
+        ],
+    );
+    println!("record to alert alone {} us; record to alert and 10000 rules {} us", micros(times[0]), micros(times[1]));
+}
+
+/// One thread matches without pause while another compiles 10,000 rules and swaps them in.
+fn reload() {
+    let rules = rules(Kind::Mixed, 10_000, SEED);
+    let files = suppress_files(&rules);
+    let texts = alerts(&rules, 1, 1_000, SEED);
+    let stamped = |text: &String| {
+        let mut value: Value = serde_json::from_str(text).expect("JSON");
+        value["source"] = "bench".into();
+        value["received"] = "2026-03-01T10:00:01Z".into();
+        serde_json::from_value::<Alert>(value).expect("an alert")
+    };
+    let parsed: Vec<Alert> = texts.iter().map(stamped).collect();
+    let current = Mutex::new(Arc::new(suppressing(&files)));
+    let (mut longest, mut longest_own, mut count) = (Duration::ZERO, Duration::ZERO, 0);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| {
+            for _ in 0..3 {
+                let next = Arc::new(suppressing(&files));
+                let old = std::mem::replace(&mut *current.lock().expect("not poisoned"), next);
+                drop(old);
+            }
+        });
+        let mut last = Instant::now();
+        for alert in parsed.iter().cycle() {
+            let own = used();
+            let rules = current.lock().expect("not poisoned").clone();
+            std::hint::black_box(rules.matches(alert));
+            longest_own = longest_own.max(used() - own);
+            let now = Instant::now();
+            longest = longest.max(now - last);
+            last = now;
+            count += 1;
+            if reloading.is_finished() {
+                break;
+            }
+        }
+    });
+    println!(
+        "reload of 10000 rules under load: longest delay of one alert {:.1} ms ({:.2} ms of it its own), over {count} alerts",
+        longest.as_secs_f64() * 1e3,
+        longest_own.as_secs_f64() * 1e3,
+    );
+}
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "quick");
+    println!("rsigma-eval {}; {} alerts of {} bytes on average", rival_version(), ALERTS, {
+        let texts = alerts(&rules(Kind::Mixed, 10, SEED), 1, ALERTS, SEED);
+        texts.iter().map(String::len).sum::<usize>() / texts.len()
+    });
+    compile_cost();
+    whole_way();
+    reload();
+    println!("\nmicroseconds per alert\n");
+    println!("| rules     |  count | match   | JSON    | alert   | rsigma  | faster  |");
+    println!("|-----------|--------|---------|---------|---------|---------|---------|");
+    if !quick {
+        for kind in Kind::ALL {
+            for percent in [0, 1, 100] {
+                for count in COUNTS {
+                    line(kind, count, percent, 3);
+                }
+            }
+        }
+    }
+    let few = line(Kind::Mixed, 10, 1, 15);
+    let many = line(Kind::Mixed, 10_000, 1, 15);
+    println!(
+        "\n10000 vs 10 rules: {:.1} x per alert; vs rsigma: {:.1} x",
+        many.text.as_secs_f64() / few.text.as_secs_f64(),
+        many.rival.as_secs_f64() / many.text.as_secs_f64(),
+    );
+}
