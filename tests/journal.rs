@@ -469,7 +469,9 @@ fn a_reader_names_the_entry_that_is_damaged() {
     assert_eq!(damage_of(1), (1, Damage::Hash));
     assert_eq!(damage_of(2), (2, Damage::Cut));
     fs::remove_file(path).unwrap();
-    assert_eq!(damage_of(1), (1, Damage::Segment { found: next }));
+    // Retention may have taken it: streams begin with what is there, and `verify` tells whether it went by policy.
+    assert_eq!(Reader::open(dir.path()).unwrap().lines(1).next().unwrap().unwrap().seq, next);
+    assert_eq!(damage(dir.path()), Damage::Segment { found: next });
     assert_eq!(Reader::open(dir.path()).unwrap().lines(next).count() as u64, 12 - next + 1);
 }
 
@@ -594,6 +596,7 @@ fn a_journal_of_version_1_is_read() {
 fn documented_commands() -> Vec<String> {
     let doc = include_str!("../docs/journal-format.md");
     let section = doc.split("## Checking by hand").nth(1).expect("the section is there");
+    let section = section.split("\n## ").next().unwrap();
     let blocks = section.split("```sh\n").skip(1);
     blocks.map(|block| block.split("```").next().unwrap().to_string()).collect()
 }

@@ -75,7 +75,7 @@ impl Mailer {
         let rendered = request.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
-        message::build(&self.settings, &rendered, request.key, request.run, request.at)
+        message::build(&self.settings, &rendered, request)
     }
 
     async fn to_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {

@@ -2,24 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Message, MultiPart, SinglePart};
 
-use crate::actions::scrub;
 use crate::actions::settings::email::EmailSettings;
 use crate::actions::templates::Rendered;
-use crate::domain::effect::EffectKey;
-use crate::domain::id::RunId;
+use crate::actions::{Request, scrub};
 
 /// The mail as it goes over the wire: ASCII, lines of at most 998 bytes, each ended by CRLF.
-pub(super) fn build(
-    settings: &EmailSettings,
-    mail: &Rendered,
-    key: &EffectKey,
-    run: &RunId,
-    at: Timestamp,
-) -> Result<Vec<u8>, String> {
+pub(super) fn build(settings: &EmailSettings, mail: &Rendered, request: &Request<'_>) -> Result<Vec<u8>, String> {
+    let Request { key, run, at, log_head, .. } = *request;
     let mut builder = Message::builder().from(settings.from.clone());
     for mailbox in &settings.to {
         builder = builder.to(mailbox.clone());
@@ -36,7 +28,8 @@ pub(super) fn build(
         .message_id(Some(format!("<{key}@{}>", settings.from.email.domain())))
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Soard-Run", &run.to_string()))
-        .raw_header(header("X-Soard-Key", key.as_str()));
+        .raw_header(header("X-Soard-Key", key.as_str()))
+        .raw_header(header("X-Soard-Log-Head", log_head));
     let text = part(ContentType::TEXT_PLAIN, &mail.text)?;
     let message = match &mail.html {
         None => builder.singlepart(text),

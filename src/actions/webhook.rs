@@ -205,6 +205,7 @@ impl Sender {
         };
         own("webhook-id", id);
         own("webhook-timestamp", timestamp.to_string());
+        own("x-soard-log-head", request.log_head.to_owned());
         own("idempotency-key", format!("\"{}\"", request.key));
         if !signatures.is_empty() {
             own("webhook-signature", signatures.join(" "));

@@ -52,6 +52,7 @@ fn fault(folder: &Path, error: DaemonError) -> Fault {
         DaemonError::Journal(_) => "`soard log verify` says what is wrong with it; nothing was changed",
         DaemonError::State { .. } => "the state folder must belong to the user that runs the daemon",
         DaemonError::Destinations(_) => "a secret is given as { file: … }, { credential: … } or { env: … }",
+        DaemonError::Key(_) => "nothing was signed or sent; the journal is as it was",
         DaemonError::Source(_) => "what was accepted is on record; cure the source and start the daemon again",
         DaemonError::Fatal(_) => "what was accepted is on record; start the daemon again",
     };

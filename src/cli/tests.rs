@@ -392,6 +392,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Reload(done) => {
                 done.send(ReloadReport { loaded: true, bundle: bundle_report(), faults: Vec::new() }).unwrap();
             }
+            Command::RotateKey(done) => done.send(Err("no test asks for it".into())).unwrap(),
             Command::Order(ordered) => {
                 let Ordered { comment, wish, done, .. } = *ordered;
                 let order = match wish {

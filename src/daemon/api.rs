@@ -35,7 +35,7 @@ use crate::daemon::query::runs::{self, RunFilter};
 use crate::daemon::query::start;
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
-use crate::daemon::report::{OrderReport, ReloadReport, ResendReport, RetryReport, Status};
+use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
@@ -71,6 +71,8 @@ pub enum Command {
     Status(oneshot::Sender<Status>),
     /// Load the bundle anew.
     Reload(oneshot::Sender<ReloadReport>),
+    /// Sign the journal with a new key.
+    RotateKey(oneshot::Sender<Result<KeyReport, String>>),
     /// Do something with a run.
     Order(Box<Ordered>),
     /// Send dead letters again.
@@ -149,6 +151,7 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/quarantine/{record_no}", get(quarantine_show))
         .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
         .route("/v1/log", get(log_page))
+        .route("/v1/log/key/rotate", post(key_rotate))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "there is no such page on the control socket"))
         .layer(middleware::from_fn(move |ConnectInfo(peer): ConnectInfo<Peer>, request, next| {
             only_owner(own, peer, request, next)
@@ -417,6 +420,11 @@ async fn quarantine_show(State(shared): Shares, Named(record_no): Named<u64>) ->
 
 async fn quarantine_retry(State(shared): Shares, Named(record_no): Named<u64>) -> Answer<RetryReport> {
     let report = shared.command(|done| Command::Retry { record_no, done }).await?;
+    report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
+}
+
+async fn key_rotate(State(shared): Shares) -> Answer<KeyReport> {
+    let report = shared.command(Command::RotateKey).await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
 }
 

@@ -15,11 +15,13 @@ use crate::actions::settings::Destination;
 use crate::daemon::api::Command;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
+use crate::daemon::key::Keys;
+use crate::daemon::opening::sign;
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, Content, LoadError};
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, JournalReport, RefusedBundle, ReloadReport, RetryReport,
+    AlertCounts, BundleReport, DestinationReport, JournalReport, KeyReport, RefusedBundle, ReloadReport, RetryReport,
     SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
@@ -29,6 +31,7 @@ use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
 use crate::engine::input::Input;
+use crate::journal::notary::Notary;
 use crate::sources::intake::{Answer, Counters, Intake};
 use crate::sources::{Kind, http};
 
@@ -63,6 +66,7 @@ pub struct Control {
     world: Arc<World>,
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
+    notary: Notary,
     sources: BTreeMap<String, Arc<Counters>>,
     tally: Arc<Tally>,
     started: Timestamp,
@@ -122,6 +126,7 @@ impl Control {
         world: Arc<World>,
         current: Arc<ArcSwap<Bundle>>,
         core: mpsc::Sender<Message>,
+        notary: Notary,
         tally: Arc<Tally>,
     ) -> Self {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
@@ -131,6 +136,7 @@ impl Control {
             world,
             current,
             core,
+            notary,
             sources,
             tally,
             started,
@@ -167,6 +173,7 @@ impl Control {
                 }
             }
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
+            Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
@@ -373,6 +380,15 @@ impl Control {
             }
         };
         self.settings.destinations.iter().map(report).collect()
+    }
+
+    /// Lets a new key of soard's own sign from now on.
+    async fn rotate_key(&self) -> Result<KeyReport, String> {
+        let replaced = self.core_report().await.ok_or("the core is gone")?.signed_by;
+        let journal = &self.world.journal_id;
+        let keys = Keys::renew(&self.settings, journal, &replaced).map_err(|error| said(&error))?;
+        let signed = sign(&self.core, &self.notary, &self.settings, journal, &replaced, keys).await;
+        signed.map(|verifier| KeyReport { verifier, replaces: replaced }).map_err(|error| said(&error))
     }
 
     /// Sends a quarantined record through again, with today's formats.

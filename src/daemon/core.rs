@@ -12,6 +12,7 @@ use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::prepare::{self, Batch};
 use crate::daemon::report::OrderReport;
+use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
@@ -46,6 +47,10 @@ pub enum Message {
     Order(Box<Ordered>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
+    /// Which entry is the first that is needed, and which the last that was dropped?
+    Needs(oneshot::Sender<(u64, u64)>),
+    /// Put on record that segments are dropped, unless something has come to need them; was it, durably?
+    Drop(Log, oneshot::Sender<bool>),
     /// The effects that ended without success and can be sent again, by the number of their `result` entry.
     Letters(oneshot::Sender<Vec<(u64, Letter)>>),
     /// Close the journal and end.
@@ -79,6 +84,8 @@ pub struct CoreReport {
     pub by_severity: BTreeMap<String, u64>,
     /// Totals since the journal began.
     pub totals: Totals,
+    /// The public key that signs checkpoints.
+    pub signed_by: String,
     /// Open runs.
     pub runs: usize,
     /// Stalled runs that nobody has looked after yet.
@@ -113,6 +120,8 @@ pub struct Core {
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
     pub room: Arc<AtomicBool>,
+    /// Who writes snapshots.
+    pub snapshots: Snapshots,
 }
 
 impl Core {
@@ -136,6 +145,8 @@ impl Core {
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
+                Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
+                Message::Drop(log, to) => self.drop_segments(at, log, to),
                 Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
             }
@@ -143,7 +154,9 @@ impl Core {
         }
         let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
-        self.journal.close().map_err(|error| error.to_string())
+        let closed = self.journal.close().map_err(|error| error.to_string());
+        self.snapshots.finish();
+        closed
     }
 
     /// Due timers go before input.
@@ -184,6 +197,18 @@ impl Core {
                 let _ = done.send(());
             }
         });
+    }
+
+    fn drop_segments(&mut self, at: Timestamp, log: Log, done: oneshot::Sender<bool>) {
+        let last = match &log {
+            Log::Dropped { segments, .. } => segments.last().map_or(u64::MAX, |seal| seal.last),
+            _ => u64::MAX,
+        };
+        if last >= self.state.needed() {
+            let _ = done.send(false);
+            return;
+        }
+        self.step(at, Input::Log(log), move |receipt| done.send(receipt.is_ok()).unwrap_or_default());
     }
 
     fn order(&mut self, at: Timestamp, ordered: Ordered) {
@@ -230,11 +255,16 @@ impl Core {
         let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
         log(&entry);
+        let stops = matches!(entry.facts, Facts::Log(Log::Closed));
+        let snapshot = self.snapshots.take(&self.state, stops);
         let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
         let draft = Draft { at: entry.at, kind: entry.facts.kind(), data };
         let (to, fatal) = (self.tasks.clone(), self.fatal.clone());
         let act = move |receipt: &Result<Receipt, AppendError>| {
             done(told, receipt);
+            if let (Some(write), Ok(receipt)) = (snapshot, receipt) {
+                write(receipt);
+            }
             match receipt {
                 Ok(_) => tasks.into_iter().for_each(|task| drop(to.send(task))),
                 Err(error) => drop(fatal.send(format!("the journal stopped: {error}"))),
@@ -277,6 +307,7 @@ impl Core {
             room: self.journal.room(),
             alerts: self.state.alerts.len(),
             totals: self.state.totals.clone(),
+            signed_by: self.state.signed_by.clone(),
             runs: self.state.runs.len(),
             stalled: self.state.halted.values().filter(|halted| halted.stalled).count(),
             groups: self.state.groups.len(),

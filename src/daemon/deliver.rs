@@ -81,11 +81,15 @@ struct Loaded {
     /// What only mails show.
     input: Value,
     bundle: Option<Arc<Bundle>>,
+    log_head: String,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
-    let Effect::Email(_) = &effect else { return Ok(Loaded { effect, asked, input: Value::Null, bundle: None }) };
+    let log_head = history::receipt(&world.journal, job.intent)?.to_string();
+    let Effect::Email(_) = &effect else {
+        return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, log_head });
+    };
     let (alerts, bundle) = history::start(&world.journal, job.began, &job.run)?;
     let bundle = Some(world.bundles.get_short(&bundle).map_err(Unread::Content)?);
     let mut alerts = history::alerts(&world.journal, &alerts)?;
@@ -93,7 +97,7 @@ fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
         Trigger::Alert(_) => alerts.swap_remove(0),
         Trigger::Group(_) => Value::Array(alerts),
     };
-    Ok(Loaded { effect, asked, input, bundle })
+    Ok(Loaded { effect, asked, input, bundle, log_head })
 }
 
 /// A webhook's body is all that it sends.
@@ -109,6 +113,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         run: &job.run,
         input: &loaded.input,
         templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
+        log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
         in_doubt: job.in_doubt,
     }

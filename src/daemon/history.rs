@@ -10,6 +10,7 @@ use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::entry::{Due, Facts, Intake, Step};
 use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
+use crate::journal::Receipt;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
 use crate::playbooks::evaluate::PastStep;
@@ -52,6 +53,21 @@ pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
 
 /// The facts of one entry, and the bytes that they have in the journal.
 fn sized(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts, usize), Unread> {
+    let line = line(journal, seq)?;
+    let content = |error| Unread::Content(format!("entry {seq} is not understood: {error}"));
+    let facts = Facts::parse(&line.kind, line.data.get()).map_err(content)?;
+    Ok((line.at, facts, line.data.get().len()))
+}
+
+/// Number and hash of one entry.
+///
+/// # Errors
+/// As [`facts`].
+pub fn receipt(journal: &Reader, seq: u64) -> Result<Receipt, Unread> {
+    line(journal, seq).map(|line| Receipt { seq, hash: line.hash })
+}
+
+fn line(journal: &Reader, seq: u64) -> Result<Line, Unread> {
     let mut tries = 1;
     let line: Option<Line> = loop {
         match journal.line(seq) {
@@ -63,11 +79,7 @@ fn sized(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts, usize), Unread
         }
         tries += 1;
     };
-    let content = |words: String| Unread::Content(format!("entry {seq} {words}"));
-    let line = line.ok_or_else(|| content("is not in the journal".into()))?;
-    let facts =
-        Facts::parse(&line.kind, line.data.get()).map_err(|error| content(format!("is not understood: {error}")))?;
-    Ok((line.at, facts, line.data.get().len()))
+    line.ok_or_else(|| Unread::Content(format!("entry {seq} is not in the journal")))
 }
 
 /// The alerts as playbooks and templates see them: every field, the short forms, the id and `raw`.

@@ -16,15 +16,20 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod keep;
+pub mod key;
 pub mod lanes;
 pub mod logs;
+pub mod opening;
 pub mod perform;
 pub mod prepare;
 pub mod query;
+pub mod recovery;
 pub mod reload;
 pub mod report;
 pub mod resend;
 pub mod settings;
+pub mod snapshot;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
@@ -32,7 +37,7 @@ pub mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -53,22 +58,21 @@ use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message};
-use crate::daemon::fault::Fault;
+use crate::daemon::key::{KeyError, Keys};
+use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
+use crate::daemon::recovery::{Recovered, recover};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
+use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
 use crate::daemon::tally::Tally;
 use crate::daemon::workers::Workers;
-use crate::domain::entry::{Entry, Facts, Log};
-use crate::engine::apply::apply;
-use crate::engine::input::Input;
 use crate::engine::state::State;
 use crate::engine::tasks;
-use crate::journal::writer::Journal;
-use crate::journal::{self, JournalError, Recovery};
+use crate::journal::JournalError;
 use crate::sources::http::Server;
-use crate::sources::intake::{Answer, Intake, Limits, Offer};
+use crate::sources::intake::{Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
 
 /// Inputs that may wait for the core.
@@ -96,6 +100,9 @@ pub enum DaemonError {
     /// The journal cannot be opened.
     #[error("cannot open the journal")]
     Journal(#[from] JournalError),
+    /// The key that signs the journal cannot be used.
+    #[error("cannot sign the journal")]
+    Key(#[from] KeyError),
     /// A secret cannot be read, or a destination cannot be set up.
     #[error("cannot set up the destinations: {}", .0.join("; "))]
     Destinations(Vec<String>),
@@ -116,36 +123,9 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     for warning in content.warnings() {
         tracing::warn!("{warning}");
     }
-    let recovered = recover(&content.settings.state)?;
+    let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     Daemon::start(content, recovered, actions).await?.run().await
-}
-
-/// What the state folder gave.
-struct Recovered {
-    state: State,
-    journal: Journal,
-    recovery: Recovery,
-}
-
-fn recover(path: &Path) -> Result<Recovered, DaemonError> {
-    let unusable = |cause| DaemonError::State { path: path.to_owned(), cause };
-    for folder in [path.to_owned(), path.join("bundles"), path.join("journal")] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
-    }
-    let mut state = State::default();
-    let forgets_results = fault::from_env() == Some(Fault::ForgetResults);
-    let mut read = |line: &journal::line::Line| {
-        let mut facts = Facts::parse(&line.kind, line.data.get())?;
-        if forgets_results && matches!(facts, Facts::Result(_)) {
-            facts = Facts::Log(Log::Closed);
-        }
-        apply(&mut state, &Entry { seq: line.seq, at: line.at, facts });
-        Ok(())
-    };
-    let (journal, recovery) = journal::open(&path.join("journal"), journal::Settings::default(), &mut read)?;
-    tracing::info!(entries = recovery.entries, verdict = ?recovery.verdict, "journal recovered");
-    Ok(Recovered { state, journal, recovery })
 }
 
 /// Destinations with their secrets resolved.
@@ -171,7 +151,7 @@ impl Daemon {
     /// Everything that can fail comes first; only then does anything leave the daemon.
     async fn start(content: Content, recovered: Recovered, actions: Actions) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
-        let Recovered { state, journal, recovery } = recovered;
+        let Recovered { state, journal, recovery, snapshot } = recovered;
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
         let counters = counters(&settings);
@@ -181,6 +161,8 @@ impl Daemon {
         let starts = starts(&settings, &state);
         let unfinished = tasks::unfinished(&state);
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
+        let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
+        let (replaced, notary) = (state.signed_by.clone(), journal.notary());
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
@@ -198,9 +180,11 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
+            snapshots: Snapshots::start(&settings.state, snapshot),
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
+        sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
 
         let dying = fatal_sender.clone();
         let workers = Workers::start(move |why| drop(dying.send(why.to_owned())));
@@ -221,8 +205,16 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
+        let keeper = keep::run(
+            settings.state.clone(),
+            settings.journal.clone(),
+            reader.clone(),
+            core_inbox.clone(),
+            stop.performer.subscribe(),
+        );
+        guard("keeper", &fatal_sender, keeper);
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
-        let control = Control::new(settings, counters, world, current, core_inbox.clone(), tally);
+        let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let api = Api { reader, commands: control.commands() };
         guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
         let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
@@ -340,31 +332,6 @@ fn guard(name: &'static str, fatal: &mpsc::UnboundedSender<String>, part: impl F
             let _ = fatal.send(format!("the {name} died: {error}"));
         }
     });
-}
-
-/// The first entries of a daemon's life, durable before anything else happens.
-async fn open(
-    core: &mpsc::Sender<Message>,
-    journal: String,
-    recovery: Recovery,
-    bundle: Option<Arc<Bundle>>,
-) -> Result<(), DaemonError> {
-    let refused = || DaemonError::Fatal("the journal does not take the first entries".into());
-    let opened = Log::Opened { journal, version: env!("CARGO_PKG_VERSION").into() };
-    let torn = recovery.torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
-    for log in torn.into_iter().chain([opened]) {
-        let (to, durable) = oneshot::channel();
-        core.send(Message::Input(Input::Log(log), Some(to))).await.map_err(|_| refused())?;
-        if !matches!(durable.await, Ok(Answer::Accepted { .. })) {
-            return Err(refused());
-        }
-    }
-    if let Some(bundle) = bundle {
-        let (done, durable) = oneshot::channel();
-        core.send(Message::Swap(bundle, done)).await.map_err(|_| refused())?;
-        durable.await.map_err(|_| refused())?;
-    }
-    Ok(())
 }
 
 /// Wakes the core when its earliest timer is due.

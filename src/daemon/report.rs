@@ -56,6 +56,15 @@ pub struct Status {
     pub queue_depth: u64,
 }
 
+/// A key that signs the journal from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyReport {
+    /// Its public half.
+    pub verifier: String,
+    /// The one that signed before.
+    pub replaces: String,
+}
+
 /// The processes that evaluate playbooks, since the daemon was started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkersReport {

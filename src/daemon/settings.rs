@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::actions::settings as destinations;
 use crate::domain::secret::{Secret, SecretRef};
+use crate::journal::policy::Policy;
 use crate::sources::{self, http};
 use crate::yaml::diagnostic::{Diagnostic, Gravity, Place, Sources};
 use crate::yaml::node::{self, Value};
@@ -25,6 +26,8 @@ pub struct Settings {
     pub server: Option<http::ServerSettings>,
     /// Where records come from.
     pub sources: Vec<sources::Settings>,
+    /// How the journal is signed.
+    pub journal: Policy,
     /// Where effects go.
     pub destinations: destinations::Settings,
     /// The formats that sources pin, and where they do.
@@ -95,6 +98,8 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     let sources = map.get("sources").map(|node| sources::read_settings(node, faults)).unwrap_or_default();
     let destinations =
         map.get("destinations").map(|node| destinations::read_settings(node, faults)).unwrap_or_default();
+    let mut journal = map.get("journal").and_then(|node| Policy::read(node, faults)).unwrap_or_default();
+    journal.keys.iter_mut().for_each(|key| key.rebase(dir));
     let place = map.place();
     if sources.is_empty() {
         faults.push(
@@ -112,7 +117,7 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     let state = state_dir(dir, state.as_deref());
     let destinations = destinations.relative_to(dir);
     let pinned = pinned(node);
-    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, destinations, pinned };
+    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, journal, destinations, pinned };
     for source in &mut settings.sources {
         source.rebase(dir);
     }

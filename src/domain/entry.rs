@@ -74,6 +74,58 @@ pub enum Log {
         /// The side file's name.
         file: String,
     },
+    /// From here on this key signs checkpoints.
+    Key {
+        /// The public key, as a verifier key of C2SP's signed notes.
+        verifier: String,
+        /// The one that signed before; it also signs the first checkpoint over this entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<String>,
+    },
+    /// The oldest segments were dropped. What they added up to is the base that a start begins with.
+    Dropped {
+        /// Why: `age` or `size`.
+        policy: String,
+        /// What is left of them, oldest first.
+        segments: Vec<Seal>,
+        /// The journal's random id.
+        journal: String,
+        /// The public key that signed at the last entry of them.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        signed_by: String,
+    },
+    /// An operator gave up what stood behind a damage.
+    Repaired {
+        /// Where and how the journal was damaged, in words.
+        damage: String,
+        /// The first entry that was given up.
+        from: u64,
+        /// The last one that is known of; less than `from` when none is.
+        to: u64,
+        /// Bytes of segments moved aside.
+        bytes: u64,
+        /// The side files' names.
+        files: Vec<String>,
+    },
+}
+
+/// What is left of a dropped segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Its first entry.
+    pub first: u64,
+    /// Its last entry.
+    pub last: u64,
+    /// Hash of its first entry, in hex.
+    pub first_hash: String,
+    /// Hash of its last entry, in hex: `prev` of the entry behind it.
+    pub hash: String,
+    /// How long it was.
+    pub bytes: u64,
+    /// Time of its first entry.
+    pub from: Timestamp,
+    /// Time of its last entry.
+    pub until: Timestamp,
 }
 
 /// A bundle as the journal names it.

@@ -21,6 +21,12 @@ pub fn apply(state: &mut State, entry: &Entry) {
     forget(state, entry.at);
     match &entry.facts {
         Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
+        Facts::Log(Log::Key { verifier, .. }) => state.signed_by.clone_from(verifier),
+        Facts::Log(Log::Dropped { segments, .. }) => {
+            state.dropped = segments.last().map_or(state.dropped, |seal| seal.last);
+            state.alerts.forget(state.dropped);
+            forget_halted(state);
+        }
         Facts::Log(_) => {}
         Facts::Bundle(bundle) => state.bundle.clone_from(&bundle.id),
         Facts::Intake(intake) => apply_intake(state, entry, intake),
@@ -71,6 +77,17 @@ fn forget(state: &mut State, at: Timestamp) {
             state.deliveries.remove(&hash);
         }
     }
+}
+
+/// A run that stopped, or an effect that failed, can go on no more once what it needs is dropped.
+fn forget_halted(state: &mut State) {
+    let dropped = state.dropped;
+    let stays =
+        |run: &Run| run.alerts.iter().all(|alert| alert.seq > dropped) && run.entries.iter().all(|seq| *seq > dropped);
+    state.halted.retain(|_, halted| stays(&halted.run));
+    state.letters.retain(|_, letter| letter.intent.min(letter.began) > dropped);
+    let State { halted, halted_order, .. } = state;
+    halted_order.retain(|_, run| halted.contains_key(run));
 }
 
 fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {

@@ -9,6 +9,7 @@ pub mod fit;
 pub mod input;
 pub mod intake;
 pub mod orders;
+pub mod saved;
 pub mod state;
 pub mod tasks;
 

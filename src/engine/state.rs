@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,8 @@ use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 
 /// The fold of the journal.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct State {
     /// Sequence number of the last entry applied.
     pub seq: u64,
@@ -23,13 +25,19 @@ pub struct State {
     pub journal: String,
     /// Id of the bundle in charge; empty before the first `bundle` entry.
     pub bundle: String,
+    /// The public key that checkpoints are signed with; empty before the first `key` entry.
+    pub signed_by: String,
+    /// The last entry that retention has dropped; 0: none.
+    pub dropped: u64,
     /// Records counted so far, quarantined ones included.
     pub records: u64,
     /// Groups opened so far.
     pub groups_opened: u64,
     /// Every retained alert, by id.
+    #[serde(skip)]
     pub alerts: Alerts,
     /// Runs that were ever started, by hash of their id: a playbook starts once for a trigger.
+    #[serde(skip)]
     pub(crate) ran: HashSet<u64>,
     /// Open runs.
     pub runs: BTreeMap<RunId, Run>,
@@ -58,6 +66,7 @@ pub struct State {
     /// Where each file source stands.
     pub files: BTreeMap<String, FilePosition>,
     /// Where each folder source stands: the last position in each file, by file name and content.
+    #[serde(with = "folders")]
     pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
     /// Totals for `soard status`.
     pub totals: Totals,
@@ -73,7 +82,7 @@ pub const LETTERS_MAX: usize = 50_000;
 pub const REDELIVERY_KEPT_SECS: i64 = 7 * 24 * 3600;
 
 /// Totals since the journal began.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Alerts seen for the first time.
     pub alerts: u64,
@@ -105,7 +114,8 @@ pub struct Totals {
 }
 
 /// An open run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     /// Id of the bundle it began with and ends on.
     pub bundle: String,
@@ -126,7 +136,8 @@ pub struct Run {
 }
 
 /// An effect that ended without success.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Refused {
     /// Its key.
     pub key: EffectKey,
@@ -137,7 +148,8 @@ pub struct Refused {
 }
 
 /// A run that stopped half-way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Halted {
     /// As far as it got.
     pub run: Run,
@@ -148,7 +160,8 @@ pub struct Halted {
 }
 
 /// An effect without an outcome.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flight {
     /// Whose.
     pub run: RunId,
@@ -181,7 +194,8 @@ pub struct Flight {
 }
 
 /// An effect that ended without success.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Letter {
     /// Which.
     pub key: EffectKey,
@@ -196,7 +210,8 @@ pub struct Letter {
 }
 
 /// An open group.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Group {
     /// Hash of rule and key.
     pub(crate) key: u64,
@@ -213,7 +228,8 @@ pub struct Group {
 }
 
 /// A throttle's window.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct OpenWindow {
     pub rule: RuleRef,
     pub key: Key,
@@ -223,14 +239,14 @@ pub(crate) struct OpenWindow {
 }
 
 /// A record that a sender named by an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub record_no: u64,
     pub until: Timestamp,
 }
 
 /// What waits for its time, in the order in which equal times are served.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Timer {
     Throttle(u64),
     Group(GroupId),
@@ -247,6 +263,21 @@ impl State {
     /// Whether the playbook was ever started for the trigger.
     pub fn has_run(&self, run: &RunId) -> bool {
         self.ran.contains(&self.hash(&[&run.to_string()]))
+    }
+
+    /// The first entry that something still refers to: open runs, groups and alerts, effects under way, and quarantine.
+    /// No entry from there on may be dropped.
+    pub fn needed(&self) -> u64 {
+        let of_run = |run: &Run| {
+            let alerts = run.alerts.iter().map(|alert| alert.seq);
+            alerts.chain(run.entries.iter().copied()).chain([run.began]).min()
+        };
+        let runs = self.runs.values().filter_map(of_run);
+        let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
+        let flights = self.flights.values().map(|flight| flight.intent.min(flight.began));
+        let alerts = self.alerts.iter().filter(|slot| slot.status.is_open()).map(|slot| slot.seq);
+        let quarantine = self.quarantine.values().copied();
+        runs.chain(groups).chain(flights).chain(alerts).chain(quarantine).min().unwrap_or(u64::MAX)
     }
 
     /// 64 bits of SHA-256 over the parts, keyed with the journal's random id so that nobody outside can
@@ -276,8 +307,8 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Alerts {
     /// In order of id, since ids only grow.
-    slots: Vec<Slot>,
-    by_identity: HashMap<u64, u32>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) by_identity: HashMap<u64, u32>,
 }
 
 /// What later decisions need of an alert.
@@ -334,11 +365,54 @@ impl Alerts {
         self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &mut self.slots[at])
     }
 
+    /// Forgets closed alerts whose body stands at or before this entry.
+    pub(crate) fn forget(&mut self, last: u64) {
+        let stays = |slot: &Slot| slot.seq > last || slot.status.is_open();
+        let mut moved = Vec::with_capacity(self.slots.len());
+        let mut next = 0;
+        for slot in &self.slots {
+            moved.push(stays(slot).then_some(next));
+            next += u32::from(stays(slot));
+        }
+        self.slots.retain(stays);
+        self.by_identity.retain(|_, at| match moved[*at as usize] {
+            Some(new) => {
+                *at = new;
+                true
+            }
+            None => false,
+        });
+        self.slots.shrink_to_fit();
+        self.by_identity.shrink_to_fit();
+    }
+
     pub(crate) fn insert(&mut self, identity: u64, slot: Slot) {
         debug_assert!(self.slots.last().is_none_or(|last| last.id < slot.id), "ids only grow");
         let at = u32::try_from(self.slots.len()).expect("fewer than four thousand million alerts are retained");
         self.slots.push(slot);
         self.by_identity.insert(identity, at);
+    }
+}
+
+/// Positions in folders as JSON: its maps have no keys of two parts, and a position has both of them in it.
+mod folders {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::domain::record::FolderPosition;
+
+    type Folders = BTreeMap<String, BTreeMap<(String, String), FolderPosition>>;
+
+    pub fn serialize<S: Serializer>(folders: &Folders, to: S) -> Result<S::Ok, S::Error> {
+        let lists = folders.iter().map(|(name, files)| (name, files.values().collect::<Vec<_>>()));
+        lists.collect::<BTreeMap<_, _>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Folders, D::Error> {
+        let lists: BTreeMap<String, Vec<FolderPosition>> = BTreeMap::deserialize(from)?;
+        let keyed = |file: FolderPosition| ((file.file.clone(), file.sha256.clone()), file);
+        Ok(lists.into_iter().map(|(name, files)| (name, files.into_iter().map(keyed).collect())).collect())
     }
 }
 

@@ -18,6 +18,7 @@ use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
+use crate::engine::saved::Saved;
 use crate::engine::state::State;
 use crate::engine::tasks::{self, Task};
 use crate::rules::compile::{Rules, compile};
@@ -123,6 +124,11 @@ impl Drop for World {
             apply(&mut recovered, &Entry { seq: entry.seq, at: entry.at, facts });
         }
         assert_eq!(sorted(&recovered), sorted(&self.state));
+        // A snapshot loses nothing, and damage of its packed part is noticed.
+        let saved = self.state.save();
+        assert_eq!(sorted(&State::restore(&saved).unwrap()), sorted(&self.state));
+        let cut = Saved { alerts: saved.alerts[..saved.alerts.len().saturating_sub(1)].to_vec(), ..saved.clone() };
+        assert!(saved.alerts.is_empty() || State::restore(&cut).is_err());
     }
 }
 

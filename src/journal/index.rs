@@ -98,6 +98,13 @@ impl Index {
         inner.head = head;
     }
 
+    /// Forgets the segments that end at or before this entry; the last one stays.
+    pub fn forget(&self, last: u64) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = inner.segments.windows(2).take_while(|pair| pair[1].first <= last.saturating_add(1)).count();
+        inner.segments.drain(..gone);
+    }
+
     /// The segment that holds the entry, if its marks are yet to be set.
     pub fn unmarked(&self, seq: u64) -> Option<u64> {
         self.read(|inner| {

@@ -15,17 +15,24 @@
 //! Read in this order: [`mod@line`] (one line), `recover` (what a crash may leave behind), [`writer`] (the thread),
 //! `start` (lock, recover, open), [`reader`] and [`verify`].
 
+pub mod checkpoint;
 mod disk;
 mod head;
 mod index;
 pub mod line;
 mod lock;
+pub mod notary;
+pub mod note;
+pub mod policy;
 mod queue;
 pub mod reader;
 mod recover;
+pub mod repair;
+pub mod retention;
 mod segment;
 mod start;
 pub mod verify;
+mod witness;
 pub mod writer;
 
 use std::error::Error;
@@ -52,7 +59,21 @@ pub type Apply<'a> = dyn FnMut(&Line) -> Result<(), Box<dyn Error + Send + Sync>
 /// damaged, [`JournalError::Apply`] when `apply` refused an entry, [`JournalError::Io`] otherwise. On an error
 /// nothing was written but the side file.
 pub fn open(dir: &Path, settings: Settings, apply: &mut Apply<'_>) -> Result<(Journal, Recovery), JournalError> {
-    start::open(disk::Disk::default(), dir, settings, apply)
+    start::open(disk::Disk::default(), dir, settings, None, apply)
+}
+
+/// Opens the journal as [`open`], but gives only the entries behind `known` to `apply`: a snapshot covers the others. The
+/// segments before the one that holds `known` are not read.
+///
+/// # Errors
+/// As [`open`]; [`JournalError::Elsewhere`] when the journal has no such entry, and then `apply` was never called.
+pub fn open_behind(
+    dir: &Path,
+    settings: Settings,
+    known: &Receipt,
+    apply: &mut Apply<'_>,
+) -> Result<(Journal, Recovery), JournalError> {
+    start::open(disk::Disk::default(), dir, settings, Some(known), apply)
 }
 
 /// An entry as the core hands it over.
@@ -73,6 +94,13 @@ pub struct Receipt {
     pub seq: u64,
     /// The entry's hash in hex; 64 zeros for the empty journal.
     pub hash: String,
+}
+
+/// `SEQ:HASH`, as it stands in the log-head headers and as anchors are given.
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
 }
 
 impl Receipt {
@@ -183,6 +211,12 @@ pub enum JournalError {
     /// Damage that no crash can explain, or loss of acknowledged entries.
     #[error("the journal is damaged: {0}")]
     Corrupt(Place),
+    /// The journal does not hold the entry that reading was to begin behind.
+    #[error("the journal has no entry {seq} with that hash")]
+    Elsewhere {
+        /// Which.
+        seq: u64,
+    },
     /// An intact entry that the core could not apply.
     #[error("cannot apply entry {seq} of the journal in {file}")]
     Apply {
@@ -268,6 +302,36 @@ pub enum Damage {
     /// HEAD names another hash for this entry.
     #[error("HEAD names another hash for it")]
     Fork,
+    /// A receipt, header or note from outside names another hash for this entry.
+    #[error("an anchor names another hash for it")]
+    Anchor,
+    /// The journal ends before an entry that somebody holds a receipt for.
+    #[error("entries are missing: an anchor names entry {anchor}")]
+    BeforeAnchor {
+        /// Which.
+        anchor: u64,
+    },
+    /// A checkpoint names another hash for this entry.
+    #[error("a signed checkpoint names another hash for it")]
+    Checkpoint,
+    /// The journal ends before an entry that a checkpoint names.
+    #[error("entries are missing: a signed checkpoint names entry {seq}")]
+    BeforeCheckpoint {
+        /// Which.
+        seq: u64,
+    },
+    /// A checkpoint in the file is no note, names another journal, or is out of order.
+    #[error("the checkpoint is not a note about this journal")]
+    BadCheckpoint,
+    /// A checkpoint is not signed by the key that was in charge.
+    #[error("the checkpoint is not signed by the key that the journal names")]
+    Signature,
+    /// A new key took over, and the old one did not vouch for it.
+    #[error("the key that was in charge did not vouch for the new one")]
+    Succession,
+    /// The journal names another key than the one that was given.
+    #[error("the journal was never signed by the key that was given")]
+    Key,
 }
 
 impl JournalError {

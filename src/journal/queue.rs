@@ -52,6 +52,8 @@ struct Inner {
     entries: VecDeque<Waiting>,
     bytes: usize,
     state: State,
+    /// The writer is to look up once, though nothing may wait.
+    woken: bool,
 }
 
 enum State {
@@ -73,7 +75,7 @@ pub(super) enum Work {
 
 impl Queue {
     pub fn new() -> Self {
-        let inner = Inner { entries: VecDeque::new(), bytes: 0, state: State::Open };
+        let inner = Inner { entries: VecDeque::new(), bytes: 0, state: State::Open, woken: false };
         Self { inner: Mutex::new(inner), filled: Condvar::new(), drained: Condvar::new() }
     }
 
@@ -103,6 +105,9 @@ impl Queue {
             if !matches!(inner.state, State::Open) {
                 return Work::Closed;
             }
+            if std::mem::take(&mut inner.woken) {
+                return Work::Idle;
+            }
             let timed_out;
             (inner, timed_out) = match patience {
                 Some(patience) => {
@@ -130,6 +135,12 @@ impl Queue {
         drop(inner);
         self.drained.notify_all();
         Work::Batch
+    }
+
+    /// Lets [`Queue::take`] return once, though nothing waits.
+    pub fn wake(&self) {
+        self.lock().woken = true;
+        self.filled.notify_one();
     }
 
     /// No more entries will come: the writer finishes what waits.

@@ -98,6 +98,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Entries up to this one are gone on purpose: streams begin behind them.
+    pub fn forget(&self, last: u64) {
+        self.index.forget(last);
+    }
+
     /// The last entry.
     pub fn head(&self) -> Receipt {
         self.index.head()
@@ -124,10 +129,16 @@ impl Reader {
         read_line(&rest[..line], seq, spot.segment, offset).map(Some)
     }
 
-    /// Streams the entries from `from` to the head as it is now, with little memory. Each line's own hash and its
+    /// Streams the entries from `from`, or from the first one that retention has left, to the head as it is now, with little memory. Each line's own hash and its
     /// place in the chain are checked; the stream ends after an error.
     pub fn lines(&self, from: u64) -> Lines {
-        Lines { reader: self.clone(), next: from.max(1), until: self.head().seq, prev: None, open: None }
+        Lines {
+            reader: self.clone(),
+            next: from.max(self.index.first().unwrap_or(1)),
+            until: self.head().seq,
+            prev: None,
+            open: None,
+        }
     }
 
     fn find(&self, seq: u64) -> Result<Option<Spot>, JournalError> {

@@ -10,16 +10,18 @@ use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::{Index, Segment};
 use crate::journal::line::sha256;
 use crate::journal::lock::Lock;
+use crate::journal::notary::Desk;
 use crate::journal::queue::Queue;
-use crate::journal::recover::{self, Found};
+use crate::journal::recover::{self, Begin, Found};
 use crate::journal::segment;
 use crate::journal::writer::{Active, Journal, Writer};
-use crate::journal::{Apply, JournalError, Recovery, Settings, Torn, Verdict};
+use crate::journal::{Apply, JournalError, Receipt, Recovery, Settings, Torn, Verdict};
 
 pub(super) fn open(
     disk: Disk,
     dir: &Path,
     settings: Settings,
+    known: Option<&Receipt>,
     apply: &mut Apply<'_>,
 ) -> Result<(Journal, Recovery), JournalError> {
     segment::make_dir(dir)?;
@@ -27,14 +29,34 @@ pub(super) fn open(
     segment::remove_unfinished(dir)?;
     let head = Head::read(dir)?;
     let mut segments: Vec<Segment> = Vec::new();
-    let found = recover::walk_all(dir, head.as_ref(), &mut |first, span, line| {
+    let elsewhere = |receipt: &Receipt| JournalError::Elsewhere { seq: receipt.seq };
+    let mut met = None;
+    let begin = known.map_or(Begin::Start, Begin::At);
+    let found = recover::walk_all(dir, begin, head.as_ref(), &mut |first, span, line| {
+        if let Some(known) = known {
+            let hash = if line.seq == known.seq { Some(&line.hash) } else { None };
+            let before = (met.is_none() && line.seq == known.seq + 1).then_some(&line.prev);
+            match hash.or(before) {
+                Some(hash) if *hash != known.hash => return Err(elsewhere(known)),
+                Some(_) => met = Some(()),
+                None if met.is_none() && line.seq > known.seq => return Err(elsewhere(known)),
+                None => {}
+            }
+        }
         if segments.last().is_none_or(|segment| segment.first != first) {
             segments.push(Segment::new(first));
         }
         let segment = segments.last_mut().expect("one was pushed if there was none");
         segment.add(line.seq, span.start, span.end);
+        if known.is_some_and(|known| line.seq <= known.seq) {
+            return Ok(());
+        }
         apply(&line).map_err(|source| JournalError::Apply { seq: line.seq, file: segment::name(first), source })
     })?;
+    if let Some(known) = known.filter(|known| met.is_none() && **known != found.tip.receipt) {
+        return Err(elsewhere(known));
+    }
+    unread(dir, &mut segments, &found)?;
     let torn = move_aside(dir, &found)?;
     let receipt = found.tip.receipt.clone();
     let clean_stop = head.is_some_and(|head| head.closed && head.receipt == receipt) && found.torn.is_none();
@@ -45,13 +67,28 @@ pub(super) fn open(
     let head = HeadFile::open(dir, disk.clone())?;
     head.write(&Head { receipt: receipt.clone(), closed: false })?;
     head.sync()?;
+    let queue = Arc::new(Queue::new());
+    let desk = Desk::open(dir, disk.clone(), Arc::clone(&queue))?;
     segment::sync_dir(dir)?;
     let verdict = if torn.is_some() { Verdict::Torn } else { Verdict::Clean };
     let recovery = Recovery { verdict, entries: receipt.seq, head: receipt.clone(), torn };
-    let (dir, queue) = (Arc::from(dir), Arc::new(Queue::new()));
+    let dir = Arc::from(dir);
     let index = Arc::new(Index::new(segments, receipt));
-    let writer = Writer { disk, dir, settings, queue, index, active, head, tip: found.tip };
+    let writer = Writer { disk, dir, settings, queue, index, active, head, desk, tip: found.tip };
     Ok((Journal::start(writer, lock)?, recovery))
+}
+
+/// The segments that were not walked: of these only the length is known.
+fn unread(dir: &Path, segments: &mut Vec<Segment>, found: &Found) -> Result<(), JournalError> {
+    let walked = segments.first().map_or(u64::MAX, |segment| segment.first);
+    let mut before = Vec::new();
+    for pair in found.segments.windows(2).filter(|pair| pair[0] < walked) {
+        let path = segment::path(dir, pair[0]);
+        let bytes = fs::metadata(&path).map_err(JournalError::io("look at", &path))?.len();
+        before.push(Segment::unmarked(pair[0], pair[1] - 1, bytes));
+    }
+    segments.splice(0..0, before);
+    Ok(())
 }
 
 /// Keeps a torn tail in a side file, named by the entry that would have begun there. When the file of an earlier
@@ -102,7 +139,11 @@ fn replace_last(dir: &Path, found: &Found) -> Result<(), JournalError> {
 }
 
 /// Writes a file under another name, syncs it and gives it its name: after a crash it is whole or not there.
-fn write_whole(dir: &Path, path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JournalError> {
+pub(super) fn write_whole(
+    dir: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), JournalError> {
     let unfinished = segment::unfinished(path);
     let make = || {
         let mut file = segment::open_to_write(&unfinished)?;

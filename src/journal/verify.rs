@@ -4,9 +4,22 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use crate::journal::checkpoint::Checkpoints;
 use crate::journal::head::Head;
-use crate::journal::recover::walk_all;
+use crate::journal::note::Verifier;
+use crate::journal::recover::{Begin, walk_all};
+use crate::journal::segment;
+use crate::journal::witness::Witness;
 use crate::journal::{JournalError, Place, Receipt};
+
+/// What is known from outside of the journal's folder.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Receipts that were kept elsewhere.
+    pub anchors: Vec<Receipt>,
+    /// A public key that signed the journal at some time.
+    pub key: Option<Verifier>,
+}
 
 /// What checking a journal found.
 #[derive(Debug)]
@@ -28,6 +41,27 @@ pub struct Report {
     pub first_backwards: Option<u64>,
     /// The entry that HEAD names; `None` when HEAD is absent or not readable, so that a cut end goes unnoticed.
     pub head: Option<Receipt>,
+    /// What the checkpoints say.
+    pub signed: Signatures,
+    /// How many of the anchors fit, and the newest of them; older ones than the first entry cannot be compared.
+    pub anchored: (u64, Option<u64>),
+}
+
+/// What the checkpoints beside a journal say.
+#[derive(Debug, Clone, Default)]
+pub struct Signatures {
+    /// The public keys that the journal names, with the entries that name them.
+    pub keys: Vec<(u64, String)>,
+    /// How many checkpoints fit.
+    pub checkpoints: u64,
+    /// The last entry that one names, and so vouches for with all before it.
+    pub last: Option<u64>,
+    /// What retention dropped: policy, first and last entry, bytes.
+    pub dropped: Vec<(String, u64, u64, u64)>,
+    /// Entries that an operator gave up, by the entries that say so: from, to.
+    pub given_up: Vec<(u64, u64, u64)>,
+    /// The file ends with a note that was being written.
+    pub torn: bool,
 }
 
 /// An entry by number, time and hash.
@@ -60,8 +94,13 @@ pub enum Outcome {
     Unreadable(JournalError),
 }
 
-/// Checks the journal in `dir`: every hash, the chain, the order, HEAD.
+/// Checks the journal in `dir`: every hash, the chain, the order, HEAD, the checkpoints.
 pub fn verify(dir: &Path) -> Report {
+    verify_against(dir, &Known::default())
+}
+
+/// Checks the journal in `dir` as [`verify`], and against what is known from outside.
+pub fn verify_against(dir: &Path, known: &Known) -> Report {
     let mut report = Report {
         outcome: Outcome::Good,
         entries: 0,
@@ -71,8 +110,10 @@ pub fn verify(dir: &Path) -> Report {
         backwards: 0,
         first_backwards: None,
         head: None,
+        signed: Signatures::default(),
+        anchored: (0, None),
     };
-    if let Err(error) = report.walk(dir) {
+    if let Err(error) = report.walk(dir, known) {
         report.outcome = match error {
             JournalError::Corrupt(place) => Outcome::Tampered(place),
             other => Outcome::Unreadable(other),
@@ -82,20 +123,28 @@ pub fn verify(dir: &Path) -> Report {
 }
 
 impl Report {
-    fn walk(&mut self, dir: &Path) -> Result<(), JournalError> {
-        // HEAD first: a daemon that writes on makes it older than the segments, never newer.
+    fn walk(&mut self, dir: &Path, known: &Known) -> Result<(), JournalError> {
+        // What names entries is read first: a daemon that writes on makes it older than the segments, never newer.
+        let mut witness = Witness::new(Checkpoints::read(dir)?, known);
         let head = Head::read(dir)?;
         self.head = head.as_ref().map(|head| head.receipt.clone());
         let mut segment = 0;
-        let found = walk_all(dir, head.as_ref(), &mut |first, _, line| {
+        let found = walk_all(dir, Begin::First, head.as_ref(), &mut |first, span, line| {
             self.segments += u64::from(segment != first);
             segment = first;
+            let place = |damage| Place { seq: line.seq, file: segment::name(first), offset: span.start, damage };
+            witness.meet(&line).map_err(|damage| JournalError::Corrupt(place(damage)))?;
             self.take(Stamp { seq: line.seq, at: line.at, hash: line.hash });
             Ok(())
-        })?;
+        });
+        if let Err(JournalError::Corrupt(_)) | Ok(_) = &found {
+            self.anchored = witness.anchored();
+        }
+        let found = found?;
         if found.segments.is_empty() && head.is_none() {
             return Err(JournalError::Absent { dir: dir.into() });
         }
+        self.signed = witness.check(&found)?;
         if let Some(torn) = found.torn {
             self.outcome = Outcome::Torn { bytes: torn.bytes, place: torn.place };
         }

@@ -13,6 +13,7 @@ use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::Index;
 use crate::journal::line::{self, DATA_BYTES_MAX, Slot};
 use crate::journal::lock::Lock;
+use crate::journal::notary::{Desk, Notary};
 use crate::journal::queue::{Done, Queue, Waiting, Work};
 use crate::journal::reader::Reader;
 use crate::journal::recover::Tip;
@@ -37,6 +38,7 @@ pub struct Journal {
     index: Arc<Index>,
     writer: Option<JoinHandle<Result<Writer, Arc<JournalError>>>>,
     room: Mutex<Option<(Instant, bool)>>,
+    notary: Notary,
     /// Holds the lock on the journal until the writer has ended.
     _lock: Lock,
 }
@@ -45,9 +47,10 @@ impl Journal {
     pub(super) fn start(writer: Writer, lock: Lock) -> Result<Self, JournalError> {
         let (dir, queue, index) = (Arc::clone(&writer.dir), Arc::clone(&writer.queue), Arc::clone(&writer.index));
         let reserve_bytes = writer.settings.reserve_bytes;
+        let notary = writer.desk.notary.clone();
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run());
         let writer = Some(thread.map_err(JournalError::io("start the writer thread for", &dir))?);
-        Ok(Self { dir, reserve_bytes, queue, index, writer, room: Mutex::default(), _lock: lock })
+        Ok(Self { dir, reserve_bytes, queue, index, writer, room: Mutex::default(), notary, _lock: lock })
     }
 
     /// Hands an entry to the writer thread. Entries are written in the order of these calls; each gets the number
@@ -62,6 +65,11 @@ impl Journal {
     /// A reader that sees each batch as soon as it is durable.
     pub fn reader(&self) -> Reader {
         Reader::live(Arc::clone(&self.dir), Arc::clone(&self.index))
+    }
+
+    /// Who gives the writer the keys for checkpoints; without one there are none.
+    pub fn notary(&self) -> Notary {
+        self.notary.clone()
     }
 
     /// Whether free space is above the reserve. When it is not, the daemon refuses new records, so that results,
@@ -122,6 +130,7 @@ pub(super) struct Writer {
     pub index: Arc<Index>,
     pub active: Active,
     pub head: HeadFile,
+    pub desk: Desk,
     /// The last durable line.
     pub tip: Tip,
 }
@@ -143,7 +152,8 @@ impl Writer {
         let mut head_dirty = false;
         let (mut batch, mut rendered) = (Vec::new(), Rendered::default());
         loop {
-            let patience = head_dirty.then(|| HEAD_SYNC_EVERY.saturating_sub(head_synced.elapsed()));
+            let for_head = head_dirty.then(|| HEAD_SYNC_EVERY.saturating_sub(head_synced.elapsed()));
+            let patience = for_head.into_iter().chain(self.desk.patience(self.tip.receipt.seq)).min();
             match self.queue.take(&mut batch, &self.settings, patience) {
                 Work::Closed => return Ok(self),
                 Work::Idle => {}
@@ -161,15 +171,21 @@ impl Writer {
                     }
                 }
             }
+            self.or_stop(|writer| writer.desk.look(&writer.tip.receipt))?;
             if head_dirty && head_synced.elapsed() >= HEAD_SYNC_EVERY {
-                if let Err(why) = self.head.sync() {
-                    let why = Arc::new(why);
-                    self.queue.refuse(&AppendError::Stopped(Arc::clone(&why)));
-                    return Err(why);
-                }
+                self.or_stop(|writer| writer.head.sync())?;
                 (head_dirty, head_synced) = (false, Instant::now());
             }
         }
+    }
+
+    /// Does what must not fail; when it does, nothing more is taken.
+    fn or_stop(&mut self, what: impl FnOnce(&mut Self) -> Result<(), JournalError>) -> Result<(), Arc<JournalError>> {
+        what(self).map_err(|why| {
+            let why = Arc::new(why);
+            self.queue.refuse(&AppendError::Stopped(Arc::clone(&why)));
+            why
+        })
     }
 
     /// Makes a batch durable. On an error nothing of it is acknowledged, and the writer must not go on.
@@ -245,10 +261,11 @@ impl Writer {
         self.disk.sync(&file).map_err(JournalError::io("sync", &path)).map_err(stopped)?;
         segment::sync_dir(&self.dir).map_err(stopped)?;
         self.active = Active { first, path, file, bytes: 0 };
-        Ok(())
+        self.desk.sign(&self.tip.receipt).map_err(stopped)
     }
 
-    fn close(self) -> Result<(), JournalError> {
+    fn close(mut self) -> Result<(), JournalError> {
+        self.desk.sign(&self.tip.receipt)?;
         self.head.write(&Head { receipt: self.tip.receipt.clone(), closed: true })?;
         self.head.sync()
     }
@@ -283,7 +300,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn open_on(disk: Disk, dir: &TempDir) -> Result<(Journal, Recovery), JournalError> {
-        start::open(disk, dir.path(), Settings::default(), &mut |_| Ok(()))
+        start::open(disk, dir.path(), Settings::default(), None, &mut |_| Ok(()))
     }
 
     fn open(dir: &TempDir, faults: Faults) -> Result<Journal, JournalError> {

@@ -147,6 +147,7 @@ async fn the_receiver_gets_the_body_the_keys_and_the_destinations_headers() {
         ("host", format!("127.0.0.1:{}", receiver.port)),
         ("webhook-id", format!("msg_{key}")),
         ("webhook-timestamp", "1795309323".into()),
+        ("x-soard-log-head", crate::LOG_HEAD.into()),
         ("idempotency-key", format!("\"{key}\"")),
         ("content-type", "application/json".into()),
         ("user-agent", concat!("soard/", env!("CARGO_PKG_VERSION")).into()),

@@ -98,6 +98,7 @@ async fn the_mail_that_arrives_is_the_mail_that_was_meant() {
         ("auto-submitted", "auto-generated"),
         ("x-soard-run", "a-1.0/notify"),
         ("x-soard-key", world.key.as_str()),
+        ("x-soard-log-head", crate::LOG_HEAD),
     ] {
         assert_eq!(headers(&mail, name), [value], "{name}");
     }
@@ -137,7 +138,7 @@ async fn nothing_in_an_alert_reaches_the_headers_or_the_dialogue() {
         assert_eq!(done(world.send(&email(subject)).await).class, Class::Ok, "{subject:?}");
         let mail = sink.mail();
         assert_eq!(mail["to"], json!(["soc@example.com", "b@example.com"]));
-        assert_eq!((headers(&mail, "bcc").len(), mail["headers"].as_array().unwrap().len()), (0, 11), "{subject:?}");
+        assert_eq!((headers(&mail, "bcc").len(), mail["headers"].as_array().unwrap().len()), (0, 12), "{subject:?}");
         assert_eq!(mail["defects"], json!([]), "{subject:?}");
         let got = headers(&mail, "subject")[0];
         assert!(!got.contains(['\r', '\n', '\u{202e}']), "{got:?}");

@@ -109,6 +109,7 @@ pub fn is_reserved_header(name: &str) -> bool {
         "proxy-connection",
         "te",
         "trailer",
+        "x-soard-log-head",
         "transfer-encoding",
         "upgrade",
     ];

@@ -1,6 +1,9 @@
 //! `soard log`: the journal itself.
 
+mod anchor;
+pub mod key;
 pub mod query;
+pub mod repair;
 pub mod tail;
 pub mod verify;
 
@@ -22,6 +25,10 @@ pub enum Command {
     Query(query::Args),
     /// Check every hash, the chain and the head
     Verify(verify::Args),
+    /// Give up what stands behind the first damage, so that the daemon can start again
+    Repair(repair::Args),
+    /// Show the public keys that checkpoints are signed with, or change the key
+    Key(key::Args),
 }
 
 impl Command {
@@ -30,6 +37,8 @@ impl Command {
             Self::Tail(args) => args.run(context),
             Self::Query(args) => args.run(context),
             Self::Verify(args) => args.run(context),
+            Self::Repair(args) => args.run(context),
+            Self::Key(args) => args.run(context),
         }
     }
 }
@@ -62,6 +71,16 @@ fn words(facts: &Facts) -> String {
         Facts::Log(Log::Recovered { bytes, file, .. }) => {
             format!("{} of a torn tail moved aside to {}", output::size(*bytes), safe(file))
         }
+        Facts::Log(Log::Dropped { policy, segments, .. }) => {
+            let (first, last) =
+                (segments.first().map_or(0, |seal| seal.first), segments.last().map_or(0, |seal| seal.last));
+            format!("entries {first} to {last} were dropped by {}", safe(policy))
+        }
+        Facts::Log(Log::Repaired { from, to, damage, .. }) => {
+            format!("an operator gave up entries {from} to {to}: {}", safe(damage))
+        }
+        Facts::Log(Log::Key { verifier, replaces: None }) => format!("checkpoints are signed by {}", safe(verifier)),
+        Facts::Log(Log::Key { verifier, .. }) => format!("checkpoints are signed by a new key, {}", safe(verifier)),
         Facts::Bundle(bundle) => {
             let commit = bundle.commit.as_deref().map(|commit| format!(" (commit {})", output::short_hash(commit)));
             format!("{}{} took over", output::short_hash(&bundle.id), commit.unwrap_or_default())

@@ -7,22 +7,40 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::log::anchor::{self, Anchors};
 use crate::cli::output::{self, BAD, GOOD, Look, WARN, count, size, styled, when_ago};
 use crate::cli::plain::{Page, safe};
-use crate::journal::verify::{Outcome, Report, Stamp, verify};
+use crate::journal::note::{BadKey, Verifier};
+use crate::journal::verify::{Known, Outcome, Report, Stamp, verify_against};
 
 /// Check every hash, the chain and the head
 ///
 /// Reads the files alone and changes nothing; a daemon may be running. Exits with 0 when the journal is whole, with
-/// 1 when something was changed, removed or added, with 2 when it cannot be read. A journal that was cut at its end
-/// and whose HEAD was rewritten is whole in itself: compare the last hash with one that was kept elsewhere.
+/// 1 when something was changed, removed or added, with 2 when it cannot be read. Checkpoints are signed with the key
+/// that the journal names; whoever can write the whole folder can name another. So give --key, the public key that
+/// `soard log key` once showed, and --anchor, what receivers hold: no cut or rewritten journal fits these.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard log verify\n  soard log verify --journal /backup/soard/journal\n  \
-                        soard log verify -o json | jq .last.hash")]
+                        soard log verify --key @soard.pub --anchor receipts.json --anchor mail.eml\n  \
+                        soard log verify --anchor 1042:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub struct Args {
     /// The journal's folder; the one of --dir when absent
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
+    /// A public key that signed this journal, as `soard log key` shows it, or @FILE with it
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    key: Option<Verifier>,
+    /// SEQ:HASH, or a file with such: receipts of alerts sent, webhook or mail headers, log lines, checkpoints
+    #[arg(long, value_name = "ANCHOR", value_parser = anchor::read)]
+    anchor: Vec<Anchors>,
+}
+
+fn key(text: &str) -> Result<Verifier, String> {
+    let text = match text.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?,
+        None => text.to_owned(),
+    };
+    text.parse().map_err(|bad: BadKey| bad.to_string())
 }
 
 /// The verdict as it is printed.
@@ -47,6 +65,41 @@ pub(in crate::cli) struct Verified {
     first_backwards: Option<u64>,
     /// The entry that HEAD names.
     head_seq: Option<u64>,
+    /// Checkpoints whose signatures are right.
+    checkpoints: u64,
+    /// The last entry that a checkpoint vouches for.
+    signed_seq: Option<u64>,
+    /// The keys that signed, oldest first.
+    keys: Vec<String>,
+    /// What retention dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<Dropped>,
+    /// What an operator gave up after a damage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<GivenUp>,
+    /// Anchors that fit, and the newest of them.
+    anchors: u64,
+    anchored_seq: Option<u64>,
+    /// Entries at the end that neither a checkpoint nor an anchor vouches for.
+    unanchored: u64,
+}
+
+/// Segments that are gone by policy.
+#[derive(Debug, Serialize)]
+struct Dropped {
+    policy: String,
+    from: u64,
+    to: u64,
+    bytes: u64,
+}
+
+/// A repair with loss.
+#[derive(Debug, Serialize)]
+struct GivenUp {
+    /// The entry that says so.
+    seq: u64,
+    from: u64,
+    to: u64,
 }
 
 /// An end of the journal.
@@ -60,7 +113,8 @@ struct End {
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let dir = self.journal.clone().unwrap_or_else(|| context.places.journal());
-        let report = verify(&dir);
+        let anchors = self.anchor.iter().flat_map(|Anchors(all)| all.clone()).collect();
+        let report = verify_against(&dir, &Known { anchors, key: self.key.clone() });
         if let Outcome::Unreadable(error) = report.outcome {
             let hint = "say where the journal is with --journal, or where soard.yaml is with --dir";
             return Err(Fault::from(error).hint(hint));
@@ -79,7 +133,9 @@ impl Verified {
             Outcome::Tampered(place) => ("tampered", Some(place.to_string()), None),
             Outcome::Unreadable(error) => ("unreadable", Some(output::with_causes(&error)), None),
         };
+        let vouched = report.signed.last.max(report.anchored.1).unwrap_or(0);
         let end = |Stamp { seq, at, hash }| End { seq, at, hash };
+        let unanchored = report.last.as_ref().map_or(0, |last| last.seq.saturating_sub(vouched).min(report.entries));
         Self {
             journal,
             verdict,
@@ -92,6 +148,19 @@ impl Verified {
             backwards: report.backwards,
             first_backwards: report.first_backwards,
             head_seq: report.head.map(|head| head.seq),
+            checkpoints: report.signed.checkpoints,
+            signed_seq: report.signed.last,
+            dropped: report
+                .signed
+                .dropped
+                .into_iter()
+                .map(|(policy, from, to, bytes)| Dropped { policy, from, to, bytes })
+                .collect(),
+            given_up: report.signed.given_up.into_iter().map(|(seq, from, to)| GivenUp { seq, from, to }).collect(),
+            keys: report.signed.keys.into_iter().map(|(_, key)| key).collect(),
+            anchors: report.anchored.0,
+            anchored_seq: report.anchored.1,
+            unanchored,
         }
     }
 }
@@ -123,9 +192,39 @@ pub(in crate::cli) fn human(verified: &Verified, look: &Look) -> String {
         Some(seq) => page.labelled(2, "HEAD", format!("names entry {seq}")),
         None => page.labelled(2, "HEAD", styled(WARN, "absent or not readable: a cut end would go unnoticed")),
     }
+    vouchers(&mut page, verified);
     if let Some(first) = verified.first_backwards {
         let times = count(verified.backwards, "time");
         page.labelled(2, "clock", styled(WARN, format!("went backwards {times}, first at entry {first}")));
     }
     page.into_text()
+}
+
+/// Who vouches for the entries, and for how many nobody does.
+fn vouchers(page: &mut Page, verified: &Verified) {
+    if let Some(seq) = verified.signed_seq {
+        let checkpoints = count(verified.checkpoints, "checkpoint");
+        page.labelled(2, "signed", format!("up to entry {seq}, by {checkpoints}"));
+    }
+    if let Some(key) = verified.keys.last() {
+        page.labelled(2, "key", safe(key));
+    }
+    for Dropped { policy, from, to, bytes } in &verified.dropped {
+        page.labelled(2, "dropped", format!("entries {from} to {to} by {}, {}", safe(policy), size(*bytes)));
+    }
+    for GivenUp { seq, from, to } in &verified.given_up {
+        let words = format!("entries {from} to {to} were given up by an operator, says entry {seq}");
+        page.labelled(2, "repaired", styled(WARN, words));
+    }
+    if let Some(seq) = verified.anchored_seq {
+        page.labelled(2, "anchored", format!("up to entry {seq}, by {}", count(verified.anchors, "anchor")));
+    }
+    if verified.unanchored > 0 && verified.verdict != "tampered" {
+        let words = format!("nothing vouches for the last {}", count_of(verified.unanchored));
+        page.labelled(2, "tail", styled(WARN, words));
+    }
+}
+
+fn count_of(entries: u64) -> String {
+    if entries == 1 { "entry".to_owned() } else { format!("{entries} entries") }
 }

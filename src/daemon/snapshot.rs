@@ -1,0 +1,168 @@
+//! Snapshots of the state: a cache that spares reading the whole journal at a start.
+//!
+//! A snapshot names the journal entry up to which it goes, by number and hash, and is written once that entry is durable.
+//! One that does not fit the journal, or that another version wrote, is left aside with a line in the log.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::engine::saved::{Saved, VERSION};
+use crate::engine::state::State;
+use crate::journal::Receipt;
+
+/// Name of the file in the state folder.
+pub const FILE: &str = "snapshot";
+
+/// A snapshot is written when this many entries follow the last one.
+const ENTRIES: u64 = 50_000;
+
+/// At a stop, this many are worth one.
+const ENTRIES_AT_STOP: u64 = 1_000;
+
+/// Longest header, in bytes.
+const HEADER_BYTES_MAX: u64 = 4096;
+
+/// The first line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    version: u32,
+    seq: u64,
+    hash: String,
+    json: u64,
+    alerts: u64,
+    ran: u64,
+    sha256: String,
+}
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// Its parts are not what its header says.
+    #[error("it is damaged")]
+    Damaged,
+    /// Another version of soard wrote it.
+    #[error("another version wrote it")]
+    Version,
+    /// No state gives these bytes.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// Reads a snapshot; `None`: there is none.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn read(path: &Path) -> Result<Option<(State, Receipt)>, Unusable> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    let mut from = BufReader::with_capacity(1 << 20, file);
+    let mut line = Vec::new();
+    from.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
+    let header: Header = serde_json::from_slice(&line).map_err(|_| Unusable::Damaged)?;
+    if header.version != VERSION {
+        return Err(Unusable::Version);
+    }
+    let parts = [header.json, header.alerts, header.ran];
+    let sum = parts.iter().try_fold(line.len() as u64, |sum, part| sum.checked_add(*part));
+    if sum != Some(length) {
+        return Err(Unusable::Damaged);
+    }
+    let mut digest = Sha256::new();
+    let [json, alerts, ran] = parts.map(|bytes| part(&mut from, bytes, &mut digest));
+    let saved = Saved { json: json?, alerts: alerts?, ran: ran? };
+    if data_encoding::HEXLOWER.encode(&digest.finalize()) != header.sha256 {
+        return Err(Unusable::Damaged);
+    }
+    let state = State::restore(&saved).map_err(|error| Unusable::Content(error.to_string()))?;
+    let fits = state.seq == header.seq;
+    if fits { Ok(Some((state, Receipt { seq: header.seq, hash: header.hash }))) } else { Err(Unusable::Damaged) }
+}
+
+fn part(from: &mut impl Read, bytes: u64, digest: &mut Sha256) -> io::Result<Vec<u8>> {
+    let mut part = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+    from.read_exact(&mut part)?;
+    digest.update(&part);
+    Ok(part)
+}
+
+/// Writes a snapshot whole or not at all.
+///
+/// # Errors
+/// When the system refuses it.
+pub fn write(path: &Path, saved: &Saved, receipt: &Receipt) -> io::Result<()> {
+    let parts = [&saved.json, &saved.alerts, &saved.ran];
+    let mut digest = Sha256::new();
+    parts.iter().for_each(|part| digest.update(part));
+    let [json, alerts, ran] = parts.map(|part| part.len() as u64);
+    let sha256 = data_encoding::HEXLOWER.encode(&digest.finalize());
+    let header = Header { version: VERSION, seq: receipt.seq, hash: receipt.hash.clone(), json, alerts, ran, sha256 };
+    let unfinished = path.with_extension("tmp");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let header = serde_json::to_vec(&header).expect("numbers and text are JSON");
+    file.write_all(&header)?;
+    file.write_all(b"\n")?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Writes snapshots beside the core.
+pub struct Snapshots {
+    last: u64,
+    to: Option<mpsc::Sender<(Saved, Receipt)>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Snapshots {
+    /// Goes on from a state whose snapshot went up to entry `last`.
+    pub fn start(state: &Path, last: u64) -> Self {
+        let path: PathBuf = state.join(FILE);
+        let (to, from) = mpsc::channel::<(Saved, Receipt)>();
+        let write = move || {
+            for (saved, receipt) in from {
+                match write(&path, &saved, &receipt) {
+                    Ok(()) => tracing::debug!(seq = receipt.seq, "snapshot written"),
+                    Err(error) => tracing::warn!(%error, "no snapshot could be written; the next start takes longer"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(write);
+        Self { last, to: Some(to), writer: thread.ok() }
+    }
+
+    /// Saves the state where it is time for it. What it returns is to be called once the state's last entry is durable.
+    pub fn take(&mut self, state: &State, stops: bool) -> Option<impl FnOnce(&Receipt) + Send + use<>> {
+        let enough = if stops { ENTRIES_AT_STOP } else { ENTRIES };
+        if state.seq < self.last.saturating_add(enough) {
+            return None;
+        }
+        self.last = state.seq;
+        let (saved, to) = (state.save(), self.to.clone()?);
+        Some(move |receipt: &Receipt| drop(to.send((saved, receipt.clone()))))
+    }
+
+    /// Waits until what was taken is written.
+    pub fn finish(&mut self) {
+        self.to = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `journal:` in `soard.yaml`: which keys sign checkpoints, and how long entries are kept.
+
+use std::str::FromStr;
+
+use crate::domain::secret::SecretRef;
+use crate::domain::time::Span;
+use crate::yaml::node::Node;
+use crate::yaml::reader::{Faults, MapReader};
+use crate::yaml::secret::secret_ref;
+
+/// What the user wants of the journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Keys for checkpoints, the one in charge first; empty: soard makes its own and keeps it in the state folder.
+    pub keys: Vec<SecretRef>,
+    /// Segments whose last entry is older are dropped; `None`: age drops none.
+    pub keep: Option<Span>,
+    /// The oldest segments are dropped while all together are larger; `None`: size drops none.
+    pub size: Option<Bytes>,
+    /// A segment that would grow beyond this is closed and the next one begun; 64 MiB when absent.
+    pub segment: Option<Bytes>,
+}
+
+/// A number of bytes, written as `512KiB`, `64MiB`, `20GiB` or `2TiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+        let parse = || {
+            let (number, shift) = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
+            number.trim_end().parse::<u64>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0).map(Self)
+        };
+        parse().ok_or_else(|| format!("{text:?} is no number of bytes; write 512KiB, 64MiB, 20GiB or 2TiB"))
+    }
+}
+
+impl Policy {
+    /// Reads the map below `journal`.
+    pub fn read(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let mut map = MapReader::new(node, "a map with `key`, `keep`, `size` or `segment`", faults)?;
+        let keys = map.list("key").unwrap_or_default();
+        let keys = keys.iter().filter_map(|key| secret_ref(key, faults)).collect();
+        let keep = map.parsed("keep", "a length of time such as 90d", faults);
+        let size = map.parsed("size", "a number of bytes such as 20GiB", faults);
+        let segment = map.parsed("segment", "a number of bytes such as 64MiB", faults);
+        map.finish(faults);
+        Some(Self { keys, keep, size, segment })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!("64MiB".parse(), Ok(Bytes(64 << 20)));
+        assert_eq!("3 GiB".parse(), Ok(Bytes(3 << 30)));
+        for bad in ["", "64", "64MB", "0KiB", "-1GiB", "99999999999999TiB"] {
+            assert!(bad.parse::<Bytes>().is_err(), "{bad}");
+        }
+    }
+}
