@@ -1,8 +1,7 @@
 //! How long a start takes with one million alerts on record and 10,000 open runs: without a snapshot, and with one.
 //!
-//! `cargo bench --bench start [ALERTS]` makes a journal, starts the real binary on it and waits until it listens.
+//! `cargo bench --bench start [ALERTS]` makes a journal, starts the real binary on it and waits until it says `ready`.
 
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
@@ -25,6 +24,8 @@ fn main() {
     );
     std::fs::create_dir_all(folder.path().join("in")).expect("a folder");
     std::fs::write(folder.path().join("soard.yaml"), yaml).expect("settings");
+    std::fs::create_dir_all(folder.path().join("rules/route")).expect("a folder");
+    std::fs::write(folder.path().join("rules/route/none.yaml"), "default_route: none\n").expect("a rule");
     let journal = folder.path().join("state/journal");
     write(&journal, alerts);
     let bytes: u64 = std::fs::read_dir(&journal)
@@ -34,7 +35,7 @@ fn main() {
     println!("{alerts} alerts, {} open runs, {} MiB of journal", RUNS.min(alerts), bytes >> 20);
     for what in ["without a snapshot", "with a snapshot", "with a snapshot, again"] {
         let began = Instant::now();
-        let mut daemon = start(folder.path(), port);
+        let mut daemon = start(folder.path());
         println!("ready {what}: {:.2} s, {} MiB resident", began.elapsed().as_secs_f64(), resident(&daemon));
         Command::new("kill").arg(daemon.id().to_string()).status().expect("kill");
         daemon.wait().expect("it ends");
@@ -78,13 +79,14 @@ fn put(journal: &Journal, kind: &'static str, data: String) {
     journal.append(Draft { at: Timestamp::UNIX_EPOCH, kind, data }, Box::new(|fate| assert!(fate.is_ok(), "{fate:?}")));
 }
 
-fn start(folder: &Path, port: u16) -> Child {
+fn start(folder: &Path) -> Child {
+    let log = folder.join("log.txt");
+    let stderr = std::fs::File::create(&log).expect("a log file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
-    let daemon =
-        command.arg("run").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut daemon = daemon.expect("the binary runs");
+    command.arg("run").arg(folder).env("SOARD_LOG", "info").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    let mut daemon = command.spawn().expect("the binary runs");
     let until = Instant::now() + PATIENCE;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while !std::fs::read_to_string(&log).unwrap_or_default().contains(" ready ") {
         assert!(Instant::now() < until && daemon.try_wait().expect("its state").is_none(), "the daemon does not start");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
-use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -25,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::daemon::actor;
 use crate::daemon::core::Ordered;
+use crate::daemon::failure::Failure;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::alerts::{self, AlertFilter};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryState};
@@ -192,57 +192,6 @@ async fn only_owner(own: u32, peer: Peer, request: Request, next: Next) -> Respo
 
 fn may_speak(own: u32, peer: Option<u32>) -> bool {
     peer.is_some_and(|uid| uid == own || uid == 0)
-}
-
-/// An error with its HTTP status.
-#[derive(Debug)]
-struct Failure {
-    status: StatusCode,
-    error: String,
-}
-
-impl Failure {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
-    }
-
-    fn not_found(what: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, format!("the journal has no {what}"))
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.status, Json(ApiError { error: self.error })).into_response()
-    }
-}
-
-impl From<QueryError> for Failure {
-    fn from(error: QueryError) -> Self {
-        let status = match error {
-            QueryError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            QueryError::Journal(_) | QueryError::Entry { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        Self::new(status, text)
-    }
-}
-
-impl From<QueryRejection> for Failure {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<PathRejection> for Failure {
-    fn from(rejection: PathRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
 }
 
 /// Query parameters, with our errors.

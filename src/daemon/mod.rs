@@ -14,6 +14,7 @@ pub mod clock;
 pub mod control;
 pub mod core;
 pub mod deliver;
+pub mod failure;
 pub mod fault;
 pub mod history;
 pub mod keep;
