@@ -41,7 +41,7 @@ pub enum Kind {
     Regex,
     /// Networks.
     Cidr,
-    /// Some of everything, and lists of hashes.
+    /// Some of everything, and lists of hashes; any ten in a row have nearly the same mix.
     Mixed,
 }
 
@@ -159,7 +159,7 @@ fn rule(kind: Kind, number: usize, dice: &mut Dice) -> Rule {
         Kind::Contains => 1 + number % 2,
         Kind::Regex => 5,
         Kind::Cidr => 3,
-        Kind::Mixed => [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5][number % 20],
+        Kind::Mixed => [0, 1, 2, 3, 4, 0, 1, 2, 3, 5, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4][number % 20],
     };
     let c = &choices;
     let detection = match form {

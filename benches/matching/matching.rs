@@ -2,7 +2,8 @@
 //!
 //! One thread; every figure is the best of several passes, in the thread's own processor time, so that
 //! neighbours disturb it little. Text goes in, numbers of rules come out.
-//! Run: `cargo bench --manifest-path benches/matching/Cargo.toml`; with `-- quick` only what the last line needs.
+//! Run: `cargo bench --manifest-path benches/matching/Cargo.toml`; with `-- quick` only what the last line needs,
+//! with `-- compile` only what compiling costs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -86,21 +87,42 @@ fn used() -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Best time of one of the runs, per alert.
-fn best(passes: usize, alerts: usize, mut runs: Vec<Box<dyn FnMut() -> usize + '_>>) -> Vec<Duration> {
+/// The best time of each run, which take turns; each with how many alerts it is for, and its time for one.
+fn best(passes: usize, mut runs: Vec<(usize, Box<dyn FnMut() -> usize + '_>)>) -> Vec<Duration> {
     let mut best = vec![Duration::MAX; runs.len()];
     for _ in 0..passes {
-        for (run, best) in runs.iter_mut().zip(&mut best) {
+        for ((alerts, run), best) in runs.iter_mut().zip(&mut best) {
             let start = used();
             std::hint::black_box(run());
-            *best = (used() - start).min(*best);
+            *best = ((used() - start) / u32::try_from(*alerts).expect("a count")).min(*best);
         }
     }
-    best.into_iter().map(|time| time / u32::try_from(alerts).expect("a count")).collect()
+    best
 }
 
 fn micros(time: Duration) -> String {
     format!("{:7.2}", time.as_secs_f64() * 1e6)
+}
+
+/// The alert that a format would make of such a record.
+fn stamped(text: &String) -> Alert {
+    let mut value: Value = serde_json::from_str(text).expect("JSON");
+    value["source"] = "bench".into();
+    value["received"] = "2026-03-01T10:00:01Z".into();
+    serde_json::from_value(value).expect("an alert")
+}
+
+/// Rules and alerts of one line, compiled for both engines.
+struct Case {
+    kind: Kind,
+    count: usize,
+    texts: Vec<String>,
+    parsed: Vec<Alert>,
+    ours: SigmaRules,
+    path: Rules,
+    rival: Engine,
+    /// Of how many alerts in a hundred something matches.
+    share: f64,
 }
 
 /// Times per alert of one line.
@@ -109,52 +131,76 @@ struct Line {
     rival: Duration,
 }
 
-fn line(kind: Kind, count: usize, percent: usize, passes: usize) -> Line {
-    let rules = rules(kind, count, SEED);
-    let texts = alerts(&rules, percent, ALERTS, SEED);
-    let ours = compiled(&sigma_files(&rules));
-    let path = suppressing(&suppress_files(&rules));
-    let rival = rival(&rules);
-    let stamped = |text: &String| {
-        let mut value: Value = serde_json::from_str(text).expect("JSON");
-        value["source"] = "bench".into();
-        value["received"] = "2026-03-01T10:00:01Z".into();
-        serde_json::from_value::<Alert>(value).expect("an alert")
-    };
-    let parsed: Vec<Alert> = texts.iter().map(stamped).collect();
-    let mut matching = 0;
-    let compared = if count >= 1_000 { 500 } else { ALERTS };
-    for (text, alert) in texts.iter().zip(&parsed).take(compared) {
-        let found = ours.matches(text).expect("JSON");
-        assert_eq!(found, rival_matches(&rival, text), "the engines disagree on {text}");
-        let by_alert: Vec<u32> = path.matches(alert).suppressions().map(|number| number as u32).collect();
-        assert_eq!(found, by_alert, "both ways must find the same in {text}");
-        matching += usize::from(!found.is_empty());
+impl Case {
+    fn new(kind: Kind, count: usize, percent: usize) -> Self {
+        let rules = rules(kind, count, SEED);
+        let texts = alerts(&rules, percent, ALERTS, SEED);
+        let parsed = texts.iter().map(stamped).collect();
+        let ours = compiled(&sigma_files(&rules));
+        let path = suppressing(&suppress_files(&rules));
+        let mut case = Self { kind, count, texts, parsed, ours, path, rival: rival(&rules), share: 0.0 };
+        case.share = case.compare();
+        case
     }
-    let times = best(
-        passes,
-        ALERTS,
-        vec![
-            Box::new(|| texts.iter().map(|text| ours.matches(text).expect("JSON").len()).sum()),
-            Box::new(|| parsed.iter().map(|alert| path.matches(alert).suppressions().count()).sum()),
-        ],
-    );
-    let few = if count >= 1_000 { ALERTS / 4 } else { ALERTS };
-    let theirs = best(
-        passes.min(3),
-        few,
-        vec![Box::new(|| texts.iter().take(few).map(|text| rival_matches(&rival, text).len()).sum())],
-    );
-    println!(
-        "| {:9} | {count:6} | {:5.1} % | {} | {} | {} | {:5.1} x |",
-        kind.as_str(),
-        100.0 * matching as f64 / compared as f64,
-        micros(times[0]),
-        micros(times[1]),
-        micros(theirs[0]),
-        theirs[0].as_secs_f64() / times[0].as_secs_f64(),
-    );
-    Line { text: times[0], rival: theirs[0] }
+
+    /// The engines must find the same in every alert that is compared.
+    fn compare(&self) -> f64 {
+        let compared = if self.count >= 1_000 { 500 } else { ALERTS };
+        let mut matching = 0;
+        for (text, alert) in self.texts.iter().zip(&self.parsed).take(compared) {
+            let found = self.ours.matches(text).expect("JSON");
+            assert_eq!(found, rival_matches(&self.rival, text), "the engines disagree on {text}");
+            let by_alert: Vec<u32> = self.path.matches(alert).suppressions().map(|number| number as u32).collect();
+            assert_eq!(found, by_alert, "both ways must find the same in {text}");
+            matching += usize::from(!found.is_empty());
+        }
+        100.0 * matching as f64 / compared as f64
+    }
+
+    fn texts_once(&self) -> usize {
+        self.texts.iter().map(|text| self.ours.matches(text).expect("JSON").len()).sum()
+    }
+
+    fn alerts_once(&self) -> usize {
+        self.parsed.iter().map(|alert| self.path.matches(alert).suppressions().count()).sum()
+    }
+
+    /// The rival takes a quarter of the alerts when the rules are many.
+    fn rival_alerts(&self) -> usize {
+        if self.count >= 1_000 { ALERTS / 4 } else { ALERTS }
+    }
+
+    fn rival_once(&self) -> usize {
+        let texts = self.texts.iter().take(self.rival_alerts());
+        texts.map(|text| rival_matches(&self.rival, text).len()).sum()
+    }
+
+    fn print(&self, times: &[Duration]) -> Line {
+        let (text, alert, rival) = (times[0], times[1], times[2]);
+        println!(
+            "| {:9} | {:6} | {:5.1} % | {} | {} | {} | {:5.1} x |",
+            self.kind.as_str(),
+            self.count,
+            self.share,
+            micros(text),
+            micros(alert),
+            micros(rival),
+            rival.as_secs_f64() / text.as_secs_f64(),
+        );
+        Line { text, rival }
+    }
+}
+
+/// Measures the cases in turns, so that what disturbs one disturbs the others, and prints a line of each.
+fn measure(cases: &[Case], passes: usize) -> Vec<Line> {
+    let mut runs: Vec<(usize, Box<dyn FnMut() -> usize + '_>)> = Vec::new();
+    for case in cases {
+        runs.push((ALERTS, Box::new(|| case.texts_once())));
+        runs.push((ALERTS, Box::new(|| case.alerts_once())));
+        runs.push((case.rival_alerts(), Box::new(|| case.rival_once())));
+    }
+    let times = best(passes, runs);
+    cases.iter().zip(times.chunks(3)).map(|(case, times)| case.print(times)).collect()
 }
 
 fn resident_bytes() -> usize {
@@ -195,20 +241,22 @@ fn whole_way() {
     let received = "2026-03-01T10:00:01Z".parse().expect("an instant");
     let normal =
         |text: &String| formats.normalise("bench", text.as_bytes(), received, Some("soard")).expect("an alert");
+    let matched =
+        |text| normal(text).alerts.iter().map(|one| path.matches(&one.alert).suppressions().count()).sum::<usize>();
     let times = best(
         5,
-        ALERTS,
         vec![
-            Box::new(|| texts.iter().map(|text| normal(text).alerts.len()).sum()),
-            Box::new(|| {
-                let matched = |text| {
-                    normal(text).alerts.iter().map(|one| path.matches(&one.alert).suppressions().count()).sum::<usize>()
-                };
-                texts.iter().map(matched).sum()
-            }),
+            (ALERTS, Box::new(|| texts.iter().map(|text| normal(text).alerts.len()).sum())),
+            (ALERTS, Box::new(|| texts.iter().map(matched).sum())),
         ],
     );
     println!("record to alert alone {} us; record to alert and 10000 rules {} us", micros(times[0]), micros(times[1]));
+}
+
+/// How long this thread was ready to run and had no core, as the kernel counts it.
+fn waited() -> Duration {
+    let status = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    status.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
 /// One thread matches without pause while another compiles 10,000 rules and swaps them in.
@@ -216,15 +264,9 @@ fn reload() {
     let rules = rules(Kind::Mixed, 10_000, SEED);
     let files = suppress_files(&rules);
     let texts = alerts(&rules, 1, 1_000, SEED);
-    let stamped = |text: &String| {
-        let mut value: Value = serde_json::from_str(text).expect("JSON");
-        value["source"] = "bench".into();
-        value["received"] = "2026-03-01T10:00:01Z".into();
-        serde_json::from_value::<Alert>(value).expect("an alert")
-    };
     let parsed: Vec<Alert> = texts.iter().map(stamped).collect();
     let current = Mutex::new(Arc::new(suppressing(&files)));
-    let (mut longest, mut longest_own, mut count) = (Duration::ZERO, Duration::ZERO, 0);
+    let (mut slowest, mut longest_own, mut count) = ([Duration::ZERO; 3], Duration::ZERO, 0);
     std::thread::scope(|scope| {
         let reloading = scope.spawn(|| {
             for _ in 0..3 {
@@ -233,51 +275,55 @@ fn reload() {
                 drop(old);
             }
         });
-        let mut last = Instant::now();
         for alert in parsed.iter().cycle() {
-            let own = used();
+            let (start, own, waiting) = (Instant::now(), used(), waited());
             let rules = current.lock().expect("not poisoned").clone();
             std::hint::black_box(rules.matches(alert));
-            longest_own = longest_own.max(used() - own);
-            let now = Instant::now();
-            longest = longest.max(now - last);
-            last = now;
+            // The last one to hold the old rules drops them.
+            drop(rules);
+            let times = [start.elapsed(), used() - own, waited() - waiting];
+            longest_own = longest_own.max(times[1]);
+            slowest = slowest.max(times);
             count += 1;
             if reloading.is_finished() {
                 break;
             }
         }
     });
+    let millis = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
+    let [wall, own, waiting] = slowest.map(millis);
     println!(
-        "reload of 10000 rules under load: longest delay of one alert {:.1} ms ({:.2} ms of it its own), over {count} alerts",
-        longest.as_secs_f64() * 1e3,
-        longest_own.as_secs_f64() * 1e3,
+        "reload of 10000 rules under load, {count} alerts: the slowest took {wall}, {own} of it its own and {waiting} waiting for a core;"
     );
+    println!("the longest own time of an alert was {}", millis(longest_own));
 }
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "quick");
+    let asked = |word: &str| std::env::args().any(|argument| argument == word);
     println!("rsigma-eval {}; {} alerts of {} bytes on average", rival_version(), ALERTS, {
         let texts = alerts(&rules(Kind::Mixed, 10, SEED), 1, ALERTS, SEED);
         texts.iter().map(String::len).sum::<usize>() / texts.len()
     });
     compile_cost();
+    if asked("compile") {
+        return;
+    }
     whole_way();
     reload();
     println!("\nmicroseconds per alert\n");
     println!("| rules     |  count | match   | JSON    | alert   | rsigma  | faster  |");
     println!("|-----------|--------|---------|---------|---------|---------|---------|");
-    if !quick {
+    if !asked("quick") {
         for kind in Kind::ALL {
             for percent in [0, 1, 100] {
                 for count in COUNTS {
-                    line(kind, count, percent, 3);
+                    measure(&[Case::new(kind, count, percent)], 3);
                 }
             }
         }
     }
-    let few = line(Kind::Mixed, 10, 1, 15);
-    let many = line(Kind::Mixed, 10_000, 1, 15);
+    let lines = measure(&[Case::new(Kind::Mixed, 10, 1), Case::new(Kind::Mixed, 10_000, 1)], 15);
+    let (few, many) = (&lines[0], &lines[1]);
     println!(
         "\n10000 vs 10 rules: {:.1} x per alert; vs rsigma: {:.1} x",
         many.text.as_secs_f64() / few.text.as_secs_f64(),

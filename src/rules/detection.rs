@@ -1,6 +1,7 @@
 //! A rule's `match:` in Sigma's detection syntax, read and checked.
 
 use crate::rules::condition::{self, Expr};
+use crate::rules::contradiction;
 use crate::rules::item::{self, Item};
 use crate::rules::known::Reading;
 use crate::yaml::diagnostic::Diagnostic;
@@ -175,7 +176,21 @@ fn items(node: &Node, entries: &[(Key, Node)], reading: &mut Reading) -> Option<
         return None;
     }
     let items: Vec<Option<Item>> = entries.iter().map(|(key, node)| item::read(key, node, reading)).collect();
-    items.into_iter().collect()
+    let items: Vec<Item> = items.into_iter().collect::<Option<_>>()?;
+    warn_contradiction(&items, entries, reading);
+    Some(items)
+}
+
+fn warn_contradiction(items: &[Item], entries: &[(Key, Node)], reading: &mut Reading) {
+    let Some((first, second)) = contradiction::find(items, &reading.fields) else { return };
+    let (first, key) = (&entries[first].0, &entries[second].0);
+    if first.text == key.text {
+        return; // That is told already.
+    }
+    let field = &reading.fields.all()[items[second].field];
+    let message = format!("no `{}` fits both this and `{}` on line {}", field.as_str(), first.text, first.place.line);
+    let fault = Diagnostic::warning("contradiction", key.place.clone(), message).underline(&key.text);
+    reading.faults.push(fault.help("all items of one map must hold; write a list of maps for one or the other"));
 }
 
 fn is_search(node: &Node) -> bool {

@@ -150,6 +150,12 @@ impl Field {
         self.kind
     }
 
+    /// An alert has one value here at most.
+    pub fn is_single(&self) -> bool {
+        let list = ["tactics", "techniques", "resources", "remediation", "links", "tags"];
+        matches!(self.root, Root::Alert(name) if self.kind != FieldKind::Free && !list.contains(&name))
+    }
+
     /// An entity type that none of the shipped formats gives, with the nearest that one does.
     pub fn unknown_entity_type(&self) -> Option<(&str, Option<&'static str>)> {
         let kind = match self.root {

@@ -5,6 +5,7 @@
 
 pub mod compile;
 pub mod condition;
+pub mod contradiction;
 pub mod detection;
 pub mod encode;
 pub mod expand;

@@ -70,7 +70,18 @@ pub const DASHES: [char; 5] = ['-', '/', '\u{2013}', '\u{2014}', '\u{2015}'];
 impl Pattern {
     /// Reads a text with wildcards.
     pub fn new(text: &str, anchor: Anchor, cased: bool) -> Self {
-        Self::of(tokens(text), anchor, cased)
+        if text.is_empty() || text.contains(['*', '?', '\\']) {
+            return Self::of(tokens(text), anchor, cased);
+        }
+        // Most texts have nothing to take apart.
+        let text = if cased { text.to_owned() } else { fold(text).into_owned() };
+        let shape = match anchor {
+            Anchor::Whole => Shape::Exact(text),
+            Anchor::Inside => Shape::Contains(text),
+            Anchor::Start => Shape::Starts(text),
+            Anchor::End => Shape::Ends(text),
+        };
+        Self { cased, shape }
     }
 
     /// A pattern of these parts.

@@ -165,7 +165,7 @@ enum Edge {
 /// An instant, or a date: its beginning or its end, in UTC.
 fn instant(node: &Node, edge: Edge, reading: &mut Reading) -> Option<Timestamp> {
     let parsed = match &node.value {
-        Value::Str(text) => Timestamp::from_str(text).ok().or_else(|| day_edge(text, edge)),
+        Value::Str(text) => day_edge(text, edge).or_else(|| Timestamp::from_str(text).ok()),
         _ => None,
     };
     if parsed.is_none() {

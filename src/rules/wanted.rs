@@ -1,5 +1,6 @@
 //! A value that an item wants, read and checked.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -203,19 +204,21 @@ fn known_word(node: &Node, text: &str, words: &[&str], reading: &mut Reading) ->
 }
 
 fn part(node: &Node, anchor: Anchor, modifiers: &Modifiers, reading: &mut Reading) -> Option<Test> {
-    let mut tokens = pattern::tokens(&text(node, reading)?);
-    if modifiers.windash {
-        pattern::any_dash(&mut tokens);
+    let text = text(node, reading)?;
+    if !modifiers.windash {
+        return Some(Test::Text(Pattern::new(&text, anchor, modifiers.cased)));
     }
+    let mut tokens = pattern::tokens(&text);
+    pattern::any_dash(&mut tokens);
     Some(Test::Text(Pattern::of(tokens, anchor, modifiers.cased)))
 }
 
 /// A text that is not empty, or a number as it is written.
-pub fn text(node: &Node, reading: &mut Reading) -> Option<String> {
+pub fn text<'n>(node: &'n Node, reading: &mut Reading) -> Option<Cow<'n, str>> {
     let text = match &node.value {
-        Value::Str(text) => text.clone(),
-        Value::Int(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        Value::Str(text) => Cow::Borrowed(text.as_str()),
+        Value::Int(number) => Cow::Owned(number.to_string()),
+        Value::Float(number) => Cow::Owned(number.to_string()),
         _ => {
             reading.faults.expected(node, "a text");
             return None;

@@ -175,6 +175,10 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Leaf(Value::Str(value.into())))
     }
 
+    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+        Ok(Raw::Leaf(Value::Str(value)))
+    }
+
     fn visit_unit<E>(self) -> Result<Raw, E> {
         Ok(Raw::Leaf(Value::Null))
     }

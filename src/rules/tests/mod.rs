@@ -19,6 +19,7 @@ const _: fn() = || {
 mod compiled;
 mod conditions;
 mod conformance;
+mod contradictions;
 mod diagnostics;
 mod docs;
 mod explaining;
