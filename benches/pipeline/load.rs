@@ -48,54 +48,30 @@ pub struct Target<'a> {
 
 /// Posts all bodies over some connections; a busy server is asked again.
 pub fn post_all(target: Target<'_>, bodies: &[String], connections: usize) -> Sent {
-    let next = AtomicUsize::new(0);
-    let began = Instant::now();
-    let parts: Vec<Sent> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..connections)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut sent = Sent::default();
-                    let mut connection = Connection::open(target.address);
-                    while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        one(&mut connection, target, body, &mut sent);
-                    }
-                    sent
-                })
-            })
-            .collect();
-        workers.into_iter().map(|worker| worker.join().expect("a worker only panics on a broken server")).collect()
-    });
-    let mut all = Sent { took: began.elapsed(), ..Sent::default() };
-    for part in parts {
-        all.accepted += part.accepted;
-        all.busy += part.busy;
-        all.waits.extend(part.waits);
-    }
-    all.waits.sort_unstable();
-    all
+    post(target, bodies, connections, Duration::ZERO)
 }
 
-/// Posts bodies at a steady rate over some connections, each on its own schedule; waits count from when a body was due.
-pub fn post_steadily(target: Target<'_>, bodies: &[String], per_second: usize, connections: usize) -> Sent {
-    let pause = Duration::from_secs(1) / u32::try_from(per_second).expect("a sensible rate");
+/// Posts bodies at a steady rate over some connections, each body at its own time.
+pub fn post_steadily(target: Target<'_>, bodies: &[String], per_second: u32, connections: usize) -> Sent {
+    post(target, bodies, connections, Duration::from_secs(1) / per_second)
+}
+
+fn post(target: Target<'_>, bodies: &[String], connections: usize, pause: Duration) -> Sent {
     let next = AtomicUsize::new(0);
     let began = Instant::now();
+    let work = || {
+        let mut sent = Sent::default();
+        let mut connection = Connection::open(target.address);
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(body) = bodies.get(at) else { return sent };
+            let due = pause * u32::try_from(at).expect("a short bench");
+            thread::sleep(due.saturating_sub(began.elapsed()));
+            one(&mut connection, target, body, &mut sent);
+        }
+    };
     let parts: Vec<Sent> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..connections)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut sent = Sent::default();
-                    let mut connection = Connection::open(target.address);
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(body) = bodies.get(at) else { return sent };
-                        let due = pause * u32::try_from(at).expect("a short bench");
-                        thread::sleep(due.saturating_sub(began.elapsed()));
-                        one(&mut connection, target, body, &mut sent);
-                    }
-                })
-            })
-            .collect();
+        let workers: Vec<_> = (0..connections).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().expect("a worker only panics on a broken server")).collect()
     });
     let mut all = Sent { took: began.elapsed(), ..Sent::default() };

@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 8;
 const INTAKE_ALERTS: usize = 200_000;
 const WEBHOOK_ALERTS: usize = 20_000;
 const LATENCY_ALERTS: usize = 30_000;
-const LATENCY_PER_SECOND: usize = 1000;
+const LATENCY_PER_SECOND: u32 = 1000;
 const ON_RECORD: usize = 1_000_000;
 
 const ONE_WEBHOOK: &str =
@@ -98,7 +98,7 @@ fn latency() {
     let sink = Sink::start();
     let soard = Peer::soard(&rules("[one]"), Some(ONE_WEBHOOK), &hook(&sink));
     let bodies: Vec<String> = (0..LATENCY_ALERTS).map(record).collect();
-    let pause = Duration::from_secs(1) / LATENCY_PER_SECOND as u32;
+    let pause = Duration::from_secs(1) / LATENCY_PER_SECOND;
     let began = Instant::now();
     let sent = post_steadily(soard.source(), &bodies, LATENCY_PER_SECOND, 64);
     let came = sink.wait(LATENCY_ALERTS);
