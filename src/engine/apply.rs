@@ -396,7 +396,7 @@ fn go_on(state: &mut State, entry: &Entry, id: &RunId, again: &[u32]) {
         if !again.contains(&flight.step) {
             continue;
         }
-        state.letters.remove(&seq);
+        state.letters.retain(|_, letter| letter.key != key);
         run.entries.retain(|known| *known != seq);
         run.waiting.insert(flight.step);
         let flight = Flight { failed: 0, next: None, begun: false, error: None, ..flight };

@@ -18,6 +18,7 @@ use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
+use crate::engine::orders::{self, Refusal, Wish};
 use crate::engine::saved::Saved;
 use crate::engine::state::State;
 use crate::engine::tasks::{self, Task};
@@ -441,6 +442,37 @@ fn a_dead_letter_is_sent_again_once_an_order_and_its_run_goes_its_own_way() {
     world.ask(&run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
     let letter = world.state.letters.values().next().unwrap().key.clone();
     assert!(matches!(&world.put(retry(&world, &letter, &run)).unwrap()[..], [Task::Send(_)]), "its run has ended");
+}
+
+#[test]
+fn a_run_that_goes_on_takes_its_dead_letters_along_and_sees_what_arrived_meanwhile() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let key = only_key(&world.ask(&run, vec![webhook()], None).unwrap());
+    let fail = |world: &mut World| {
+        world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
+        world.ask(&run, vec![], Some(End::Failed { error: "it is dead".into(), place: None }));
+    };
+    let wish = |world: &World| orders::order(&world.state, Wish::Retry(run.clone()));
+    let go_on = |world: &mut World| {
+        let order = wish(world).unwrap();
+        let operator = Operator { actor: "ann".into(), comment: "it is back".into(), order };
+        world.put(Input::Operator(Box::new(operator))).unwrap()
+    };
+    fail(&mut world);
+    world.put(retry(&world, &key, &run)).unwrap();
+    assert_eq!(wish(&world), Err(Refusal::BeingSent(run.clone())));
+    world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
+    assert_eq!(only_key(&go_on(&mut world)), key);
+    assert!(world.state.letters.is_empty(), "it is under way, and nobody else may send it");
+
+    fail(&mut world);
+    world.put(retry(&world, &key, &run)).unwrap();
+    world.put(Input::Done { key: key.clone(), reply: done(Class::Ok) }).unwrap();
+    let arrived = world.state.seq;
+    let tasks = go_on(&mut world);
+    let [Task::Evaluate(replay)] = &tasks[..] else { panic!("nothing is sent a second time: {tasks:?}") };
+    assert!(replay.entries.contains(&arrived), "the script sees that it arrived");
 }
 
 #[test]
