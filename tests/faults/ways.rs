@@ -365,9 +365,17 @@ async fn message(stream: &mut BufReader<TcpStream>, memory: &Memory, way: Smtp, 
         text.push_str(&line);
     }
     // A server that says 4xx or 5xx here has not taken it; one that says nothing may have.
-    if !matches!(way, Smtp::Dot451 | Smtp::Dot554) || *memory.left.lock().unwrap() == 0 && way == Smtp::Dot451 {
+    let refuses = match way {
+        // Settled once: of two mails at a time only one may use up a failure.
+        Smtp::Dot451 => memory.fails(),
+        way => way == Smtp::Dot554,
+    };
+    if !refuses {
         to.iter().for_each(|recipient| memory.take(&key, recipient, &text));
     }
     sleep(DELAY).await;
+    if way == Smtp::Dot451 {
+        return say(stream, if refuses { "451 later\r\n" } else { "250 taken\r\n" }).await;
+    }
     stage(stream, memory, way, "dot", "250 taken").await.map(drop)
 }

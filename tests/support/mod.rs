@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,8 +35,14 @@ pub fn wait_for<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A port on loopback that was free a moment ago.
+///
+/// It lies below the ports that the system gives to connections: one of those could take it while its daemon is down,
+/// even a test's own, which asks whether the daemon listens again.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 1_000).unwrap() * 17;
+    let ports = std::iter::repeat_with(|| 12_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 18_000);
+    ports.take(18_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// One request that a receiver got.
