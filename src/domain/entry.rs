@@ -94,6 +94,17 @@ pub enum Log {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         signed_by: String,
     },
+    /// A segment was compressed: its archive unpacks to the same bytes.
+    Archived {
+        /// Its first entry.
+        first: u64,
+        /// Its last entry.
+        last: u64,
+        /// How long it was, in bytes.
+        bytes: u64,
+        /// How long the archive is, in bytes.
+        packed: u64,
+    },
     /// An operator gave up what stood behind a damage.
     Repaired {
         /// Where and how the journal was damaged, in words.

@@ -76,6 +76,10 @@ fn words(facts: &Facts) -> String {
                 (segments.first().map_or(0, |seal| seal.first), segments.last().map_or(0, |seal| seal.last));
             format!("entries {first} to {last} were dropped by {}", safe(policy))
         }
+        Facts::Log(Log::Archived { first, last, bytes, packed }) => {
+            let (bytes, packed) = (output::size(*bytes), output::size(*packed));
+            format!("entries {first} to {last} were compressed, from {bytes} to {packed}")
+        }
         Facts::Log(Log::Repaired { from, to, damage, .. }) => {
             format!("an operator gave up entries {from} to {to}: {}", safe(damage))
         }
