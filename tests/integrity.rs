@@ -679,8 +679,15 @@ fn what_is_dropped_by_policy_is_told_from_what_is_missing() {
         closed[..2].iter().map(|closed| retention::seal(&dir, closed, &mut |_| Ok(())).unwrap()).collect();
     let last = seals[1].last;
     let signed_by = key.to_string();
-    let dropped =
-        Facts::Log(Log::Dropped { policy: "age".into(), segments: seals, journal: JOURNAL.into(), signed_by });
+    let dropped = Facts::Log(Log::Dropped {
+        policy: "age".into(),
+        segments: seals,
+        journal: JOURNAL.into(),
+        signed_by,
+        bundles: Vec::new(),
+        runs: Vec::new(),
+        letters: Vec::new(),
+    });
     let journal = open(&dir);
     append(&journal, "log", dropped.data());
     sign_with(&journal, vec![signer(1)]);
@@ -934,4 +941,16 @@ fn a_daemon_compresses_what_is_old_and_every_command_answers_as_before() {
     assert!(daemon.log().contains(archive.file_name().unwrap().to_str().unwrap()), "{}", daemon.log());
     assert_eq!(daemon.soard(&["log", "verify"]).status.code(), Some(1));
     assert_eq!(fs::read(&archive).unwrap(), bytes);
+}
+
+/// A base as an earlier version wrote it: the entries that it stands for are gone. It never changes.
+#[test]
+fn a_base_of_version_1_is_read() {
+    use soard::daemon::snapshot::{read, read_base};
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state/base-v1");
+    let (state, known) = read_base(&fixture).unwrap().unwrap();
+    assert_eq!((known.seq, state.alerts.len(), state.halted.len(), state.letters.len()), (11, 4, 1, 1));
+    let letter = state.letters.values().next().unwrap();
+    assert_eq!((letter.needs(), state.given_up(4).0.len(), state.given_up(3).0.len()), (4, 1, 0));
+    assert!(read(&fixture).is_err(), "a snapshot of an earlier version is only a cache, and not used");
 }

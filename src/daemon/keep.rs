@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::daemon::core::Message;
+use crate::daemon::core::{Dropping, Message};
 use crate::daemon::opening::record;
 use crate::daemon::{clock, snapshot, stop};
-use crate::domain::entry::{Entry, Facts, Log, Seal};
+use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
 use crate::engine::apply::apply;
 use crate::engine::state::State;
 use crate::journal::archive::{self, Archived};
@@ -124,7 +124,8 @@ impl Keeper {
 
     async fn drop_segments(&mut self) -> Result<(), KeepError> {
         let (to, needs) = oneshot::channel();
-        self.core.send(Message::Needs(to)).await.map_err(|_| KeepError::Stopping)?;
+        let held = self.policy.hold.before(clock::now());
+        self.core.send(Message::Needs(held, to)).await.map_err(|_| KeepError::Stopping)?;
         let (needed, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
         self.finish(dropped)?;
         let (closed, all) = self.closed().await?;
@@ -135,15 +136,20 @@ impl Keeper {
         let folded = tokio::task::spawn_blocking(move || fold(&folder, &dir, &chosen)).await;
         let (seals, folded) = folded.map_err(|_| KeepError::Stopping)??;
         let Some(last) = seals.last().map(|seal| seal.last) else { return Ok(()) };
-        let State { journal, signed_by, .. } = folded;
-        let log = Log::Dropped { policy: by.into(), segments: seals, journal, signed_by };
-        let (to, durable) = oneshot::channel();
-        self.core.send(Message::Drop(log, to)).await.map_err(|_| KeepError::Stopping)?;
-        if durable.await.is_ok_and(|on_record| on_record) {
-            tracing::info!(last, policy = by, "segments of the journal were dropped");
-            self.finish(last)?;
+        let State { journal, signed_by, bundles, .. } = folded;
+        let bundles = bundles.into_iter().map(|(id, commit)| BundleName { id, commit }).collect();
+        let (policy, runs, letters) = (by.into(), Vec::new(), Vec::new());
+        let log = Log::Dropped { policy, segments: seals, journal, signed_by, bundles, runs, letters };
+        let (done, durable) = oneshot::channel();
+        self.core.send(Message::Drop(Box::new(Dropping { log, held, done }))).await.map_err(|_| KeepError::Stopping)?;
+        // Something has come to need them, or the daemon stops.
+        let Ok((runs, letters)) = durable.await else { return Ok(()) };
+        tracing::info!(last, policy = by, "segments of the journal were dropped");
+        if runs + letters > 0 {
+            let hold = self.policy.hold.to_string();
+            tracing::warn!(runs, letters, hold, "what failed longer ago is given up: it can no longer be retried");
         }
-        Ok(())
+        self.finish(last)
     }
 
     /// Removes what the journal has on record as dropped, and older bases.
@@ -196,7 +202,7 @@ async fn archive_aside(journal: PathBuf, closed: Closed) -> Result<Archived, Kee
 /// Adds up what is to go and writes it as the new base.
 fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, State), KeepError> {
     let first = chosen.first().map_or(1, |closed| closed.first);
-    let read = snapshot::read(&base(state, first - 1));
+    let read = snapshot::read_base(&base(state, first - 1));
     let unusable = |why: String| KeepError::Base(std::io::Error::other(why));
     let mut folded = match read.map_err(|why| unusable(why.to_string()))? {
         Some((state, _)) => state,

@@ -45,7 +45,8 @@ pub async fn resend(world: &Arc<World>, ask: Resend) -> ResendReport {
     let letters = chosen(world, &ask.which).await;
     if let (Which::Key(key), true) = (&ask.which, letters.is_empty()) {
         let why = format!(
-            "no dead letter has this key: it succeeded, is under way, or is older than the newest {LETTERS_MAX}"
+            "no dead letter has this key: it succeeded, is under way, or was given up: it is older than the newest \
+             {LETTERS_MAX}, or what it needs was dropped"
         );
         report.refused.push(NotResent { key: key.clone(), why });
     }
@@ -90,7 +91,7 @@ async fn chosen(world: &World, which: &Which) -> Vec<(u64, Letter)> {
 /// The order that sends a letter again, from the entries that hold its request and its outcome.
 fn order(journal: &Reader, result: u64, letter: Letter) -> Result<Order, String> {
     let facts = |seq| history::facts(journal, seq).map(|(_, facts)| facts).map_err(|error| error.to_string());
-    let Letter { key, intent, began, destination, class } = letter;
+    let Letter { key, intent, began, destination, class, .. } = letter;
     let Facts::Intent(asked) = facts(intent)? else { return Err(format!("entry {intent} holds no request")) };
     let step = asked.steps.into_iter().find(|step| step.key.as_ref() == Some(&key));
     let step = step.ok_or_else(|| format!("entry {intent} lacks the step"))?;

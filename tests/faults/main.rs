@@ -5,6 +5,7 @@
 mod support;
 
 mod disk;
+mod hold;
 mod lanes;
 mod letters;
 mod matrix;
