@@ -26,7 +26,7 @@ use crate::daemon::report::{
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
-use crate::daemon::{DaemonError, actions, clock, history, resend, systemd};
+use crate::daemon::{DaemonError, actions, clock, resend, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
@@ -313,7 +313,7 @@ impl Control {
 
     async fn status(&self) -> Option<Status> {
         let core = self.core_report().await?;
-        let head = self.world.journal.head();
+        let head = self.world.history.journal.head();
         let destinations = self.destination_reports(&core);
         Some(Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -398,9 +398,8 @@ impl Control {
         self.core.send(Message::Quarantined(record_no, to)).await.map_err(|_| gone())?;
         let seq = seq.await.map_err(|_| gone())?;
         let seq = seq.ok_or_else(|| format!("record {record_no} is not in quarantine"))?;
-        let (_, Facts::Quarantine(kept)) =
-            history::facts(&self.world.journal, seq).map_err(|error| error.to_string())?
-        else {
+        let entry = self.world.history.entry(seq).map_err(|error| error.to_string())?;
+        let Facts::Quarantine(kept) = &entry.entry.facts else {
             return Err(format!("entry {seq} holds no quarantined record"));
         };
         let bytes = kept.record.bytes().ok_or_else(|| format!("entry {seq} holds no readable record"))?;

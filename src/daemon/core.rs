@@ -1,8 +1,8 @@
 //! The one thread that owns the state: input → decide → apply → journal; acknowledgements and tasks wait for the sync.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +11,7 @@ use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::prepare::{self, Batch};
+use crate::daemon::recent::{Recent, Written};
 use crate::daemon::report::OrderReport;
 use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
@@ -122,6 +123,8 @@ pub struct Core {
     pub room: Arc<AtomicBool>,
     /// Who writes snapshots.
     pub snapshots: Snapshots,
+    /// What was just written and sets something off.
+    pub recent: Arc<Recent>,
 }
 
 impl Core {
@@ -259,6 +262,13 @@ impl Core {
         let snapshot = self.snapshots.take(&self.state, stops);
         let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
         let draft = Draft { at: entry.at, kind: entry.facts.kind(), data };
+        let too_early = self.acts_too_early(&entry);
+        let seq = entry.seq;
+        let written =
+            (!tasks.is_empty()).then(|| Arc::new(Written { entry, bytes: draft.data.len(), hash: OnceLock::new() }));
+        if let Some(written) = &written {
+            self.recent.keep(written.clone());
+        }
         let (to, fatal) = (self.tasks.clone(), self.fatal.clone());
         let act = move |receipt: &Result<Receipt, AppendError>| {
             done(told, receipt);
@@ -266,12 +276,15 @@ impl Core {
                 write(receipt);
             }
             match receipt {
-                Ok(_) => tasks.into_iter().for_each(|task| drop(to.send(task))),
+                Ok(receipt) => {
+                    written.map(|written| written.hash.set(receipt.hash.clone()));
+                    tasks.into_iter().for_each(|task| drop(to.send(task)));
+                }
                 Err(error) => drop(fatal.send(format!("the journal stopped: {error}"))),
             }
         };
-        if self.acts_too_early(&entry) {
-            act(&Ok(Receipt { seq: entry.seq, hash: String::new() }));
+        if too_early {
+            act(&Ok(Receipt { seq, hash: String::new() }));
             std::thread::sleep(fault::GAP);
             self.journal.append(draft, Box::new(|_| {}));
         } else {

@@ -25,6 +25,7 @@ pub mod opening;
 pub mod perform;
 pub mod prepare;
 pub mod query;
+pub mod recent;
 pub mod recovery;
 pub mod reload;
 pub mod report;
@@ -59,6 +60,7 @@ use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message};
+use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
@@ -171,6 +173,7 @@ impl Daemon {
         let (next_due, due) = watch::channel(None);
         let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
+        let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
             clock: Steady::new(state.at),
             state,
@@ -182,6 +185,7 @@ impl Daemon {
             fault: fault::from_env(),
             room: room.clone(),
             snapshots: Snapshots::start(&settings.state, snapshot),
+            recent: history.recent.clone(),
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
@@ -193,7 +197,7 @@ impl Daemon {
             workers,
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
-            journal: reader.clone(),
+            history,
             journal_id,
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
