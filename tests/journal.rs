@@ -136,7 +136,7 @@ fn an_empty_journal_opens_closes_and_is_good() {
     for _ in 0..2 {
         let (journal, recovery) = open(&path);
         assert_eq!((recovery.entries, recovery.head, recovery.torn), (0, Receipt::empty(), None));
-        assert!(journal.room(), "a temporary folder has no reserve to speak of");
+        assert!(journal.room().is_there(), "a temporary folder has no reserve to speak of");
         journal.close().unwrap();
         assert!(matches!(verify(&path).outcome, Outcome::Good));
         assert_eq!(Reader::open(&path).unwrap().lines(1).count(), 0);
@@ -169,7 +169,7 @@ fn a_reserve_that_is_not_there_leaves_no_room() {
     let dir = TempDir::new().unwrap();
     let settings = Settings { reserve_bytes: u64::MAX, ..small() };
     let (journal, _) = journal::open(dir.path(), settings, &mut |_| Ok(())).unwrap();
-    assert!(!journal.room());
+    assert!(!journal.room().is_there());
     assert!(append(&journal, draft(1)).recv_timeout(PATIENCE).unwrap().is_ok(), "results may still be recorded");
 }
 

@@ -1,6 +1,6 @@
 //! The one thread that owns the state: input → decide → apply → journal; acknowledgements and tasks wait for the sync.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -76,6 +76,12 @@ pub struct CoreReport {
     pub seq: u64,
     /// There is room for new alerts.
     pub room: bool,
+    /// Entries that are not durable yet.
+    pub unwritten: u64,
+    /// Those of them that wait for a full disk.
+    pub waiting: u64,
+    /// Records that are held until there is room.
+    pub held: usize,
     /// Retained alerts.
     pub alerts: usize,
     /// By status.
@@ -120,6 +126,9 @@ pub struct Core {
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
     pub room: Arc<AtomicBool>,
+    /// Records that nobody waits for and that found no room, in their order. There are no more than the inbox held when
+    /// the room went: `prepare` holds back the others.
+    pub held: VecDeque<Input>,
     /// Who writes snapshots.
     pub snapshots: Snapshots,
 }
@@ -137,6 +146,7 @@ impl Core {
             if !matches!(message, Message::Input(Input::Log(_), _)) {
                 self.run_timers(at);
             }
+            self.take_held(at);
             match message {
                 Message::Input(input, answer) => self.input(at, input, answer),
                 Message::Batch(batch) => batch.into_iter().for_each(|(input, answer)| self.input(at, input, answer)),
@@ -151,6 +161,9 @@ impl Core {
                 Message::Stop => break,
             }
             self.announce();
+        }
+        if !self.held.is_empty() {
+            tracing::error!(records = self.held.len(), "the disk is full: records of sources are not taken");
         }
         let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
@@ -168,11 +181,28 @@ impl Core {
         }
     }
 
-    fn input(&mut self, at: Timestamp, mut input: Input, answer: Option<oneshot::Sender<Answer>>) {
-        // A record that nobody waits for cannot be refused; `prepare` holds those back while there is no room.
-        if matches!(input, Input::Intake(_) | Input::Refused { .. }) && answer.is_some() && !self.has_room() {
-            return reply(answer, Answer::Full);
+    /// Takes what was held, once there is room.
+    fn take_held(&mut self, at: Timestamp) {
+        while !self.held.is_empty() && self.has_room() {
+            let input = self.held.pop_front().expect("it is not empty");
+            self.take(at, input, None);
         }
+    }
+
+    fn input(&mut self, at: Timestamp, input: Input, answer: Option<oneshot::Sender<Answer>>) {
+        let is_record = matches!(input, Input::Intake(_) | Input::Refused { .. });
+        // What is held goes first: records of one source stay in their order.
+        if !is_record || self.has_room() && self.held.is_empty() {
+            return self.take(at, input, answer);
+        }
+        // A record that nobody waits for cannot be refused.
+        match answer {
+            None => self.held.push_back(input),
+            answer => reply(answer, Answer::Full),
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, mut input: Input, answer: Option<oneshot::Sender<Answer>>) {
         if let Input::Intake(arrival) = &mut input
             && arrival.bundle != self.bundle.id
         {
@@ -284,27 +314,33 @@ impl Core {
     }
 
     fn has_room(&self) -> bool {
-        let room = self.journal.room();
+        let journal = self.journal.room();
+        let room = journal.is_there();
         if self.room.swap(room, Ordering::Relaxed) != room {
-            if room {
-                tracing::info!("the disk has room again: new alerts are taken");
-            } else {
-                tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
+            match (room, journal.waiting()) {
+                (true, _) => tracing::info!("the disk has room again: new alerts are taken"),
+                (false, 0) => {
+                    tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
+                }
+                (false, _) => tracing::error!("the disk is full: new alerts are refused"),
             }
         }
         room
     }
 
     fn announce(&self) {
-        self.has_room();
-        let next = self.state.next_due();
+        // Without room the timer asks for another look each second.
+        let next = if self.has_room() { self.state.next_due() } else { Some(self.state.at) };
         self.next_due.send_if_modified(|known| std::mem::replace(known, next) != next);
     }
 
     fn report(&self) -> CoreReport {
         let mut report = CoreReport {
             seq: self.state.seq,
-            room: self.journal.room(),
+            room: self.journal.room().is_there(),
+            unwritten: self.state.seq.saturating_sub(self.journal.reader().head().seq),
+            waiting: self.journal.room().waiting(),
+            held: self.held.len(),
             alerts: self.state.alerts.len(),
             totals: self.state.totals.clone(),
             signed_by: self.state.signed_by.clone(),

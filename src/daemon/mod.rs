@@ -36,7 +36,7 @@ pub mod systemd;
 pub mod tally;
 pub mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,7 @@ use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message};
+use crate::daemon::fault::Fault;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
@@ -72,6 +73,7 @@ use crate::daemon::workers::Workers;
 use crate::engine::state::State;
 use crate::engine::tasks;
 use crate::journal::JournalError;
+use crate::journal::room::Room;
 use crate::sources::http::Server;
 use crate::sources::intake::{Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
@@ -120,6 +122,7 @@ pub enum DaemonError {
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(dir: &Path) -> Result<(), DaemonError> {
+    outlive_file_size_limit()?;
     let content = reload::load_in_daemon(dir)?;
     for warning in content.warnings() {
         tracing::warn!("{warning}");
@@ -127,6 +130,17 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     Daemon::start(content, recovered, actions).await?.run().await
+}
+
+/// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
+/// fails instead, and the journal waits for room.
+fn outlive_file_size_limit() -> Result<(), DaemonError> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind).map(drop).map_err(broken)
+}
+
+fn broken(error: std::io::Error) -> DaemonError {
+    DaemonError::Fatal(format!("cannot listen for signals: {error}"))
 }
 
 /// Destinations with their secrets resolved.
@@ -146,6 +160,7 @@ struct Daemon {
     core_thread: thread::JoinHandle<Result<(), String>>,
     performer: tokio::task::JoinHandle<()>,
     stop: Stop,
+    disk: Room,
 }
 
 impl Daemon {
@@ -163,7 +178,10 @@ impl Daemon {
         let unfinished = tasks::unfinished(&state);
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
-        let (replaced, notary) = (state.signed_by.clone(), journal.notary());
+        let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
+        if fault::from_env() == Some(Fault::GiveUpOnFullDisk) {
+            disk.give_up();
+        }
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
@@ -181,6 +199,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
+            held: VecDeque::new(),
             snapshots: Snapshots::start(&settings.state, snapshot),
         };
         let core_thread = spawn("core", move || core.run(inbox));
@@ -219,11 +238,21 @@ impl Daemon {
         let api = Api { reader, commands: control.commands() };
         guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
         let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
-        Ok(Self { control, core: core_inbox, fatal, fatal_sender, sources, prepare, core_thread, performer, stop })
+        Ok(Self {
+            control,
+            core: core_inbox,
+            fatal,
+            fatal_sender,
+            sources,
+            prepare,
+            core_thread,
+            performer,
+            stop,
+            disk,
+        })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
-        let broken = |error| DaemonError::Fatal(format!("cannot listen for signals: {error}"));
         let mut term = signal(SignalKind::terminate()).map_err(broken)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
@@ -240,7 +269,12 @@ impl Daemon {
                 _ = interrupt.recv() => break Ok(()),
                 _ = hangup.recv() => self.control.ask_reload(Ask::Operator(None)),
                 Some(()) = changed.recv() => self.control.ask_reload(Ask::Watch),
-                event = self.control.next() => self.control.serve(event).await,
+                event = self.control.next() => tokio::select! {
+                    // What is served may wait for a full disk.
+                    () = self.control.serve(event) => {}
+                    _ = term.recv() => break Ok(()),
+                    _ = interrupt.recv() => break Ok(()),
+                },
                 Some(why) = self.fatal.recv() => break Err(DaemonError::Fatal(why)),
                 () = self.core.closed() => break Err(DaemonError::Fatal("the core died".into())),
                 _ = &mut self.performer => break Err(DaemonError::Fatal("the performer died".into())),
@@ -265,15 +299,17 @@ impl Daemon {
     /// All sources came to their end, and everything that they brought is done.
     async fn is_done(&self) -> bool {
         let report = if self.prepare.is_finished() { self.control.core_report().await } else { None };
-        report.is_some_and(|report| report.runs == 0 && report.groups == 0)
+        report.is_some_and(|left| left.runs + left.groups + left.held == 0 && left.unwritten == 0)
     }
 
     /// First what brings work, then what does it, then the journal. What is under way for longer than [`GRACE`] has its
     /// intent on record: it is sent again, with the same key, after the restart, or is `unknown` where that is
-    /// forbidden. After a fatal fault nothing can be recorded any more, so nothing more is begun.
+    /// forbidden. After a fatal fault nothing can be recorded any more, so nothing more is begun. What waits for a full
+    /// disk is refused, as what a crash would leave unwritten.
     async fn shut_down(mut self, ended: Result<(), DaemonError>) -> Result<(), DaemonError> {
         systemd::stopping();
         tracing::info!("stopping");
+        self.disk.give_up();
         if ended.is_err() {
             self.stop.performer.send_replace(true);
         }

@@ -1,6 +1,7 @@
 //! The queue between the daemon and the writer thread.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     filled: Condvar,
     drained: Condvar,
+    hurried: Condvar,
+    /// The writer waits for room on a full disk.
+    stuck: AtomicBool,
 }
 
 struct Inner {
@@ -54,6 +58,16 @@ struct Inner {
     state: State,
     /// The writer is to look up once, though nothing may wait.
     woken: bool,
+    /// Entries that the writer holds while it waits for room.
+    in_hand: usize,
+    /// The writer is not to wait for room.
+    in_haste: bool,
+}
+
+impl Inner {
+    fn is_patient(&self) -> bool {
+        matches!(self.state, State::Open) && !self.in_haste
+    }
 }
 
 enum State {
@@ -75,8 +89,15 @@ pub(super) enum Work {
 
 impl Queue {
     pub fn new() -> Self {
-        let inner = Inner { entries: VecDeque::new(), bytes: 0, state: State::Open, woken: false };
-        Self { inner: Mutex::new(inner), filled: Condvar::new(), drained: Condvar::new() }
+        let inner =
+            Inner { entries: VecDeque::new(), bytes: 0, state: State::Open, woken: false, in_hand: 0, in_haste: false };
+        Self {
+            inner: Mutex::new(inner),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            hurried: Condvar::new(),
+            stuck: AtomicBool::new(false),
+        }
     }
 
     /// Adds an entry; waits while the queue is full. After [`Queue::refuse`] the entry is refused at once.
@@ -143,6 +164,33 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// The writer waits for room with so many entries in hand; with none it goes on.
+    pub fn stick(&self, in_hand: usize) {
+        self.lock().in_hand = in_hand;
+        self.stuck.store(in_hand > 0, Ordering::Release);
+    }
+
+    /// How many entries wait for room, those in the writer's hand with them; 0 unless it waits.
+    pub fn stuck(&self) -> usize {
+        if !self.stuck.load(Ordering::Acquire) {
+            return 0;
+        }
+        let inner = self.lock();
+        if inner.in_hand > 0 { inner.in_hand + inner.entries.len() } else { 0 }
+    }
+
+    /// Holds the writer for this long; `false`, at once: it is to wait for room no longer.
+    pub fn pause(&self, pause: Duration) -> bool {
+        let waited = self.hurried.wait_timeout_while(self.lock(), pause, |inner| inner.is_patient());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_patient()
+    }
+
+    /// From now on the writer does not wait for room.
+    pub fn hurry(&self) {
+        self.lock().in_haste = true;
+        self.hurried.notify_all();
+    }
+
     /// No more entries will come: the writer finishes what waits.
     pub fn close(&self) {
         let mut inner = self.lock();
@@ -151,6 +199,7 @@ impl Queue {
         }
         drop(inner);
         self.filled.notify_all();
+        self.hurried.notify_all();
     }
 
     /// Refuses what waits and all that comes; the first reason stays.
