@@ -32,6 +32,7 @@ use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
 use crate::engine::input::Input;
 use crate::journal::notary::Notary;
+use crate::journal::room::Room;
 use crate::sources::intake::{Answer, Counters, Intake};
 use crate::sources::{Kind, http};
 
@@ -152,6 +153,11 @@ impl Control {
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether the journal has room.
+    pub fn disk(&self) -> &Room {
+        &self.world.disk
     }
 
     /// Where commands go.
@@ -390,11 +396,10 @@ impl Control {
 
     /// Lets a new key of soard's own sign from now on.
     async fn rotate_key(&self) -> Result<KeyReport, String> {
-        let report = self.core_report().await.ok_or("the core is gone")?;
-        if report.waiting > 0 {
+        if self.disk().waiting() > 0 {
             return Err("the disk is full".into());
         }
-        let replaced = report.signed_by;
+        let replaced = self.core_report().await.ok_or("the core is gone")?.signed_by;
         let journal = &self.world.journal_id;
         let keys = Keys::renew(&self.settings, journal, &replaced).map_err(|error| said(&error))?;
         let signed = sign(&self.core, &self.notary, &self.settings, journal, &replaced, keys).await;

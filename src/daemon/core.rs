@@ -27,7 +27,7 @@ use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
-use crate::journal::{AppendError, Draft, Receipt};
+use crate::journal::{AppendError, Done, Draft, Receipt};
 use crate::playbooks::evaluate::Entry as EntryFunction;
 use crate::sources::intake::Answer;
 
@@ -126,11 +126,20 @@ pub struct Core {
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
     pub room: Arc<AtomicBool>,
-    /// Records that nobody waits for and that found no room, in their order. There are no more than the inbox held when
-    /// the room went: `prepare` holds back the others.
-    pub held: VecDeque<Input>,
+    /// What waits within the core.
+    pub pending: Pending,
     /// Who writes snapshots.
     pub snapshots: Snapshots,
+}
+
+/// What waits within the core.
+#[derive(Default)]
+pub struct Pending {
+    /// Records that nobody waits for and that found no room, in their order. There are no more than the inbox held when
+    /// the room went: `prepare` holds back the others.
+    held: VecDeque<Input>,
+    /// Entries that go to the journal together, once the message that they come from is served.
+    entries: Vec<(Draft, Done)>,
 }
 
 impl Core {
@@ -160,13 +169,15 @@ impl Core {
                 Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
             }
+            self.hand_over();
             self.announce();
         }
-        if !self.held.is_empty() {
-            tracing::error!(records = self.held.len(), "the disk is full: records of sources are not taken");
+        if !self.pending.held.is_empty() {
+            tracing::error!(records = self.pending.held.len(), "the disk is full: records of sources are not taken");
         }
         let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
+        self.hand_over();
         let closed = self.journal.close().map_err(|error| error.to_string());
         self.snapshots.finish();
         closed
@@ -183,8 +194,8 @@ impl Core {
 
     /// Takes what was held, once there is room.
     fn take_held(&mut self, at: Timestamp) {
-        while !self.held.is_empty() && self.has_room() {
-            let input = self.held.pop_front().expect("it is not empty");
+        while !self.pending.held.is_empty() && self.has_room() {
+            let input = self.pending.held.pop_front().expect("it is not empty");
             self.take(at, input, None);
         }
     }
@@ -192,12 +203,12 @@ impl Core {
     fn input(&mut self, at: Timestamp, input: Input, answer: Option<oneshot::Sender<Answer>>) {
         let is_record = matches!(input, Input::Intake(_) | Input::Refused { .. });
         // What is held goes first: records of one source stay in their order.
-        if !is_record || self.has_room() && self.held.is_empty() {
+        if !is_record || self.has_room() && self.pending.held.is_empty() {
             return self.take(at, input, answer);
         }
         // A record that nobody waits for cannot be refused.
         match answer {
-            None => self.held.push_back(input),
+            None => self.pending.held.push_back(input),
             answer => reply(answer, Answer::Full),
         }
     }
@@ -280,7 +291,7 @@ impl Core {
         entry.map(|entry| self.commit(entry, |_, receipt| done(receipt))).is_some()
     }
 
-    /// Applies an entry that fits the journal, hands it over, and acts once it is durable.
+    /// Applies an entry that fits the journal, lays it ready for it, and acts once it is durable.
     fn commit(&mut self, entry: Entry, done: impl FnOnce(Told, &Result<Receipt, AppendError>) + Send + 'static) {
         let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
@@ -303,9 +314,15 @@ impl Core {
         if self.acts_too_early(&entry) {
             act(&Ok(Receipt { seq: entry.seq, hash: String::new() }));
             std::thread::sleep(fault::GAP);
-            self.journal.append(draft, Box::new(|_| {}));
+            self.pending.entries.push((draft, Box::new(|_| {})));
         } else {
-            self.journal.append(draft, Box::new(move |receipt| act(&receipt)));
+            self.pending.entries.push((draft, Box::new(move |receipt| act(&receipt))));
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.pending.entries.is_empty() {
+            self.journal.append_all(self.pending.entries.drain(..));
         }
     }
 
@@ -340,7 +357,7 @@ impl Core {
             room: self.journal.room().is_there(),
             unwritten: self.state.seq.saturating_sub(self.journal.reader().head().seq),
             waiting: self.journal.room().waiting(),
-            held: self.held.len(),
+            held: self.pending.held.len(),
             alerts: self.state.alerts.len(),
             totals: self.state.totals.clone(),
             signed_by: self.state.signed_by.clone(),

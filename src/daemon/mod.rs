@@ -36,7 +36,7 @@ pub mod systemd;
 pub mod tally;
 pub mod workers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -58,8 +58,7 @@ use crate::daemon::api::Api;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
-use crate::daemon::core::{Core, Message};
-use crate::daemon::fault::Fault;
+use crate::daemon::core::{Core, Message, Pending};
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
@@ -73,7 +72,6 @@ use crate::daemon::workers::Workers;
 use crate::engine::state::State;
 use crate::engine::tasks;
 use crate::journal::JournalError;
-use crate::journal::room::Room;
 use crate::sources::http::Server;
 use crate::sources::intake::{Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
@@ -160,7 +158,6 @@ struct Daemon {
     core_thread: thread::JoinHandle<Result<(), String>>,
     performer: tokio::task::JoinHandle<()>,
     stop: Stop,
-    disk: Room,
 }
 
 impl Daemon {
@@ -179,9 +176,6 @@ impl Daemon {
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
-        if fault::from_env() == Some(Fault::GiveUpOnFullDisk) {
-            disk.give_up();
-        }
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
@@ -199,7 +193,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
-            held: VecDeque::new(),
+            pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
         };
         let core_thread = spawn("core", move || core.run(inbox));
@@ -213,6 +207,7 @@ impl Daemon {
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             journal: reader.clone(),
+            disk,
             journal_id,
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
@@ -225,31 +220,15 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        let keeper = keep::run(
-            settings.state.clone(),
-            settings.journal.clone(),
-            reader.clone(),
-            core_inbox.clone(),
-            stop.performer.subscribe(),
-        );
+        let (folder, policy) = (settings.state.clone(), settings.journal.clone());
+        let keeper = keep::run(folder, policy, reader.clone(), core_inbox.clone(), stop.performer.subscribe());
         guard("keeper", &fatal_sender, keeper);
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let api = Api { reader, commands: control.commands() };
         guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
         let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
-        Ok(Self {
-            control,
-            core: core_inbox,
-            fatal,
-            fatal_sender,
-            sources,
-            prepare,
-            core_thread,
-            performer,
-            stop,
-            disk,
-        })
+        Ok(Self { control, core: core_inbox, fatal, fatal_sender, sources, prepare, core_thread, performer, stop })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -309,7 +288,7 @@ impl Daemon {
     async fn shut_down(mut self, ended: Result<(), DaemonError>) -> Result<(), DaemonError> {
         systemd::stopping();
         tracing::info!("stopping");
-        self.disk.give_up();
+        self.control.disk().give_up();
         if ended.is_err() {
             self.stop.performer.send_replace(true);
         }

@@ -89,6 +89,9 @@ pub struct Draft {
     pub data: String,
 }
 
+/// Called once, when the fate of an entry is known: see [`Journal::append`].
+pub type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
+
 /// What an acknowledgement carries: whoever keeps it can later prove that the entry was changed or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {

@@ -13,12 +13,12 @@ use crate::journal::index::Index;
 use crate::journal::line::{self, DATA_BYTES_MAX, Slot};
 use crate::journal::lock::Lock;
 use crate::journal::notary::{Desk, Notary};
-use crate::journal::queue::{Done, Queue, Waiting, Work};
+use crate::journal::queue::{Queue, Waiting, Work};
 use crate::journal::reader::Reader;
 use crate::journal::recover::Tip;
 use crate::journal::room::{Room, Wait};
 use crate::journal::segment;
-use crate::journal::{AppendError, Draft, JournalError, Receipt, Settings};
+use crate::journal::{AppendError, Done, Draft, JournalError, Receipt, Settings};
 
 /// How long HEAD may lie in memory alone.
 const HEAD_SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +54,12 @@ impl Journal {
     /// `done` is called once: on the writer thread when the entry is durable or refused, or at once, on this
     /// thread, when the journal has stopped before. It must be short, must not block and must not append.
     pub fn append(&self, draft: Draft, done: Done) {
-        self.queue.push(Waiting::new(draft, done));
+        self.append_all([(draft, done)]);
+    }
+
+    /// Hands several entries over at once, in their order, as by [`Journal::append`].
+    pub fn append_all(&self, entries: impl IntoIterator<Item = (Draft, Done)>) {
+        self.queue.push(entries.into_iter().map(|(draft, done)| Waiting::new(draft, done)));
     }
 
     /// A reader that sees each batch as soon as it is durable.
