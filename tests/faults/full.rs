@@ -17,7 +17,7 @@ const ROUTE: &str = "default_route: none\nroute:\n  - id: high\n    title: What 
                      match: { severity: high }\n    playbooks: [send]\n";
 
 /// Lines of the followed file, of alerts that no route takes.
-const LINES: usize = 1_500;
+const LINES: usize = 600;
 
 /// A daemon with a route to a gate, and a file that it follows.
 fn daemon(content: &Path, lines: &Path, gate: &Gate) -> Daemon {
@@ -82,6 +82,12 @@ impl Fill for Filler {
     }
 }
 
+/// Alerts of low severity, one a line.
+fn text(lines: usize) -> String {
+    let line = |n| json!({ "external_id": format!("line-{n:05}"), "title": "A line", "severity": "low" }).to_string();
+    (0..lines).map(|n| line(n) + "\n").collect()
+}
+
 /// Entries that wait for the full disk; `None`: none do, or the daemon does not answer.
 fn waiting(daemon: &Daemon) -> Option<u64> {
     let output = daemon.soard(&["--output", "json", "status"]);
@@ -104,12 +110,7 @@ fn fill(daemon: &mut Daemon, lines: &Path, gate: &Gate, disk: &mut dyn Fill) -> 
     gate.set(false);
     assert_eq!(daemon.post(&alert("held")).unwrap().0, 200);
     wait_for("the held request", || (gate.got().len() == 2).then_some(()));
-    let text: String = (0..LINES)
-        .map(|n| {
-            json!({ "external_id": format!("line-{n:05}"), "title": "A line", "severity": "low" }).to_string() + "\n"
-        })
-        .collect();
-    std::fs::write(lines, text).unwrap();
+    std::fs::write(lines, text(LINES)).unwrap();
     disk.fill(daemon);
     gate.set(true);
     wait_for("an entry that waits", || match daemon.has_ended() {
@@ -124,6 +125,11 @@ fn on_record(daemon: &Daemon) -> (Vec<String>, Vec<String>) {
     let taken = intakes.flat_map(|line| line["d"]["alerts"].as_array().unwrap().clone());
     let ids = taken.map(|taken| taken["alert"]["external_id"].as_str().unwrap().to_owned());
     ids.partition(|id| id.starts_with("line-"))
+}
+
+fn each_line_once(found: &[String], lines: usize) {
+    let expected: Vec<String> = (0..lines).map(|n| format!("line-{n:05}")).collect();
+    assert!(found == expected, "each line once and in its order: {found:?}");
 }
 
 /// Every request has one result, and the journal is good.
@@ -157,8 +163,7 @@ fn goes_on_by_itself(root: &Path, content: &Path, disk: &mut dyn Fill) {
     assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
     let (lines, others) = on_record(&daemon);
     assert_eq!(others, ["first", "held", "after"]);
-    let expected: Vec<String> = (0..LINES).map(|n| format!("line-{n:05}")).collect();
-    assert!(lines == expected, "each line once and in its order: {lines:?}");
+    each_line_once(&lines, LINES);
     assert_eq!(gate.got().len(), 3, "no request was sent twice");
     is_whole(&daemon, 3);
     assert!(daemon.log().contains("there is room on the disk again: what waited is written"), "{}", daemon.log());
@@ -200,6 +205,27 @@ fn a_stop_on_a_full_disk_is_in_good_order_and_the_next_start_goes_on() {
     let (lines, others) = on_record(&daemon);
     assert_eq!((lines.len(), others), (LINES, vec!["first".into(), "held".into()]));
     is_whole(&daemon, 2);
+}
+
+/// A core that takes 50 ms for each record: others queue up before it, and it cannot refuse them.
+#[test]
+fn lines_that_the_core_has_already_wait_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gate, lines) = (Gate::start(), folder.path().join("lines.jsonl"));
+    let mut daemon = daemon(&folder.path().join("content"), &lines, &gate);
+    daemon.env.push(("SOARD_FAULT".into(), "acknowledge-before-write".into()));
+    daemon.start();
+    let long = json!({ "external_id": "first", "title": "A", "severity": "low", "description": "x".repeat(20_000) });
+    assert_eq!(daemon.post(&long.to_string()).unwrap().0, 200);
+    // The answer came before the entry was written.
+    wait_for("the first entry", || (on_record(&daemon).1.len() == 1).then_some(()));
+    Limit.fill(&daemon);
+    std::fs::write(&lines, text(80)).unwrap();
+    wait_for("an entry that waits", || waiting(&daemon));
+    Limit.free(&daemon);
+    wait_for("all lines", || (daemon.json(&["status"])["alerts"]["total"] == json!(81)).then_some(()));
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    each_line_once(&on_record(&daemon).0, 80);
 }
 
 #[test]
