@@ -33,6 +33,7 @@ use crate::domain::entry::End;
 use crate::domain::id::Trigger;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::tasks::{Evaluate, Task};
+use crate::journal::room::Room;
 use crate::playbooks::evaluate::{Entry, Evaluated, Then};
 use crate::playbooks::input;
 
@@ -44,6 +45,8 @@ pub struct World {
     pub destinations: ArcSwap<Destinations>,
     /// The journal, for reading.
     pub history: History,
+    /// Whether it has room.
+    pub disk: Room,
     /// Random id of the journal.
     pub journal_id: String,
     /// Where results go.
