@@ -160,7 +160,7 @@ pub(super) fn frames(from: impl BufRead, first: u64) -> io::Result<Vec<Frame>> {
         if begins.is_none_or(|parts| parts.seq != next.seq) {
             return Ok(frames);
         }
-        let (bytes, lines) = (text.len(), text.iter().filter(|byte| **byte == b'\n').count());
+        let (bytes, lines) = (text.len(), memchr::memchr_iter(b'\n', text).count());
         unpacked.consume(bytes);
         next.seq += lines as u64;
         next.offset += bytes as u64;

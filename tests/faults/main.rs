@@ -5,6 +5,7 @@
 mod support;
 
 mod disk;
+mod full;
 mod hold;
 mod lanes;
 mod letters;
