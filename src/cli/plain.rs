@@ -10,16 +10,18 @@ use crate::cli::output::{
 };
 use crate::cli::scrub;
 use crate::daemon::query::BundleRef;
-use crate::daemon::query::alert::{Change, Seen};
+use crate::daemon::query::alert::{AlertOrder, AlertView, Change, Seen};
 use crate::daemon::query::alerts::AlertRow;
 use crate::daemon::query::run::{OrderView, Outcome, RunView, StepView};
 use crate::daemon::query::runs::RunState;
+use crate::domain::alert::Status;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
-use crate::domain::id::RunId;
+use crate::domain::id::{AlertId, RunId};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Position;
+use crate::domain::triage::AlertChange;
 
 /// Longest text that came from outside and is shown within a line, in cells.
 const INLINE_WIDTH: usize = 200;
@@ -134,7 +136,7 @@ pub fn key(key: &Key) -> String {
 
 /// One decision with what each stage said, and which stage stopped what.
 pub fn decision(page: &mut Page, indent: usize, seen: &Seen, look: &Look) {
-    if let Some(Reason::Duplicate { by, count: n, anew: None }) = seen.decision.reasons.first() {
+    if let Some(Reason::Duplicate { by, count: n, anew: None, .. }) = seen.decision.reasons.first() {
         repeats(page, indent, seen, *by, *n);
         return;
     }
@@ -144,8 +146,8 @@ pub fn decision(page: &mut Page, indent: usize, seen: &Seen, look: &Look) {
     page.labelled(indent, "record", format!("{} ({})", seen.record_no, position(&seen.position)));
     page.labelled(indent, "format", safe(&seen.format));
     let mut reasons = seen.decision.reasons.as_slice();
-    if let Some((Reason::Duplicate { by, count, anew: Some(anew) }, rest)) = reasons.split_first() {
-        page.labelled(indent, "duplicate", duplicate(*by, *count, *anew));
+    if let Some((Reason::Duplicate { by, count, anew: Some(anew), was }, rest)) = reasons.split_first() {
+        page.labelled(indent, "duplicate", duplicate(*by, *count, *anew, *was));
         if matches!(anew, Anew::Changed) {
             page.labelled(indent, "suppress", styled(FAINT, "not reached: a mere change starts nothing"));
         }
@@ -181,14 +183,16 @@ const fn identity(by: Identity) -> &'static str {
     }
 }
 
-fn duplicate(by: Identity, count: u64, anew: Anew) -> String {
+fn duplicate(by: Identity, count: u64, anew: Anew, was: Option<Status>) -> String {
     let why = match anew {
         Anew::SeverityRose { from, to } => format!("decided anew, because its severity rose from {from} to {to}"),
         Anew::Reopened => "decided anew, because it was closed and is active again".to_owned(),
         Anew::NotSuppressedAnyMore => "decided anew, because its suppression no longer matches".to_owned(),
         Anew::Changed => "its severity fell or its status changed: recorded, nothing started".to_owned(),
     };
-    format!("sighting {count}, known by {}; {why}", identity(by))
+    let was = was.filter(|_| anew != Anew::Reopened);
+    let was = was.map(|was| format!("; it was {was} and is open again")).unwrap_or_default();
+    format!("sighting {count}, known by {}; {why}{was}", identity(by))
 }
 
 pub fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
@@ -327,8 +331,54 @@ pub fn order(operator: &Operator) -> String {
             format!("retried {}, sending step {} again", safe(run), again.join(", "))
         }
         Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
+        Order::Alert { alert, was, change } => alert_change(*alert, *was, change),
+        Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
-    format!("{} {what}: {}", safe(&operator.actor), safe(&operator.comment))
+    let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
+    let why = if operator.comment.is_empty() { String::new() } else { format!(": {}", safe(&operator.comment)) };
+    format!("{}{address} {what}{why}", safe(&operator.actor))
+}
+
+/// What an operator changed about an alert.
+pub fn alert_change(alert: AlertId, was: Status, change: &AlertChange) -> String {
+    match change {
+        AlertChange::Status { to, reason } => {
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("set {alert} from {was} to {}{reason}", styled(status_style(*to), to))
+        }
+        AlertChange::Comment => format!("commented on {alert}"),
+        AlertChange::Tags { add, remove } => {
+            let signed = |sign: &str, tags: &[String]| tags.iter().map(|tag| format!(" {sign}{}", safe(tag))).collect();
+            let (added, removed): (String, String) = (signed("+", add), signed("-", remove));
+            format!("tagged {alert}{added}{removed}")
+        }
+        AlertChange::Assign { to: Some(name) } => format!("assigned {alert} to {}", safe(name)),
+        AlertChange::Assign { to: None } => format!("assigned {alert} to nobody"),
+        AlertChange::Feedback { useful, reason } => {
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("called {alert} {}{reason}", if *useful { "useful" } else { "not useful" })
+        }
+    }
+}
+
+/// What became of an alert through others: playbooks and operators, in order.
+pub fn alert_history(page: &mut Page, indent: usize, view: &AlertView) {
+    let by_playbooks = view.changes.iter().map(|change| (change.seq, Made::ByPlaybook(change)));
+    let by_operators = view.orders.iter().map(|order| (order.seq, Made::ByOperator(order)));
+    let mut all: Vec<(u64, Made<'_>)> = by_playbooks.chain(by_operators).collect();
+    all.sort_by_key(|(seq, _)| *seq);
+    for (_, made) in all {
+        match made {
+            Made::ByPlaybook(made) => change(page, indent, made),
+            Made::ByOperator(made) => page.line(indent, format!("{}  {}", when(made.at), order(&made.operator))),
+        }
+    }
+}
+
+/// Who made a change.
+enum Made<'a> {
+    ByPlaybook(&'a Change),
+    ByOperator(&'a AlertOrder),
 }
 
 fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {

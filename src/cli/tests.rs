@@ -399,7 +399,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                     Wish::Cancel(run) => Ok(Order::RunCancel { run }),
                     _ => Err(format!("no: {comment}")),
                 };
-                drop(done.send(order.map(|order| OrderReport { seq: 7, order })));
+                drop(done.send(order.map(|order| OrderReport { seq: Some(7), order })));
             }
             Command::Resend { ask, done } => {
                 assert!(ask.actor.contains("uid") && ask.comment == "it is back", "{ask:?}");
@@ -417,6 +417,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 done.send(Ok(report)).unwrap();
             }
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
+            Command::Body(_, done) => done.send(None).unwrap(),
         }
     }
 }

@@ -70,11 +70,9 @@ fn alert(page: &mut Page, view: &AlertView, look: &Look) {
             plain::run(page, 4, view, look);
         }
     }
-    if !view.changes.is_empty() {
-        page.line(2, styled(BOLD, "changed by playbooks"));
-        for change in &view.changes {
-            plain::change(page, 4, change);
-        }
+    if !view.changes.is_empty() || !view.orders.is_empty() {
+        page.line(2, styled(BOLD, "history"));
+        plain::alert_history(page, 4, view);
     }
 }
 

@@ -37,6 +37,7 @@ use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
+use crate::daemon::triage;
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::engine::orders::Wish;
@@ -46,7 +47,7 @@ use crate::journal::reader::Reader;
 pub const SCANS_MAX: usize = 4;
 
 /// How long a command waits for the daemon's answer.
-const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How long `/v1/log?follow` waits for a line before it answers with none.
 const FOLLOW_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -73,8 +74,10 @@ pub enum Command {
     Reload(oneshot::Sender<ReloadReport>),
     /// Sign the journal with a new key.
     RotateKey(oneshot::Sender<Result<KeyReport, String>>),
-    /// Do something with a run.
+    /// Do something with a run or an alert.
     Order(Box<Ordered>),
+    /// Tell the sequence number of the entry that holds an alert's latest body.
+    Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Send dead letters again.
     Resend {
         /// Which, on whose word and why.
@@ -123,13 +126,13 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-struct Shared {
-    api: Api,
+pub(super) struct Shared {
+    pub(super) api: Api,
     scans: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
-type Shares = State<Arc<Shared>>;
+pub(super) type Shares = State<Arc<Shared>>;
 
 fn router(shared: Arc<Shared>, own: u32) -> Router {
     Router::new()
@@ -138,6 +141,7 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/alerts", get(alert_list))
         .route("/v1/alerts/{id}", get(alert_show))
         .route("/v1/why/{*id}", get(why_show))
+        .route("/v1/alerts/orders", post(triage::alert_orders))
         .route("/v1/runs", get(run_list))
         .route("/v1/run", get(run_show))
         .route("/v1/run/cancel", post(run_cancel))
@@ -161,12 +165,12 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
 
 /// Who is at the other end, as the kernel says.
 #[derive(Debug, Clone, Copy)]
-struct Peer {
+pub(super) struct Peer {
     uid: Option<u32>,
 }
 
 impl Peer {
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         self.uid.map_or_else(|| "unknown".to_owned(), actor::name)
     }
 }
@@ -216,7 +220,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     }
 }
 
-type Answer<T> = Result<Json<T>, Failure>;
+pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
 async fn status(State(shared): Shares) -> Answer<Status> {
     shared.command(Command::Status).await.map(Json)
@@ -264,7 +268,7 @@ struct RunOrder {
 }
 
 /// Characters of a comment.
-const COMMENT_CHARS_MAX: usize = 1_000;
+pub(super) const COMMENT_CHARS_MAX: usize = 1_000;
 
 async fn run_cancel(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
     let wish = Wish::Cancel(asked.id);
@@ -285,7 +289,7 @@ async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Aske
 }
 
 /// The comment, if it says something.
-fn said_why(comment: String) -> Result<String, Failure> {
+pub(super) fn said_why(comment: String) -> Result<String, Failure> {
     if comment.trim().is_empty() || comment.chars().count() > COMMENT_CHARS_MAX {
         let why = format!("a comment of 1 to {COMMENT_CHARS_MAX} characters must say why");
         return Err(Failure::new(StatusCode::BAD_REQUEST, why));
@@ -300,7 +304,9 @@ async fn order(
     wish: Wish,
 ) -> Answer<OrderReport> {
     let (actor, comment) = (peer.name(), said_why(comment)?);
-    let report = shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, done }))).await?;
+    let dry_run = false;
+    let report =
+        shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, dry_run, done }))).await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
 }
 
@@ -395,7 +401,7 @@ async fn log_page(State(shared): Shares, Asked(filter): Asked<LogFilter>) -> Ans
 
 impl Shared {
     /// Asks the main loop.
-    async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+    pub(super) async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
         let busy = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is too busy to answer");
         let gone = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
         let (done, answer) = oneshot::channel();
@@ -407,7 +413,7 @@ impl Shared {
     }
 
     /// Reads the journal once, from this sequence number on.
-    async fn scan<T: Send + 'static>(
+    pub(super) async fn scan<T: Send + 'static>(
         &self,
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,

@@ -175,6 +175,7 @@ impl Control {
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
+            Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
                 tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });

@@ -16,7 +16,7 @@ use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
-use crate::domain::id::{RunId, Trigger};
+use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
@@ -30,6 +30,7 @@ use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Draft, Receipt};
 use crate::playbooks::evaluate::Entry as EntryFunction;
 use crate::sources::intake::Answer;
+use crate::yaml::diagnostic::nearest;
 
 /// What the core can be asked.
 pub enum Message {
@@ -45,6 +46,8 @@ pub enum Message {
     Report(oneshot::Sender<CoreReport>),
     /// Do what an operator orders.
     Order(Box<Ordered>),
+    /// Sequence number of the entry that holds an alert's latest body.
+    Body(AlertId, oneshot::Sender<Option<u64>>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Which entry is the first that is needed, and which the last that was dropped?
@@ -65,6 +68,8 @@ pub struct Ordered {
     pub comment: String,
     /// What.
     pub wish: Wish,
+    /// Only say whether it could be done.
+    pub dry_run: bool,
     /// Gets the order once it is durable, or the reason why not.
     pub done: oneshot::Sender<Result<OrderReport, String>>,
 }
@@ -144,6 +149,7 @@ impl Core {
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
+                Message::Body(alert, to) => drop(to.send(self.state.alerts.get(alert).map(|slot| slot.seq))),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
                 Message::Drop(log, to) => self.drop_segments(at, log, to),
@@ -212,31 +218,36 @@ impl Core {
     }
 
     fn order(&mut self, at: Timestamp, ordered: Ordered) {
-        let Ordered { actor, comment, wish, done } = ordered;
-        let order = orders::order(&self.state, wish).map_err(|refusal| refusal.to_string());
+        let Ordered { actor, comment, wish, dry_run, done } = ordered;
+        let order = orders::order(&self.state, wish, &comment).map_err(|refusal| refusal.to_string());
         match order.and_then(|order| self.possible(order)) {
             Err(why) => drop(done.send(Err(why))),
+            Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
             Ok(order) => {
-                let input = Input::Operator(Box::new(Operator { actor, comment, order: order.clone() }));
-                self.step(at, input, move |receipt| {
+                let operator = Operator { actor, address: None, comment, order: order.clone() };
+                self.step(at, Input::Operator(Box::new(operator)), move |receipt| {
                     let seq = receipt.as_ref().map(|receipt| receipt.seq).map_err(ToString::to_string);
-                    let _ = done.send(seq.map(|seq| OrderReport { seq, order }));
+                    let _ = done.send(seq.map(|seq| OrderReport { seq: Some(seq), order }));
                 });
             }
         }
     }
 
-    /// Today's bundle may lack what a restart needs.
+    /// Today's bundle may lack what a start needs.
     fn possible(&self, order: Order) -> Result<Order, String> {
-        let Order::RunRestart { starts, .. } = &order else { return Ok(order) };
+        let (Order::RunRestart { starts, .. } | Order::RunStart { starts, .. }) = &order else { return Ok(order) };
         let entry = match starts.trigger {
             Trigger::Alert(_) => EntryFunction::Alert,
             Trigger::Group(_) => EntryFunction::Group,
         };
-        if self.bundle.playbooks.has_entry(&starts.playbook, entry) {
+        let playbooks = &self.bundle.playbooks;
+        if playbooks.has_entry(&starts.playbook, entry) {
             return Ok(order);
         }
-        Err(format!("today's bundle has no playbook `{}` with {}", starts.playbook, entry.function()))
+        let fitting: Vec<&str> = playbooks.names().filter(|name| playbooks.has_entry(name, entry)).collect();
+        let near = nearest(&starts.playbook, &fitting).map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        Err(format!("today's bundle has no playbook `{}` with {}{near}", starts.playbook, entry.function()))
     }
 
     /// Decides and commits; `false` when the input said nothing new.
@@ -389,10 +400,12 @@ fn log(entry: &Entry) {
         Facts::Due(Due::Throttle { rule, surplus, key }) => {
             tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
         }
-        Facts::Operator(Operator { actor, comment, order: Order::DeliveryRetry { key, run, destination, .. } }) => {
+        Facts::Operator(Operator {
+            actor, comment, order: Order::DeliveryRetry { key, run, destination, .. }, ..
+        }) => {
             tracing::info!(seq, actor, comment, %run, %key, destination, "an operator sends an effect again");
         }
-        Facts::Operator(Operator { actor, comment, order }) => {
+        Facts::Operator(Operator { actor, comment, order, .. }) => {
             tracing::info!(seq, actor, comment, ?order, "an operator gave an order");
         }
         Facts::Intent(intent) => said(seq, &intent.run, &intent.steps),

@@ -150,6 +150,9 @@ pub fn start(journal: &Reader, began: u64, run: &RunId) -> Result<(Vec<AlertRef>
         Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, .. }, .. }) if starts == *run => {
             Some((alerts, bundle))
         }
+        Facts::Operator(Operator { order: Order::RunStart { alert, starts, bundle }, .. }) if starts == *run => {
+            Some((vec![alert], bundle))
+        }
         _ => None,
     }
     .ok_or_else(|| Unread::Content(format!("entry {began} does not start {run}")))

@@ -34,6 +34,7 @@ pub mod snapshot;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
+pub mod triage;
 pub mod workers;
 
 use std::collections::BTreeMap;

@@ -45,6 +45,9 @@ pub enum Reason {
         /// Why it was decided anew all the same; when absent, it was only counted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         anew: Option<Anew>,
+        /// Where it stood, when it was closed and this opens it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<Status>,
     },
     /// A suppression dismissed it.
     Suppress {
@@ -158,4 +161,20 @@ pub struct AlertRef {
     pub seq: u64,
     /// Index within that entry's `alerts`.
     pub at: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_form_stays() {
+        for text in [
+            r#"{"stage":"duplicate","by":"external_id","count":2}"#,
+            r#"{"stage":"duplicate","by":"external_id","count":2,"anew":{"severity_rose":{"from":"low","to":"high"}},"was":"dismissed"}"#,
+        ] {
+            let reason: Reason = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&reason).unwrap(), text);
+        }
+    }
 }

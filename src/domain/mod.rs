@@ -11,3 +11,4 @@ pub mod operator;
 pub mod record;
 pub mod secret;
 pub mod time;
+pub mod triage;

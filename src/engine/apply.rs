@@ -13,6 +13,7 @@ use crate::engine::state::{
     Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
     State, Timer,
 };
+use crate::engine::triage;
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -386,6 +387,8 @@ fn apply_order(state: &mut State, entry: &Entry, order: &Order) {
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
         Order::DeliveryRetry { .. } => send_again(state, entry, order),
+        Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
+        Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),
     }
 }
 

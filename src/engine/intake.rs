@@ -162,12 +162,16 @@ impl Stages<'_> {
         } else {
             None
         };
-        let reason = Reason::Duplicate { by, count: u64::from(known.count) + 1, anew };
-        match anew {
+        let reason = Reason::Duplicate { by, count: u64::from(known.count) + 1, anew, was: None };
+        let mut decision = match anew {
             None => Decision { status: known.status, reasons: vec![reason] },
             Some(Anew::Changed) => Decision { status: alert.status, reasons: vec![reason] },
             Some(_) => self.anew(alert, matches, suppression, vec![reason], ahead),
+        };
+        if let Some(Reason::Duplicate { was, .. }) = decision.reasons.first_mut() {
+            *was = (decision.status.is_open() && !known.status.is_open()).then_some(known.status);
         }
+        decision
     }
 
     fn anew(

@@ -12,6 +12,7 @@ pub mod orders;
 pub mod saved;
 pub mod state;
 pub mod tasks;
+pub mod triage;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,14 @@
 //! What operators may order, and why not.
 
+use crate::domain::alert::Status;
 use crate::domain::decision::AlertRef;
-use crate::domain::id::RunId;
+use crate::domain::id::{AlertId, RunId};
 use crate::domain::operator::Order;
+use crate::domain::triage::{AlertChange, BadChange};
 use crate::engine::state::{Halted, State};
+use crate::engine::triage;
 
-/// What an operator wants with a run.
+/// What an operator wants.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
     /// End it for good.
@@ -18,6 +21,20 @@ pub enum Wish {
         run: RunId,
         /// What it was started for.
         alerts: Vec<AlertRef>,
+    },
+    /// Change an alert.
+    Change {
+        /// Which.
+        alert: AlertId,
+        /// What.
+        change: AlertChange,
+    },
+    /// Start a playbook for an alert, by hand.
+    Start {
+        /// Where the alert's body stands, as far as the journal has it.
+        alert: AlertRef,
+        /// Name of the playbook, without `.rhai`.
+        playbook: String,
     },
 }
 
@@ -39,13 +56,56 @@ pub enum Refusal {
     /// The playbook was never started for that.
     #[error("{0} was never started")]
     Unknown(RunId),
+    /// No alert has this id.
+    #[error("there is no alert {alert}; {}", hint(*.near, *.dropped))]
+    UnknownAlert {
+        /// The id.
+        alert: AlertId,
+        /// The nearest one that there is.
+        near: Option<AlertId>,
+        /// The last entry that retention has dropped; 0: none.
+        dropped: u64,
+    },
+    /// It stands there already.
+    #[error("{alert} is {status} already; nothing was recorded")]
+    SameStatus {
+        /// The alert.
+        alert: AlertId,
+        /// Where it stands.
+        status: Status,
+    },
+    /// The change says nothing that could be done.
+    #[error("{0}")]
+    Change(#[from] BadChange),
+    /// The playbook was started for it before, alone or in a group.
+    #[error(
+        "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
+         `soard runs restart RUN` runs it again"
+    )]
+    RanBefore {
+        /// The alert.
+        alert: AlertId,
+        /// The playbook.
+        playbook: String,
+    },
 }
 
-/// The order that fulfils a wish.
+fn hint(near: Option<AlertId>, dropped: u64) -> String {
+    match (near, dropped) {
+        (None, 0) => "there are no alerts yet".into(),
+        (Some(near), 0) => format!("did you mean {near}?"),
+        (None, last) => format!("closed alerts up to journal entry {last} were dropped by retention"),
+        (Some(near), last) => {
+            format!("did you mean {near}? Closed alerts up to journal entry {last} were dropped by retention")
+        }
+    }
+}
+
+/// The order that fulfils a wish, given the comment that goes with it.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn order(state: &State, wish: Wish) -> Result<Order, Refusal> {
+pub fn order(state: &State, wish: Wish, comment: &str) -> Result<Order, Refusal> {
     match wish {
         Wish::Cancel(run) => {
             known(state, &run)?;
@@ -75,6 +135,8 @@ pub fn order(state: &State, wish: Wish) -> Result<Order, Refusal> {
             }
             Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone() })
         }
+        Wish::Change { alert, change } => triage::change(state, alert, change, comment),
+        Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }
 

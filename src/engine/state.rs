@@ -355,6 +355,14 @@ impl Alerts {
         self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &self.slots[at])
     }
 
+    /// The alert whose id is nearest to this one.
+    pub fn nearest(&self, id: AlertId) -> Option<AlertId> {
+        let behind = self.slots.partition_point(|slot| slot.id < id);
+        let around = [behind.checked_sub(1), Some(behind)].into_iter().flatten().filter_map(|at| self.slots.get(at));
+        let far = |slot: &&Slot| (slot.id.record.abs_diff(id.record), slot.id.index.abs_diff(id.index));
+        around.min_by_key(far).map(|slot| slot.id)
+    }
+
     /// The alert with this identity, unless it is forgotten by now.
     pub(crate) fn known(&self, identity: u64, at: Timestamp) -> Option<&Slot> {
         let slot = &self.slots[*self.by_identity.get(&identity)? as usize];

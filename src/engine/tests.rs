@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::domain::alert::{Alert, Severity, Status};
-use crate::domain::decision::{Anew, Reason, RouteVerdict};
+use crate::domain::decision::{AlertRef, Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, StepResult, Taken};
 use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{HttpPosition, Position, Record};
 use crate::domain::time::Span;
+use crate::domain::triage::{AlertChange, CloseReason};
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
@@ -412,7 +413,7 @@ fn retry(world: &World, key: &EffectKey, run: &RunId) -> Input {
         in_doubt: false,
         progress: None,
     };
-    Input::Operator(Box::new(Operator { actor: "ann".into(), comment: "why".into(), order }))
+    Input::Operator(Box::new(Operator { actor: "ann".into(), address: None, comment: "why".into(), order }))
 }
 
 #[test]
@@ -453,10 +454,10 @@ fn a_run_that_goes_on_takes_its_dead_letters_along_and_sees_what_arrived_meanwhi
         world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
         world.ask(&run, vec![], Some(End::Failed { error: "it is dead".into(), place: None }));
     };
-    let wish = |world: &World| orders::order(&world.state, Wish::Retry(run.clone()));
+    let wish = |world: &World| orders::order(&world.state, Wish::Retry(run.clone()), "why");
     let go_on = |world: &mut World| {
         let order = wish(world).unwrap();
-        let operator = Operator { actor: "ann".into(), comment: "it is back".into(), order };
+        let operator = Operator { actor: "ann".into(), address: None, comment: "it is back".into(), order };
         world.put(Input::Operator(Box::new(operator))).unwrap()
     };
     fail(&mut world);
@@ -564,4 +565,105 @@ fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
     assert!(
         matches!(&entry.facts, Facts::Result(r) if r.reply.value["status"] == 200 && r.reply.value["body"].is_null())
     );
+}
+
+fn status(to: Status) -> AlertChange {
+    AlertChange::Status { to, reason: (!to.is_open()).then_some(CloseReason::Benign) }
+}
+
+impl World {
+    fn order(&mut self, wish: Wish, comment: &str) -> Result<Vec<Task>, Refusal> {
+        let order = orders::order(&self.state, wish, comment)?;
+        let (actor, address, comment) = ("ann".into(), None, comment.to_owned());
+        let operator = Operator { actor, address, comment, order };
+        Ok(self.put(Input::Operator(Box::new(operator))).expect("nothing happened since"))
+    }
+
+    fn change(&mut self, alert: &str, change: AlertChange) -> Result<Vec<Task>, Refusal> {
+        self.order(Wish::Change { alert: alert.parse().unwrap(), change }, "")
+    }
+}
+
+#[test]
+fn an_operators_status_outranks_the_sources_until_severity_rises_and_the_entry_says_that_it_reopens() {
+    let mut world = World::new(PLAIN, NONE);
+    let id = |status: &str| json!({ "external_id": "1", "status": status });
+    world.alert(id("active"));
+    assert_eq!(world.change("a-1.0", status(Status::Dismissed)), Ok(vec![]));
+    assert!(world.change("a-1.0", status(Status::Dismissed)).unwrap_err().to_string().contains("already"));
+    for reported in ["active", "resolved", "in_progress"] {
+        let seen = world.alert(id(reported));
+        assert_eq!((seen.decision.status, anew(&seen)), (Status::Dismissed, None), "{reported}");
+    }
+    let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    let [Reason::Duplicate { anew: Some(Anew::SeverityRose { .. }), was, .. }, ..] = &worse.decision.reasons[..] else {
+        panic!("{:?}", worse.decision)
+    };
+    assert_eq!((worse.decision.status, *was), (Status::Active, Some(Status::Dismissed)));
+    // From here on the source has its say again.
+    assert_eq!(
+        world.alert(json!({ "external_id": "1", "severity": "high", "status": "resolved" })).decision.status,
+        Status::Resolved
+    );
+    assert_eq!(world.change("a-1.0", status(Status::InProgress)), Ok(vec![]));
+    assert_eq!(
+        world.alert(json!({ "external_id": "1", "severity": "high", "status": "resolved" })).decision.status,
+        Status::InProgress
+    );
+}
+
+#[test]
+fn an_operator_takes_an_alert_out_of_a_suppressions_hands() {
+    let mut world = World::new(PLAIN, &suppress("kind: Scan"));
+    let scan = json!({ "external_id": "1", "kind": "Scan" });
+    world.alert(scan.clone());
+    world.change("a-1.0", status(Status::Active)).unwrap();
+    assert_eq!(world.alert(scan.clone()).decision.status, Status::Active, "the rule does not dismiss it again");
+    assert!(!world.state.alerts.get("a-1.0".parse().unwrap()).unwrap().suppressed);
+    let worse = world.alert(json!({ "external_id": "1", "kind": "Scan", "severity": "high" }));
+    assert_eq!(worse.decision.status, Status::Dismissed, "what is worse is decided anew, by the rules");
+}
+
+#[test]
+fn what_cannot_be_done_about_an_alert_is_refused_and_nothing_is_recorded() {
+    let mut world = World::new(PLAIN, NONE);
+    assert!(world.change("a-1.0", status(Status::Active)).unwrap_err().to_string().contains("no alerts yet"));
+    world.alert(json!({ "external_id": "1" }));
+    world.record(Position::Stdin { line: 2 }, &[json!({}), json!({})]);
+    let before = world.entries.len();
+    for (alert, near) in [("a-2.7", "a-2.1"), ("a-9.0", "a-2.1"), ("a-0.0", "a-1.0"), ("a-1.1", "a-1.0")] {
+        let said = world.change(alert, AlertChange::Assign { to: None }).unwrap_err().to_string();
+        assert!(said.contains(&format!("did you mean {near}?")) && !said.contains("retention"), "{said}");
+    }
+    assert_eq!(
+        world.change("a-1.0", status(Status::Active)).unwrap_err(),
+        Refusal::SameStatus { alert: "a-1.0".parse().unwrap(), status: Status::Active }
+    );
+    let nothing = AlertChange::Tags { add: vec![], remove: vec![] };
+    assert!(matches!(world.change("a-1.0", nothing), Err(Refusal::Change(_))));
+    world.state.dropped = 3;
+    let said = world.change("a-9.0", AlertChange::Assign { to: None }).unwrap_err().to_string();
+    world.state.dropped = 0;
+    assert!(said.contains("up to journal entry 3 were dropped by retention"), "{said}");
+    assert_eq!(world.entries.len(), before);
+}
+
+#[test]
+fn a_playbook_started_by_hand_runs_once_and_can_be_restarted() {
+    let mut world = World::new(PLAIN, NONE);
+    let taken = world.alert(json!({ "external_id": "1" }));
+    let alert = AlertRef { id: taken.id, seq: world.state.seq, at: 0 };
+    let start = |playbook: &str| Wish::Start { alert, playbook: playbook.into() };
+    let tasks = world.order(start("ticket"), "why").unwrap();
+    let [Task::Evaluate(evaluate)] = &tasks[..] else { panic!("{tasks:?}") };
+    assert_eq!((evaluate.run.to_string(), &evaluate.alerts[..]), ("a-1.0/ticket".into(), &[alert][..]));
+    for ran in ["ticket", "mail"] {
+        let said = world.order(start(ran), "why").unwrap_err().to_string();
+        assert!(said.contains("soard runs restart"), "{said}");
+    }
+    world.ask(&evaluate.run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
+    let again = Wish::Restart { run: evaluate.run.clone(), alerts: vec![alert] };
+    assert!(matches!(&world.order(again, "why").unwrap()[..], [Task::Evaluate(e)] if e.run.attempt == 2));
+    let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    assert_eq!(runs(&worse), [""; 0], "a route starts nothing that ran by hand");
 }

@@ -10,7 +10,6 @@ use crate::cli::why;
 use crate::daemon::query::alert::AlertView;
 use crate::domain::alert::Alert;
 use crate::domain::attack;
-use crate::domain::effect::Effect;
 use crate::domain::id::AlertId;
 
 /// Entities of one type that are named one by one.
@@ -59,25 +58,15 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
         page.block(2, description, look);
     }
     page.gap();
-    fields(&mut page, 2, &view.alert, tags(view));
+    fields(&mut page, 2, &view.alert, view.tags.clone());
+    if let Some(name) = &view.assigned_to {
+        page.labelled(2, "assigned", safe(name));
+    }
     entities(&mut page, 2, &view.alert);
     guidance(&mut page, 2, &view.alert, look);
     acts(&mut page, view, look);
     page.line(2, styled(FAINT, format!("`soard why {}` says what was decided, and by which rules", view.row.id)));
     page.into_text()
-}
-
-/// The source's tags and those of playbooks.
-fn tags(view: &AlertView) -> Vec<String> {
-    let mut tags = view.alert.tags.clone();
-    for change in &view.changes {
-        if let Effect::Tag { tag, .. } = &change.effect
-            && !tags.contains(tag)
-        {
-            tags.push(tag.clone());
-        }
-    }
-    tags
 }
 
 /// The alert's plain fields, a line each.
@@ -166,7 +155,8 @@ fn acts(page: &mut Page, view: &AlertView, look: &Look) {
             format!("{}  {state}, started {started}{}", styled(NAME, safe(&row.id)), words.unwrap_or_default()),
         );
     }
-    for change in &view.changes {
-        plain::change(page, 4, change);
+    if !view.changes.is_empty() || !view.orders.is_empty() {
+        page.line(2, styled(BOLD, "history"));
+        plain::alert_history(page, 4, view);
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::access::spoken;
 use crate::cli::client::{ClientError, with_query};
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{GOOD, Look, NAME, short_hash, styled};
-use crate::cli::plain::safe;
+use crate::cli::plain::{self, safe};
 use crate::daemon::report::OrderReport;
 use crate::domain::id::RunId;
 use crate::domain::operator::Order;
@@ -113,6 +113,11 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
             format!("{} {}{sent}", name(run), styled(GOOD, "goes on"))
         }
         Order::DeliveryRetry { key, .. } => format!("{key} is {}", styled(GOOD, "sent again")),
+        Order::RunStart { starts, bundle, .. } => {
+            format!("{} {} on bundle {}", name(starts), styled(GOOD, "starts"), short_hash(bundle))
+        }
+        Order::Alert { alert, was, change } => plain::alert_change(*alert, *was, change),
     };
-    format!("{text} (entry {})\n", report.seq)
+    let entry = report.seq.map(|seq| format!(" (entry {seq})")).unwrap_or_default();
+    format!("{text}{entry}\n")
 }

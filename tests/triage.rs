@@ -1,0 +1,199 @@
+//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand; all on record.
+
+mod support;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Daemon, HttpSink, wait_for};
+
+const ROUTES: &str = "route:\n  - { id: high, title: High, owner: soc@example.com, match: { severity: high }, \
+                      playbooks: [p] }\ndefault_route: none\n";
+const PLAYBOOK: &str = r#"fn on_alert(alert) { webhook("hook", alert.id); }"#;
+
+fn daemon(dir: &Path, sink: &HttpSink) -> Daemon {
+    let settings = format!(
+        "sources:\n  push: {{ http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\ndestinations:\n  \
+         hook: {{ webhook: {{ url: \"http://{}/\", mode: at_least_once }} }}\n",
+        sink.address
+    );
+    let files = [
+        ("rules/route/main.yaml", ROUTES),
+        ("playbooks/p.rhai", PLAYBOOK),
+        ("playbooks/q.rhai", PLAYBOOK),
+        ("playbooks/grouped.rhai", "fn on_group(alerts) { }"),
+    ];
+    let mut daemon = Daemon::new(dir, &settings, &files);
+    daemon.start();
+    daemon
+}
+
+fn post(daemon: &Daemon, id: &str, severity: &str) {
+    let alert = json!({ "external_id": id, "kind": "k", "title": format!("Alert {id}"), "severity": severity });
+    assert_eq!(daemon.post(&alert.to_string()).unwrap().0, 200);
+}
+
+/// Exit code, and what was printed.
+fn soard(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = daemon.soard(arguments);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// With ids on standard input.
+fn soard_with(daemon: &Daemon, arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
+    command.arg("--dir").arg(&daemon.dir).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+fn orders(daemon: &Daemon) -> Vec<Value> {
+    let operators = daemon.journal().into_iter().filter(|entry| entry["k"] == "operator");
+    operators.map(|entry| entry["d"].clone()).collect()
+}
+
+fn status(daemon: &Daemon, id: &str) -> Value {
+    daemon.json(&["alerts", "show", id])["row"]["status"].clone()
+}
+
+#[test]
+fn changes_of_alerts_are_on_record_each_with_who_what_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    ["1", "2", "3"].iter().for_each(|id| post(&daemon, id, "low"));
+
+    let dismiss =
+        ["alerts", "set-status", "a-1.0", "a-9.0", "a-2.0", "dismissed", "--reason", "benign", "-c", "a drill"];
+    let (code, said) = soard(&daemon, &[&dismiss[..], &["--dry-run"]].concat());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("would have set a-1.0 from active to dismissed (benign)"), "{said}");
+    assert_eq!((status(&daemon, "a-1.0"), orders(&daemon).len()), (json!("active"), 0), "a dry run changed something");
+
+    let (code, said) = soard(&daemon, &dismiss);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("not done: there is no alert a-9.0; did you mean a-3.0?"), "{said}");
+    assert!(said.contains("2 alerts done, 1 not"), "{said}");
+    assert_eq!(status(&daemon, "a-2.0"), "dismissed", "one that is refused keeps no other from being done");
+    let given = orders(&daemon);
+    assert_eq!(given.len(), 2);
+    assert!(given[0]["actor"].as_str().unwrap().contains("uid "), "{given:?}");
+    assert_eq!((&given[0]["comment"], &given[0]["order"]["alert"]["alert"]), (&json!("a drill"), &json!("a-1.0")));
+
+    let (code, said) = soard(&daemon, &["alerts", "set-status", "a-1.0", "dismissed", "--reason", "benign"]);
+    assert_eq!((code, said.contains("a-1.0 is dismissed already; nothing was recorded")), (Some(1), true), "{said}");
+    for (arguments, expected) in [
+        (&["set-status", "a-1.0", "resolved"][..], "resolved needs a reason: true_positive, benign"),
+        (&["set-status", "a-1.0", "resolved", "--reason", "wrong"], "invalid value 'wrong'"),
+        (&["set-status", "a-1.0", "resolved", "--reason", "other"], "needs a comment"),
+        (&["set-status", "a-1.0", "closed"], "invalid value 'closed'"),
+        (&["set-status", "1042", "active"], "is not an alert id"),
+        (&["feedback", "a-1.0", "useful", "--reason", "too_many"], "led_to_action, gave_context, other are"),
+        (&["tag", "a-1.0", "--add", "x", "--remove", "x"], "both added and removed"),
+        (&["comment", "a-1.0", "-c", " "], "the comment is empty"),
+    ] {
+        let (code, said) = soard(&daemon, &[&["alerts"], arguments].concat());
+        assert_eq!((code, said.contains(expected)), (Some(2), true), "{arguments:?}: {said}");
+    }
+    assert_eq!(orders(&daemon).len(), 2, "what is refused is not recorded");
+
+    for arguments in [
+        &["comment", "a-1.0", "-c", "asked the owner"][..],
+        &["tag", "a-1.0", "--add", "vip", "--add", "drill"],
+        &["tag", "a-1.0", "--remove", "vip", "-c", "not a vip"],
+        &["assign", "a-1.0", "--to", "bo"],
+        &["feedback", "a-1.0", "not-useful", "--reason", "expected", "-c", "every month"],
+    ] {
+        assert_eq!(soard(&daemon, &[&["alerts"], arguments].concat()).0, Some(0), "{arguments:?}");
+    }
+    // All of it survives a crash, and is told by show and by why.
+    daemon.kill();
+    daemon.start();
+    let view = daemon.json(&["alerts", "show", "a-1.0"]);
+    assert_eq!((&view["assigned_to"], &view["tags"]), (&json!("bo"), &json!(["drill"])));
+    for command in [&["alerts", "show", "a-1.0"][..], &["why", "a-1.0"]] {
+        let (_, said) = soard(&daemon, command);
+        for expected in [
+            "set a-1.0 from active to dismissed (benign): a drill",
+            "commented on a-1.0: asked the owner",
+            "tagged a-1.0 +vip +drill",
+            "tagged a-1.0 -vip: not a vip",
+            "assigned a-1.0 to bo",
+            "called a-1.0 not useful (expected): every month",
+        ] {
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+    }
+    let (_, log) = soard(&daemon, &["log", "tail"]);
+    assert!(log.contains("assigned a-1.0 to bo"), "{log}");
+
+    // The operator's word counts more than the source's, until it gets worse.
+    post(&daemon, "1", "low");
+    assert_eq!(status(&daemon, "a-1.0"), "dismissed");
+    post(&daemon, "1", "high");
+    assert_eq!(status(&daemon, "a-1.0"), "active");
+    let (_, said) = soard(&daemon, &["why", "a-1.0"]);
+    assert!(said.contains("severity rose from low to high; it was dismissed and is open again"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn many_alerts_need_a_yes() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    let alerts: Vec<Value> =
+        (0..21).map(|n| json!({ "external_id": n.to_string(), "title": "t", "severity": "low" })).collect();
+    assert_eq!(daemon.post(&json!(alerts).to_string()).unwrap().0, 200);
+    let ids: Vec<String> = (1..=21).map(|n| format!("a-{n}.0")).collect();
+    let resolve = ["alerts", "set-status", "-", "resolved", "--reason", "true_positive"];
+    let (code, said) = soard_with(&daemon, &resolve, &ids.join("\n"));
+    assert_eq!(
+        (code, said.contains("21 alerts; nothing was changed yet, --yes changes them")),
+        (Some(1), true),
+        "{said}"
+    );
+    assert_eq!(orders(&daemon).len(), 0);
+    let (code, said) = soard_with(&daemon, &[&resolve[..], &["--yes", "-q"]].concat(), &ids.join(" "));
+    assert_eq!((code, said.lines().collect::<Vec<_>>()), (Some(0), ids.iter().map(String::as_str).collect()), "{said}");
+    assert_eq!(orders(&daemon).len(), 21, "one entry for each alert");
+    let (code, said) = soard_with(&daemon, &resolve, "a-1.0 what");
+    assert_eq!((code, said.contains("\"what\" is not an alert id")), (Some(2), true), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_playbook_is_started_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    post(&daemon, "1", "low");
+    for (playbook, expected) in [("qq", "did you mean `q`?"), ("grouped", "no playbook `grouped` with on_alert")] {
+        let (code, said) = soard(&daemon, &["alerts", "run", "a-1.0", playbook, "-c", "try"]);
+        assert_eq!((code, said.contains(expected)), (Some(1), true), "{said}");
+    }
+    let (code, said) = soard(&daemon, &["alerts", "run", "a-1.0", "q", "-c", "confirmed by phone"]);
+    assert_eq!((code, said.contains("started a-1.0/q")), (Some(0), true), "{said}");
+    let got = wait_for("the webhook", || sink.got().pop());
+    assert_eq!(got.body, "\"a-1.0\"");
+    wait_for("the end of the run", || {
+        (daemon.json(&["runs", "show", "a-1.0/q"])["row"]["state"] == "finished").then_some(())
+    });
+    let (code, said) = soard(&daemon, &["alerts", "run", "a-1.0", "q", "-c", "again"]);
+    assert_eq!((code, said.contains("soard runs restart")), (Some(1), true), "{said}");
+    let (code, said) = soard(&daemon, &["runs", "restart", "a-1.0/q", "-c", "again"]);
+    assert_eq!((code, said.contains("a-1.0/q~2")), (Some(0), true), "{said}");
+    wait_for("the second webhook", || (sink.got().len() == 2).then_some(()));
+    let (_, said) = soard(&daemon, &["why", "a-1.0/q"]);
+    assert!(said.contains("by hand") && said.contains("confirmed by phone"), "{said}");
+    let (_, said) = soard(&daemon, &["why", "a-1.0"]);
+    assert!(said.contains("started a-1.0/q by hand: confirmed by phone"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
