@@ -1,4 +1,4 @@
-//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand; all on record.
+//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand, silences; all on record.
 
 mod support;
 
@@ -195,5 +195,77 @@ fn a_playbook_is_started_by_hand() {
     assert!(said.contains("by hand") && said.contains("confirmed by phone"), "{said}");
     let (_, said) = soard(&daemon, &["why", "a-1.0"]);
     assert!(said.contains("started a-1.0/q by hand: confirmed by phone"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn silences_keep_alerts_quiet_for_a_while_and_everything_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    for (arguments, code, expected) in [
+        (&["kind=k", "-d", "4h"][..], 2, "--comment"),
+        (&["-d", "4h", "-c", "x"], 2, "FIELD=VALUE"),
+        (&["kind", "-d", "4h", "-c", "x"], 2, "is not field=value"),
+        (&["knd=k", "-d", "4h", "-c", "x"], 2, "did you mean `kind`?"),
+        (&["title=~(", "-d", "4h", "-c", "x"], 2, "regular expression"),
+        (&["kind=k", "-d", "91d", "-c", "x"], 1, "belongs into rules/suppress"),
+        (&["kind=k", "-d", "soon", "-c", "x"], 2, "is not a length of time"),
+    ] {
+        let (got, said) = soard(&daemon, &[&["silence", "add"], arguments].concat());
+        assert_eq!((got, said.contains(expected)), (Some(code), true), "{arguments:?}: {said}");
+    }
+    assert_eq!(orders(&daemon).len(), 0, "what is refused is not recorded");
+    assert_eq!(soard(&daemon, &["silence", "list"]), (Some(1), "no silences\n".into()));
+
+    let add = ["silence", "add", "kind=k", "title=~^Alert [12]$", "-d", "4h", "-c", "penetration test"];
+    let (code, said) = soard(&daemon, &add);
+    assert_eq!((code, said.starts_with("s-1 holds until ")), (Some(0), true), "{said}");
+    post(&daemon, "1", "high");
+    post(&daemon, "3", "high");
+    wait_for("the webhook of the alert that is not silenced", || (!sink.got().is_empty()).then_some(()));
+    assert_eq!(status(&daemon, "a-1.0"), "active");
+    let (_, said) = soard(&daemon, &["why", "a-1.0"]);
+    assert!(
+        said.contains("s-1 by") && said.contains("kept quiet") && said.contains("the silence stopped it"),
+        "{said}"
+    );
+    let (_, said) = soard(&daemon, &["alerts", "show", "a-1.0"]);
+    assert!(said.contains("held by silence s-1 of"), "{said}");
+    assert!(soard(&daemon, &["status"]).1.contains("1 silence; see"), "status does not count it");
+
+    let record = json!({ "kind": "k", "title": "Alert 2", "severity": "high" }).to_string();
+    support::write(folder.path(), "alert.json", &record);
+    let file = folder.path().join("alert.json").display().to_string();
+    let explain = ["explain", "-f", &file, &daemon.dir.display().to_string()].map(str::to_owned);
+    let explain: Vec<&str> = explain.iter().map(String::as_str).collect();
+    let (_, said) = soard(&daemon, &explain);
+    assert!(said.contains("started p"), "{said}");
+    let (_, said) = soard(&daemon, &[&explain[..], &["--silences"]].concat());
+    assert!(said.contains("s-1 by") && !said.contains("started p"), "{said}");
+
+    // It survives a crash, with what it did.
+    daemon.kill();
+    daemon.start();
+    let all = daemon.json(&["silence", "list"]);
+    assert_eq!(
+        (&all[0]["held"], &all[0]["comment"], &all[0]["match"][0]),
+        (&json!(1), &json!("penetration test"), &json!("kind=k"))
+    );
+    let (code, said) = soard(&daemon, &["silence", "update", "s-1", "-d", "2h", "-c", "shorter"]);
+    assert_eq!((code, said.starts_with("s-1 holds until ")), (Some(0), true), "{said}");
+    assert_eq!(soard(&daemon, &["silence", "expire", "s-2"]).0, Some(1));
+    assert_eq!(soard(&daemon, &["silence", "expire", "s-1"]).0, Some(0));
+    let (code, said) = soard(&daemon, &["silence", "expire", "s-1"]);
+    assert_eq!((code, said.contains("s-1 ended at")), (Some(1), true), "{said}");
+    let (code, said) = soard(&daemon, &["silence", "list", "--expired", "-q"]);
+    assert_eq!((code, &*said), (Some(0), "s-1\n"));
+
+    // What it held is acted upon when it is reported again.
+    post(&daemon, "1", "high");
+    wait_for("the webhook of the alert that was silenced", || (sink.got().len() == 2).then_some(()));
+    assert_eq!(sink.got()[1].body, "\"a-1.0\"");
+    let (_, said) = soard(&daemon, &["why", "a-1.0"]);
+    assert!(said.contains("its silence has ended"), "{said}");
     assert_eq!(daemon.stop(), Some(0));
 }

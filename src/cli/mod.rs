@@ -17,6 +17,7 @@ mod reload;
 mod run;
 mod runs;
 mod scrub;
+mod silence;
 mod status;
 mod table;
 mod version;
@@ -90,6 +91,9 @@ enum Command {
     /// Show alerts
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// Keep alerts quiet for a while
+    #[command(subcommand)]
+    Silence(silence::Command),
     /// Say why something happened: what was decided then, by which rule at which file and line
     Why(why::Args),
     /// Show runs of playbooks
@@ -147,6 +151,7 @@ impl Command {
             Self::Normalise(args) => args.run(context),
             Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
+            Self::Silence(command) => command.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),

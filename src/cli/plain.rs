@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::output::{
     BAD, BOLD, FAINT, GOOD, Look, NAME, WARN, ago, count, severity_style, short_hash, status_style, styled, took, when,
+    when_ago,
 };
 use crate::cli::scrub;
 use crate::daemon::query::BundleRef;
@@ -21,6 +22,7 @@ use crate::domain::entry::End;
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Position;
+use crate::domain::silence::SilenceOrder;
 use crate::domain::triage::AlertChange;
 
 /// Longest text that came from outside and is shown within a line, in cells.
@@ -188,6 +190,7 @@ fn duplicate(by: Identity, count: u64, anew: Anew, was: Option<Status>) -> Strin
         Anew::SeverityRose { from, to } => format!("decided anew, because its severity rose from {from} to {to}"),
         Anew::Reopened => "decided anew, because it was closed and is active again".to_owned(),
         Anew::NotSuppressedAnyMore => "decided anew, because its suppression no longer matches".to_owned(),
+        Anew::NotSilencedAnyMore => "decided anew, because its silence has ended".to_owned(),
         Anew::Changed => "its severity fell or its status changed: recorded, nothing started".to_owned(),
     };
     let was = was.filter(|_| anew != Anew::Reopened);
@@ -205,6 +208,11 @@ pub fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
             };
             page.labelled(indent, "suppress", format!("{}: {}; {until}", rule(by), styled(WARN, "dismissed")));
             page.labelled(indent, "route", styled(FAINT, "not reached: the suppression stopped it; nothing started"));
+        }
+        Reason::Silence { silence, by, until } => {
+            let who = format!("{} by {} until {}", styled(BOLD, silence), safe(by), when_ago(*until, look));
+            page.labelled(indent, "silence", format!("{who}: {}", styled(WARN, "kept quiet")));
+            page.labelled(indent, "route", styled(FAINT, "not reached: the silence stopped it; nothing started"));
         }
         Reason::Resolved => {
             page.labelled(
@@ -332,11 +340,24 @@ pub fn order(operator: &Operator) -> String {
         }
         Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
         Order::Alert { alert, was, change } => alert_change(*alert, *was, change),
+        Order::Silence(order) => silence_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
     let why = if operator.comment.is_empty() { String::new() } else { format!(": {}", safe(&operator.comment)) };
     format!("{}{address} {what}{why}", safe(&operator.actor))
+}
+
+/// What an operator ordered about a silence.
+pub fn silence_order(order: &SilenceOrder) -> String {
+    match order {
+        SilenceOrder::Add { id, terms, until } => {
+            let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
+            format!("made silence {id} until {} for {}", when(*until), safe(terms.join(" ")))
+        }
+        SilenceOrder::Update { id, until } => format!("let silence {id} end at {}", when(*until)),
+        SilenceOrder::Expire { id } => format!("ended silence {id}"),
+    }
 }
 
 /// What an operator changed about an alert.

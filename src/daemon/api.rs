@@ -37,9 +37,10 @@ use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
-use crate::daemon::triage;
+use crate::daemon::{silences, triage};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::silence::Silence;
 use crate::engine::orders::Wish;
 use crate::journal::reader::Reader;
 
@@ -76,6 +77,8 @@ pub enum Command {
     RotateKey(oneshot::Sender<Result<KeyReport, String>>),
     /// Do something with a run or an alert.
     Order(Box<Ordered>),
+    /// Tell the silences that hold and those that ended last.
+    Silences(oneshot::Sender<Vec<Silence>>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Send dead letters again.
@@ -142,6 +145,9 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/alerts/{id}", get(alert_show))
         .route("/v1/why/{*id}", get(why_show))
         .route("/v1/alerts/orders", post(triage::alert_orders))
+        .route("/v1/silences", get(silences::list).post(silences::add))
+        .route("/v1/silences/{id}/update", post(silences::update))
+        .route("/v1/silences/{id}/expire", post(silences::expire))
         .route("/v1/runs", get(run_list))
         .route("/v1/run", get(run_show))
         .route("/v1/run/cancel", post(run_cancel))
@@ -210,7 +216,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 }
 
 /// What the path names, with our errors.
-struct Named<T>(T);
+pub(super) struct Named<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
     type Rejection = Failure;
@@ -272,12 +278,12 @@ pub(super) const COMMENT_CHARS_MAX: usize = 1_000;
 
 async fn run_cancel(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
     let wish = Wish::Cancel(asked.id);
-    order(peer, shares, asked.comment, wish).await
+    order(peer, shares, said_why(asked.comment)?, wish).await
 }
 
 async fn run_retry(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
     let wish = Wish::Retry(asked.id);
-    order(peer, shares, asked.comment, wish).await
+    order(peer, shares, said_why(asked.comment)?, wish).await
 }
 
 async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
@@ -285,7 +291,7 @@ async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Aske
     let alerts = shares.0.scan(1, move |lines| start::started_for(lines, &run)).await?;
     let alerts = alerts.ok_or_else(|| Failure::not_found(format!("run {}", asked.id)))?;
     let wish = Wish::Restart { run: asked.id, alerts };
-    order(peer, shares, asked.comment, wish).await
+    order(peer, shares, said_why(asked.comment)?, wish).await
 }
 
 /// The comment, if it says something.
@@ -297,14 +303,13 @@ pub(super) fn said_why(comment: String) -> Result<String, Failure> {
     Ok(comment)
 }
 
-async fn order(
+pub(super) async fn order(
     ConnectInfo(peer): ConnectInfo<Peer>,
     State(shared): Shares,
     comment: String,
     wish: Wish,
 ) -> Answer<OrderReport> {
-    let (actor, comment) = (peer.name(), said_why(comment)?);
-    let dry_run = false;
+    let (actor, dry_run) = (peer.name(), false);
     let report =
         shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, dry_run, done }))).await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))

@@ -175,6 +175,7 @@ impl Control {
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
+            Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
@@ -333,6 +334,7 @@ impl Control {
             runs_stalled: core.stalled as u64,
             workers: self.world.workers.report(),
             groups_open: core.groups as u64,
+            silences_active: core.silences as u64,
             quarantined: core.quarantine as u64,
             dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,

@@ -18,6 +18,7 @@ use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
 use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
+use crate::domain::silence::Silence;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
@@ -48,6 +49,8 @@ pub enum Message {
     Order(Box<Ordered>),
     /// Sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
+    /// The silences that hold and those that ended last.
+    Silences(oneshot::Sender<Vec<Silence>>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Which entry is the first that is needed, and which the last that was dropped?
@@ -97,6 +100,8 @@ pub struct CoreReport {
     pub stalled: usize,
     /// Open groups.
     pub groups: usize,
+    /// Silences that hold.
+    pub silences: usize,
     /// Quarantined records.
     pub quarantine: usize,
     /// Effects that ended without success and can be sent again.
@@ -150,6 +155,7 @@ impl Core {
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Body(alert, to) => drop(to.send(self.state.alerts.get(alert).map(|slot| slot.seq))),
+                Message::Silences(to) => drop(to.send(self.state.silences.all().cloned().collect())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
                 Message::Drop(log, to) => self.drop_segments(at, log, to),
@@ -219,7 +225,7 @@ impl Core {
 
     fn order(&mut self, at: Timestamp, ordered: Ordered) {
         let Ordered { actor, comment, wish, dry_run, done } = ordered;
-        let order = orders::order(&self.state, wish, &comment).map_err(|refusal| refusal.to_string());
+        let order = orders::order(&self.state, at, wish, &comment).map_err(|refusal| refusal.to_string());
         match order.and_then(|order| self.possible(order)) {
             Err(why) => drop(done.send(Err(why))),
             Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
@@ -322,6 +328,7 @@ impl Core {
             runs: self.state.runs.len(),
             stalled: self.state.halted.values().filter(|halted| halted.stalled).count(),
             groups: self.state.groups.len(),
+            silences: self.state.silences.active(self.clock.now()).count(),
             quarantine: self.state.quarantine.len(),
             letters: self.state.letters.len(),
             ..CoreReport::default()

@@ -30,6 +30,7 @@ pub mod reload;
 pub mod report;
 pub mod resend;
 pub mod settings;
+pub mod silences;
 pub mod snapshot;
 pub mod stop;
 pub mod systemd;

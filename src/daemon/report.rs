@@ -47,6 +47,9 @@ pub struct Status {
     pub workers: WorkersReport,
     /// Groups that have not closed.
     pub groups_open: u64,
+    /// Operators' silences that hold.
+    #[serde(default)]
+    pub silences_active: u64,
     /// Records in quarantine.
     pub quarantined: u64,
     /// Effects that ended without success and can be sent again.

@@ -10,5 +10,6 @@ pub mod lists;
 pub mod operator;
 pub mod record;
 pub mod secret;
+pub mod silence;
 pub mod time;
 pub mod triage;

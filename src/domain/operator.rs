@@ -7,6 +7,7 @@ use crate::domain::alert::Status;
 use crate::domain::decision::AlertRef;
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::silence::SilenceOrder;
 use crate::domain::triage::AlertChange;
 
 /// An operator's order, carried out by this entry.
@@ -84,6 +85,8 @@ pub enum Order {
         /// What is changed.
         change: AlertChange,
     },
+    /// A silence is made, changed or ended.
+    Silence(SilenceOrder),
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -107,6 +110,9 @@ mod tests {
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"status":{"to":"dismissed","reason":"false_positive"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"resolved","change":{"status":{"to":"in_progress"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":"comment"}}"#,
+            r#"{"silence":{"add":{"id":"s-1","match":["kind=x","host=~^web"],"until":"2030-01-01T04:00:00Z"}}}"#,
+            r#"{"silence":{"update":{"id":"s-1","until":"2030-01-01T05:00:00Z"}}}"#,
+            r#"{"silence":{"expire":{"id":"s-1"}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"tags":{"add":["x"],"remove":["y"]}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":"bo"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":null}}}}"#,

@@ -10,6 +10,7 @@ pub mod input;
 pub mod intake;
 pub mod orders;
 pub mod saved;
+pub mod silences;
 pub mod state;
 pub mod tasks;
 pub mod triage;

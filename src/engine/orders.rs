@@ -1,10 +1,15 @@
 //! What operators may order, and why not.
 
+use jiff::Timestamp;
+
 use crate::domain::alert::Status;
 use crate::domain::decision::AlertRef;
-use crate::domain::id::{AlertId, RunId};
+use crate::domain::id::{AlertId, RunId, SilenceId};
 use crate::domain::operator::Order;
+use crate::domain::silence::Term;
+use crate::domain::time::Span;
 use crate::domain::triage::{AlertChange, BadChange};
+use crate::engine::silences;
 use crate::engine::state::{Halted, State};
 use crate::engine::triage;
 
@@ -36,6 +41,22 @@ pub enum Wish {
         /// Name of the playbook, without `.rhai`.
         playbook: String,
     },
+    /// Keep alerts quiet for a while.
+    SilenceAdd {
+        /// What an alert must have, all of it.
+        terms: Vec<Term>,
+        /// How long.
+        lasts: Span,
+    },
+    /// Let a silence end at another time.
+    SilenceUpdate {
+        /// Which.
+        id: SilenceId,
+        /// How long from now.
+        lasts: Span,
+    },
+    /// End a silence now.
+    SilenceExpire(SilenceId),
 }
 
 /// Why an order is not carried out.
@@ -77,6 +98,9 @@ pub enum Refusal {
     /// The change says nothing that could be done.
     #[error("{0}")]
     Change(#[from] BadChange),
+    /// It cannot be done with silences.
+    #[error("{0}")]
+    Silence(#[from] silences::Refusal),
     /// The playbook was started for it before, alone or in a group.
     #[error(
         "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
@@ -101,11 +125,12 @@ fn hint(near: Option<AlertId>, dropped: u64) -> String {
     }
 }
 
-/// The order that fulfils a wish, given the comment that goes with it.
+/// The order that fulfils a wish at this time, given the comment that goes with it.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn order(state: &State, wish: Wish, comment: &str) -> Result<Order, Refusal> {
+pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<Order, Refusal> {
+    let at = at.max(state.at);
     match wish {
         Wish::Cancel(run) => {
             known(state, &run)?;
@@ -136,6 +161,9 @@ pub fn order(state: &State, wish: Wish, comment: &str) -> Result<Order, Refusal>
             Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone() })
         }
         Wish::Change { alert, change } => triage::change(state, alert, change, comment),
+        Wish::SilenceAdd { terms, lasts } => Ok(Order::Silence(state.silences.add(at, terms, lasts, comment)?)),
+        Wish::SilenceUpdate { id, lasts } => Ok(Order::Silence(state.silences.update(at, id, lasts)?)),
+        Wish::SilenceExpire(id) => Ok(Order::Silence(state.silences.expire(at, id)?)),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
+use crate::engine::silences::Silences;
 
 /// The fold of the journal.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub struct State {
     /// Where each folder source stands: the last position in each file, by file name and content.
     #[serde(with = "folders")]
     pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
+    /// Operators' silences.
+    pub silences: Silences,
     /// Totals for `soard status`.
     pub totals: Totals,
 }
@@ -90,6 +93,9 @@ pub struct Totals {
     pub duplicates: u64,
     /// Alerts that a suppression dismissed.
     pub suppressed: u64,
+    /// Alerts that a silence held back.
+    #[serde(default)]
+    pub silenced: u64,
     /// Alerts that a throttle held back.
     pub throttled: u64,
     /// Alerts that a mute or active time held back.
@@ -330,6 +336,8 @@ pub struct Slot {
     pub status: Status,
     /// A suppression dismissed it.
     pub suppressed: bool,
+    /// A silence held it when it was decided last.
+    pub silenced: bool,
     /// A playbook or an operator set the status: it outranks the source's until severity rises.
     pub held: bool,
 }

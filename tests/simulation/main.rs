@@ -109,6 +109,7 @@ impl Story {
                 Order::RunRestart { .. }
                 | Order::DeliveryRetry { .. }
                 | Order::Alert { .. }
+                | Order::Silence(_)
                 | Order::RunStart { .. } => {}
             },
             _ => {}
@@ -287,7 +288,10 @@ fn the_lives_see_everything() {
                         Order::RunCancel { .. } => seen.insert("cancel".to_owned()),
                         Order::RunRetry { again, .. } => seen.insert(format!("retry {}", !again.is_empty())),
                         Order::RunRestart { .. } => seen.insert("restart".to_owned()),
-                        Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::RunStart { .. } => continue,
+                        Order::DeliveryRetry { .. }
+                        | Order::Alert { .. }
+                        | Order::Silence(_)
+                        | Order::RunStart { .. } => continue,
                     },
                     Facts::Due(Due::Group { .. }) => seen.insert("group".into()),
                     Facts::Due(Due::Retry { .. }) => seen.insert("another attempt".into()),

@@ -387,7 +387,7 @@ impl<'a> World<'a> {
             }
             _ => return,
         };
-        let Ok(order) = orders::order(&self.state, wish, "why not") else { return };
+        let Ok(order) = orders::order(&self.state, self.state.at, wish, "why not") else { return };
         if let Order::RunRetry { run, again } = &order {
             for n in again {
                 self.excuse(&EffectKey::new(&self.state.journal, run, *n));

@@ -3,11 +3,8 @@
 use std::io::Read;
 use std::str::FromStr;
 
-use hyper::StatusCode;
-
 use crate::cli::Context;
-use crate::cli::access::spoken;
-use crate::cli::client::ClientError;
+use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, BAD, FAINT, GOOD, Look, count, styled};
 use crate::cli::plain::{self, safe};
@@ -107,16 +104,6 @@ impl How {
         report.done.iter().filter_map(alert).try_for_each(|id| output::print(&id.to_string()))?;
         report.refused.iter().for_each(|left| output::note(&format!("{}: {}", left.alert, safe(&left.why))));
         Ok(())
-    }
-}
-
-/// What is wrong with the request itself is wrong usage.
-fn refused(error: ClientError) -> Fault {
-    match error {
-        ClientError::Refused { status: StatusCode::BAD_REQUEST, error } => {
-            Fault::new(error).hint("--help shows how it is said")
-        }
-        other => spoken(other),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `soard alerts show`.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::cli::Context;
@@ -10,7 +11,8 @@ use crate::cli::why;
 use crate::daemon::query::alert::AlertView;
 use crate::domain::alert::Alert;
 use crate::domain::attack;
-use crate::domain::id::AlertId;
+use crate::domain::decision::Reason;
+use crate::domain::id::{AlertId, SilenceId};
 
 /// Entities of one type that are named one by one.
 const ENTITIES_SHOWN: usize = 20;
@@ -53,6 +55,9 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
     if let Some(rule) = &view.row.suppressed_by {
         page.line(2, format!("held by suppression {}", plain::rule(rule)));
     }
+    if let Some((silence, by, until)) = silenced(view) {
+        page.line(2, format!("held by silence {silence} of {} until {}", safe(by), when(until)));
+    }
     if let Some(description) = &view.alert.description {
         page.gap();
         page.block(2, description, look);
@@ -67,6 +72,16 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
     acts(&mut page, view, look);
     page.line(2, styled(FAINT, format!("`soard why {}` says what was decided, and by which rules", view.row.id)));
     page.into_text()
+}
+
+/// The silence that held it when it was decided last, who made it, and until when.
+fn silenced(view: &AlertView) -> Option<(SilenceId, &str, Timestamp)> {
+    let decided = |reasons: &&[Reason]| !matches!(reasons.first(), Some(Reason::Duplicate { anew: None, .. }));
+    let last = view.seen.iter().rev().map(|seen| &*seen.decision.reasons).find(decided)?;
+    last.iter().find_map(|reason| match reason {
+        Reason::Silence { silence, by, until } => Some((*silence, by.as_str(), *until)),
+        _ => None,
+    })
 }
 
 /// The alert's plain fields, a line each.

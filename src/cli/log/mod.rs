@@ -135,6 +135,7 @@ fn reason(reason: &Reason) -> String {
         Reason::Duplicate { count, anew: None, .. } => format!("repeated ({count})"),
         Reason::Duplicate { count, anew: Some(_), .. } => format!("repeated ({count}), changed"),
         Reason::Suppress { rule, .. } => format!("suppressed by {}", safe(&rule.id)),
+        Reason::Silence { silence, .. } => format!("silenced by {silence}"),
         Reason::Resolved => "over, says the source".to_owned(),
         Reason::NoRoute => "no route".to_owned(),
         Reason::Route { rule, verdict, .. } => {

@@ -116,6 +116,7 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         Order::RunStart { starts, bundle, .. } => {
             format!("{} {} on bundle {}", name(starts), styled(GOOD, "starts"), short_hash(bundle))
         }
+        Order::Silence(order) => plain::silence_order(order),
         Order::Alert { alert, was, change } => plain::alert_change(*alert, *was, change),
     };
     let entry = report.seq.map(|seq| format!(" (entry {seq})")).unwrap_or_default();
