@@ -1,8 +1,9 @@
-//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand, silences; all on record.
+//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand, silences, tokens; all on record.
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -267,5 +268,72 @@ fn silences_keep_alerts_quiet_for_a_while_and_everything_names_them() {
     assert_eq!(sink.got()[1].body, "\"a-1.0\"");
     let (_, said) = soard(&daemon, &["why", "a-1.0"]);
     assert!(said.contains("its silence has ended"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Status and body of a POST to the `push` source with this token.
+fn post_as(daemon: &Daemon, token: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+    let body = json!({ "title": "t", "severity": "low" }).to_string();
+    let head = format!(
+        "POST /v1/sources/push HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    (reply.split(' ').nth(1).unwrap().parse().unwrap(), reply)
+}
+
+#[test]
+fn a_token_of_the_role_source_may_send_alerts_until_it_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    let make = |daemon: &Daemon, arguments: &[&str]| {
+        let output = daemon.soard(&[&["token", "add"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let source = make(&daemon, &["edr", "--role", "source", "--expires", "12h", "-c", "the new sensor"]);
+    let viewer = make(&daemon, &["ann", "--role", "viewer"]);
+    assert!(
+        source.starts_with("soard_") && source.len() > 40 && source != viewer,
+        "standard output is the token alone"
+    );
+    assert_eq!(post_as(&daemon, &source).0, 200);
+    assert_eq!(post_as(&daemon, support::TOKEN).0, 200, "the source's own token is valid beside it");
+    let (code, said) = post_as(&daemon, &viewer);
+    assert_eq!((code, said.contains("`ann` has the role viewer; this takes source")), (403, true), "{said}");
+    let (code, said) = post_as(&daemon, "soard_nobody");
+    assert_eq!((code, said.contains("no valid token for this source")), (401, true), "{said}");
+
+    daemon.kill();
+    daemon.start();
+    assert_eq!(post_as(&daemon, &source).0, 200, "a restart keeps it");
+    for (arguments, code, expected) in [
+        (&["add", "edr", "--role", "viewer"][..], 1, "there is a token `edr` already"),
+        (&["add", "Edr", "--role", "viewer"], 1, "is no name for a token"),
+        (&["add", "x", "--role", "boss"], 2, "invalid value 'boss'"),
+        (&["add", "x", "--role", "viewer", "--expires", "3651d"], 1, "at most 3650d"),
+        (&["revoke", "edrr"], 1, "did you mean `edr`?"),
+        (&["revoke", "edr"], 0, "is revoked"),
+        (&["list"], 0, "ann"),
+    ] {
+        let (got, said) = soard(&daemon, &[&["token"], arguments].concat());
+        assert_eq!((got, said.contains(expected)), (Some(code), true), "{arguments:?}: {said}");
+    }
+    let (code, said) = post_as(&daemon, &source);
+    assert_eq!((code, said.contains("`edr` was revoked at")), (401, true), "{said}");
+    assert!(said.to_ascii_lowercase().contains("www-authenticate: bearer"), "{said}");
+    let names = |list: Value| list.as_array().unwrap().iter().map(|token| token["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(names(daemon.json(&["token", "list"])), [json!("ann")]);
+    assert_eq!(names(daemon.json(&["token", "list", "--all"])), [json!("edr"), json!("ann")]);
+    assert!(soard(&daemon, &["log", "tail"]).1.contains("revoked token edr"));
+
+    let kept = format!("{:?}{}", daemon.journal(), daemon.log());
+    assert!(!kept.contains(&source) && !kept.contains(&viewer), "a token is on record or in the log");
+    assert!(kept.contains("the new sensor"), "the order is on record");
     assert_eq!(daemon.stop(), Some(0));
 }

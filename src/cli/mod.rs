@@ -9,6 +9,7 @@ mod explain;
 mod fault;
 mod log;
 mod normalise;
+mod ordered;
 mod output;
 mod plain;
 mod quarantine;
@@ -20,6 +21,7 @@ mod scrub;
 mod silence;
 mod status;
 mod table;
+mod token;
 mod version;
 mod why;
 mod worker;
@@ -105,6 +107,9 @@ enum Command {
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Make and revoke tokens for HTTP
+    #[command(subcommand)]
+    Token(token::Command),
     /// Read and verify the journal
     #[command(subcommand)]
     Log(log::Command),
@@ -156,6 +161,7 @@ impl Command {
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
+            Self::Token(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Status(args) => args.run(context),
             Self::Reload(args) => args.run(context),

@@ -418,6 +418,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 done.send(Ok(report)).unwrap();
             }
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
+            Command::Tokens(done) => done.send(Vec::new()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
             Command::Body(_, done) => done.send(None).unwrap(),
         }

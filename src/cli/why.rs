@@ -2,6 +2,7 @@
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{BOLD, FAINT, Look, NAME, ago, count, severity_style, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::daemon::query::alert::AlertView;
@@ -72,7 +73,7 @@ fn alert(page: &mut Page, view: &AlertView, look: &Look) {
     }
     if !view.changes.is_empty() || !view.orders.is_empty() {
         page.line(2, styled(BOLD, "history"));
-        plain::alert_history(page, 4, view);
+        ordered::alert_history(page, 4, view);
     }
 }
 

@@ -37,10 +37,11 @@ use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
-use crate::daemon::{silences, triage};
+use crate::daemon::{silences, tokens, triage};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::Silence;
+use crate::domain::token::Token;
 use crate::engine::orders::Wish;
 use crate::journal::reader::Reader;
 
@@ -79,6 +80,8 @@ pub enum Command {
     Order(Box<Ordered>),
     /// Tell the silences that hold and those that ended last.
     Silences(oneshot::Sender<Vec<Silence>>),
+    /// Tell the tokens, revoked ones included.
+    Tokens(oneshot::Sender<Vec<Token>>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Send dead letters again.
@@ -148,6 +151,8 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/silences", get(silences::list).post(silences::add))
         .route("/v1/silences/{id}/update", post(silences::update))
         .route("/v1/silences/{id}/expire", post(silences::expire))
+        .route("/v1/tokens", get(tokens::list).post(tokens::add))
+        .route("/v1/tokens/{name}/revoke", post(tokens::revoke))
         .route("/v1/runs", get(run_list))
         .route("/v1/run", get(run_show))
         .route("/v1/run/cancel", post(run_cancel))

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::actions::settings::Destination;
 use crate::daemon::api::Command;
+use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
 use crate::daemon::key::Keys;
@@ -100,6 +101,7 @@ pub fn endpoints(
     settings: &Settings,
     intake: &Intake,
     counters: &SourceCounters,
+    gate: &Arc<Gate>,
 ) -> Result<Vec<http::Endpoint>, DaemonError> {
     let mut endpoints = Vec::new();
     let mut wrong = Vec::new();
@@ -110,7 +112,8 @@ pub fn endpoints(
             Ok(tokens) => {
                 let (name, intake) = (source.name.clone(), intake.clone());
                 let counters = counters.get(&*source.name).cloned().unwrap_or_default();
-                endpoints.push(http::Endpoint { name, tokens, intake, counters });
+                let gate = gate.of_sources();
+                endpoints.push(http::Endpoint { name, tokens, gate, intake, counters });
             }
             Err(error) => wrong.push(format!("source {}: {error}", source.name)),
         }
@@ -176,6 +179,7 @@ impl Control {
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
             Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
+            Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();

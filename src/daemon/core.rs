@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
@@ -19,6 +20,7 @@ use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
 use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::silence::Silence;
+use crate::domain::token::Token;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
@@ -51,6 +53,8 @@ pub enum Message {
     Body(AlertId, oneshot::Sender<Option<u64>>),
     /// The silences that hold and those that ended last.
     Silences(oneshot::Sender<Vec<Silence>>),
+    /// The tokens, revoked ones included.
+    Tokens(oneshot::Sender<Vec<Token>>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Which entry is the first that is needed, and which the last that was dropped?
@@ -130,6 +134,8 @@ pub struct Core {
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
     pub room: Arc<AtomicBool>,
+    /// Who knows the tokens over HTTP.
+    pub gate: Arc<Gate>,
     /// Who writes snapshots.
     pub snapshots: Snapshots,
 }
@@ -156,6 +162,7 @@ impl Core {
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Body(alert, to) => drop(to.send(self.state.alerts.get(alert).map(|slot| slot.seq))),
                 Message::Silences(to) => drop(to.send(self.state.silences.all().cloned().collect())),
+                Message::Tokens(to) => drop(to.send(self.state.tokens.all().to_vec())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
                 Message::Drop(log, to) => self.drop_segments(at, log, to),
@@ -230,9 +237,13 @@ impl Core {
             Err(why) => drop(done.send(Err(why))),
             Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
             Ok(order) => {
+                let (gate, by) = (self.gate.clone(), actor.clone());
                 let operator = Operator { actor, address: None, comment, order: order.clone() };
                 self.step(at, Input::Operator(Box::new(operator)), move |receipt| {
                     let seq = receipt.as_ref().map(|receipt| receipt.seq).map_err(ToString::to_string);
+                    if let (Order::Token(order), Ok(_)) = (&order, &seq) {
+                        gate.heed(at, order, &by);
+                    }
                     let _ = done.send(seq.map(|seq| OrderReport { seq: Some(seq), order }));
                 });
             }

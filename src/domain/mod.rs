@@ -12,4 +12,5 @@ pub mod record;
 pub mod secret;
 pub mod silence;
 pub mod time;
+pub mod token;
 pub mod triage;

@@ -8,6 +8,7 @@ use crate::domain::decision::AlertRef;
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::SilenceOrder;
+use crate::domain::token::TokenOrder;
 use crate::domain::triage::AlertChange;
 
 /// An operator's order, carried out by this entry.
@@ -87,6 +88,8 @@ pub enum Order {
     },
     /// A silence is made, changed or ended.
     Silence(SilenceOrder),
+    /// A token becomes valid, or is taken back.
+    Token(TokenOrder),
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -113,6 +116,8 @@ mod tests {
             r#"{"silence":{"add":{"id":"s-1","match":["kind=x","host=~^web"],"until":"2030-01-01T04:00:00Z"}}}"#,
             r#"{"silence":{"update":{"id":"s-1","until":"2030-01-01T05:00:00Z"}}}"#,
             r#"{"silence":{"expire":{"id":"s-1"}}}"#,
+            r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
+            r#"{"token":{"revoke":{"name":"edr"}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"tags":{"add":["x"],"remove":["y"]}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":"bo"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":null}}}}"#,

@@ -394,6 +394,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::DeliveryRetry { .. } => send_again(state, entry, order),
         Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
+        Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
         Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),
     }
 }

@@ -13,6 +13,7 @@ pub mod saved;
 pub mod silences;
 pub mod state;
 pub mod tasks;
+pub mod tokens;
 pub mod triage;
 
 #[cfg(test)]

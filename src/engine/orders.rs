@@ -8,9 +8,11 @@ use crate::domain::id::{AlertId, RunId, SilenceId};
 use crate::domain::operator::Order;
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
+use crate::domain::token::Role;
 use crate::domain::triage::{AlertChange, BadChange};
 use crate::engine::silences;
 use crate::engine::state::{Halted, State};
+use crate::engine::tokens;
 use crate::engine::triage;
 
 /// What an operator wants.
@@ -57,6 +59,19 @@ pub enum Wish {
     },
     /// End a silence now.
     SilenceExpire(SilenceId),
+    /// Make a token valid.
+    TokenAdd {
+        /// Whose it is.
+        name: String,
+        /// What its owner may do.
+        role: Role,
+        /// SHA-256 of the token, in hex.
+        sha256: String,
+        /// How long.
+        lasts: Span,
+    },
+    /// Take a token back.
+    TokenRevoke(String),
 }
 
 /// Why an order is not carried out.
@@ -101,6 +116,9 @@ pub enum Refusal {
     /// It cannot be done with silences.
     #[error("{0}")]
     Silence(#[from] silences::Refusal),
+    /// It cannot be done with tokens.
+    #[error("{0}")]
+    Token(#[from] tokens::Refusal),
     /// The playbook was started for it before, alone or in a group.
     #[error(
         "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
@@ -164,6 +182,10 @@ pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<
         Wish::SilenceAdd { terms, lasts } => Ok(Order::Silence(state.silences.add(at, terms, lasts, comment)?)),
         Wish::SilenceUpdate { id, lasts } => Ok(Order::Silence(state.silences.update(at, id, lasts)?)),
         Wish::SilenceExpire(id) => Ok(Order::Silence(state.silences.expire(at, id)?)),
+        Wish::TokenAdd { name, role, sha256, lasts } => {
+            Ok(Order::Token(state.tokens.add(at, name, role, sha256, lasts)?))
+        }
+        Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

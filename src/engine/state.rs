@@ -13,6 +13,7 @@ use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 use crate::engine::silences::Silences;
+use crate::engine::tokens::Tokens;
 
 /// The fold of the journal.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -71,6 +72,8 @@ pub struct State {
     pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
     /// Operators' silences.
     pub silences: Silences,
+    /// Who may do what over HTTP.
+    pub tokens: Tokens,
     /// Totals for `soard status`.
     pub totals: Totals,
 }

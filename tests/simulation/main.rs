@@ -110,6 +110,7 @@ impl Story {
                 | Order::DeliveryRetry { .. }
                 | Order::Alert { .. }
                 | Order::Silence(_)
+                | Order::Token(_)
                 | Order::RunStart { .. } => {}
             },
             _ => {}
@@ -291,6 +292,7 @@ fn the_lives_see_everything() {
                         Order::DeliveryRetry { .. }
                         | Order::Alert { .. }
                         | Order::Silence(_)
+                        | Order::Token(_)
                         | Order::RunStart { .. } => continue,
                     },
                     Facts::Due(Due::Group { .. }) => seen.insert("group".into()),

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use crate::cli::Context;
 use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{self, BAD, FAINT, GOOD, Look, count, styled};
-use crate::cli::plain::{self, safe};
+use crate::cli::plain::safe;
 use crate::daemon::report::{OrderReport, OrdersReport};
 use crate::daemon::triage::{ALERTS_MAX, Ask, Want};
 use crate::domain::id::{AlertId, BadId};
@@ -119,7 +120,7 @@ pub(in crate::cli) fn human(report: &OrdersReport, _: &Look) -> String {
     let mut text = String::new();
     for done in &report.done {
         let what = match &done.order {
-            Order::Alert { alert, was, change } => plain::alert_change(*alert, *was, change),
+            Order::Alert { alert, was, change } => ordered::alert_change(*alert, *was, change),
             Order::RunStart { starts, .. } => format!("started {}", safe(starts)),
             other => format!("{other:?}"),
         };

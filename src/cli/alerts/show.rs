@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{self, BOLD, FAINT, Look, NAME, count, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::cli::why;
@@ -172,6 +173,6 @@ fn acts(page: &mut Page, view: &AlertView, look: &Look) {
     }
     if !view.changes.is_empty() || !view.orders.is_empty() {
         page.line(2, styled(BOLD, "history"));
-        plain::alert_history(page, 4, view);
+        ordered::alert_history(page, 4, view);
     }
 }

@@ -9,8 +9,9 @@ pub mod verify;
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered::order;
 use crate::cli::output::{self, FAINT, Format, NAME, count, styled, when};
-use crate::cli::plain::{effect, order, safe};
+use crate::cli::plain::{effect, safe};
 use crate::daemon::query::LogLine;
 use crate::domain::decision::{Reason, RouteVerdict};
 use crate::domain::entry::{Due, End, Facts, Log, Step, Taken};

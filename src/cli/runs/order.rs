@@ -7,8 +7,9 @@ use crate::cli::Context;
 use crate::cli::access::spoken;
 use crate::cli::client::{ClientError, with_query};
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{GOOD, Look, NAME, short_hash, styled};
-use crate::cli::plain::{self, safe};
+use crate::cli::plain::safe;
 use crate::daemon::report::OrderReport;
 use crate::domain::id::RunId;
 use crate::domain::operator::Order;
@@ -116,8 +117,9 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         Order::RunStart { starts, bundle, .. } => {
             format!("{} {} on bundle {}", name(starts), styled(GOOD, "starts"), short_hash(bundle))
         }
-        Order::Silence(order) => plain::silence_order(order),
-        Order::Alert { alert, was, change } => plain::alert_change(*alert, *was, change),
+        Order::Token(order) => ordered::token_order(order),
+        Order::Silence(order) => ordered::silence_order(order),
+        Order::Alert { alert, was, change } => ordered::alert_change(*alert, *was, change),
     };
     let entry = report.seq.map(|seq| format!(" (entry {seq})")).unwrap_or_default();
     format!("{text}{entry}\n")

@@ -338,12 +338,12 @@ impl Runs {
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
-            Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) => {}
+            Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => {}
         }
         let concerned = match &operator.order {
             Order::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
             Order::RunStart { starts, .. } => [Some(starts), None],
-            Order::Alert { .. } | Order::Silence(_) => [None, None],
+            Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => [None, None],
             Order::RunCancel { run } | Order::RunRetry { run, .. } | Order::DeliveryRetry { run, .. } => {
                 [Some(run), None]
             }
