@@ -1,4 +1,4 @@
-//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand, silences, tokens; all on record.
+//! What operators do about alerts: status, comments, tags, feedback, playbooks by hand, silences, tokens, samples; all on record.
 
 mod support;
 
@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Daemon, HttpSink, wait_for};
 
-const ROUTES: &str = "route:\n  - { id: high, title: High, owner: soc@example.com, match: { severity: high }, \
+const ROUTES: &str = "route:\n  - { id: samples, title: Samples, owner: soc@example.com, match: { tags: sample }, \
+                      playbooks: [q] }\n  - { id: high, title: High, owner: soc@example.com, match: { severity: high }, \
                       playbooks: [p] }\ndefault_route: none\n";
 const PLAYBOOK: &str = r#"fn on_alert(alert) { webhook("hook", alert.id); }"#;
 
@@ -335,5 +336,38 @@ fn a_token_of_the_role_source_may_send_alerts_until_it_is_revoked() {
     let kept = format!("{:?}{}", daemon.journal(), daemon.log());
     assert!(!kept.contains(&source) && !kept.contains(&viewer), "a token is on record or in the log");
     assert!(kept.contains("the new sensor"), "the order is on record");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn samples_go_the_whole_way_and_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    let (code, said) = soard(&daemon, &["samples", "send", "--list"]);
+    assert_eq!((code, said.lines().count()), (Some(0), 15), "{said}");
+    let (code, said) = soard(&daemon, &["samples", "send", "--format", "falcoo"]);
+    assert_eq!((code, said.contains("a similar value exists: 'falco'")), (Some(2), true), "{said}");
+    let one = daemon.json(&["samples", "send", "--format", "falco"]);
+    assert_eq!(one["sent"][0]["alerts"], json!(["a-1.0"]), "{one}");
+    let again = daemon.json(&["samples", "send", "--format", "falco"]);
+    assert_eq!(again["sent"][0]["alerts"], json!(["a-2.0"]), "each sending gives new alerts");
+    let bodies = wait_for("the webhooks", || {
+        let mut bodies: Vec<String> = sink.got().into_iter().map(|got| got.body).collect();
+        bodies.sort();
+        (bodies.len() == 2).then_some(bodies)
+    });
+    assert_eq!(bodies, ["\"a-1.0\"", "\"a-2.0\""]);
+    let view = daemon.json(&["alerts", "show", "a-1.0"]);
+    assert!(view["alert"]["title"].as_str().unwrap().starts_with("[sample] "), "{view}");
+    assert_eq!(
+        (&view["alert"]["source"], &view["tags"].as_array().unwrap().contains(&json!("sample"))),
+        (&json!("samples"), &true)
+    );
+    let (_, said) = soard(&daemon, &["why", "a-1.0"]);
+    assert!(said.contains("a sample that") && said.contains("uid "), "{said}");
+    let all = daemon.json(&["samples", "send"]);
+    assert_eq!((all["sent"].as_array().unwrap().len(), &all["failed"]), (15, &json!([])), "{all}");
+    assert_eq!(daemon.json(&["status"])["quarantined"], 0);
     assert_eq!(daemon.stop(), Some(0));
 }

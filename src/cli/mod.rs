@@ -17,6 +17,7 @@ mod quickstart;
 mod reload;
 mod run;
 mod runs;
+mod samples;
 mod scrub;
 mod silence;
 mod status;
@@ -110,6 +111,9 @@ enum Command {
     /// Make and revoke tokens for HTTP
     #[command(subcommand)]
     Token(token::Command),
+    /// Try the whole way with sample alerts
+    #[command(subcommand)]
+    Samples(samples::Command),
     /// Read and verify the journal
     #[command(subcommand)]
     Log(log::Command),
@@ -162,6 +166,7 @@ impl Command {
             Self::Deliveries(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Token(command) => command.run(context),
+            Self::Samples(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Status(args) => args.run(context),
             Self::Reload(args) => args.run(context),

@@ -123,6 +123,7 @@ pub fn position(position: &Position) -> String {
             let key = http.key.as_ref().map(|key| format!(", idempotency key {}", safe(key))).unwrap_or_default();
             format!("request from {}, record {}{key}", safe(&http.peer), u64::from(http.index) + 1)
         }
+        Position::Sample { by } => format!("a sample that {} sent", safe(by)),
         Position::Stdin { line } => format!("standard input, line {line}"),
         Position::Retry { quarantine } => format!("quarantined record {quarantine}, sent through again"),
     }

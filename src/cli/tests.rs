@@ -25,6 +25,7 @@ use crate::daemon::report::{
     ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
+use crate::daemon::samples::SamplesReport;
 use crate::domain::effect::Class;
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
@@ -419,6 +420,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             }
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
             Command::Tokens(done) => done.send(Vec::new()).unwrap(),
+            Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
             Command::Body(_, done) => done.send(None).unwrap(),
         }

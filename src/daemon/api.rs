@@ -37,6 +37,8 @@ use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, Read, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
+use crate::daemon::samples::{Ask, SamplesReport};
+use crate::daemon::triage::Sent;
 use crate::daemon::{silences, tokens, triage};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
@@ -90,6 +92,15 @@ pub enum Command {
         ask: Resend,
         /// What came of it.
         done: oneshot::Sender<ResendReport>,
+    },
+    /// Send sample alerts through every stage.
+    Samples {
+        /// Of these formats; none means of all.
+        formats: Vec<String>,
+        /// Who sends them.
+        actor: String,
+        /// What came of it.
+        done: oneshot::Sender<SamplesReport>,
     },
     /// Send a quarantined record through again.
     Retry {
@@ -162,6 +173,7 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/deliveries/{key}", get(delivery_show))
         .route("/v1/deliveries/{key}/retry", post(delivery_retry))
         .route("/v1/destinations/{name}/retry", post(destination_retry))
+        .route("/v1/samples", post(samples_send))
         .route("/v1/quarantine", get(quarantine_list))
         .route("/v1/quarantine/{record_no}", get(quarantine_show))
         .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
@@ -369,6 +381,15 @@ async fn destination_retry(
         comment: said_why(comment)?,
     };
     shared.command(|done| Command::Resend { ask, done }).await.map(Json)
+}
+
+async fn samples_send(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    State(shared): Shares,
+    Sent(Ask { formats }): Sent<Ask>,
+) -> Answer<SamplesReport> {
+    let actor = peer.name();
+    shared.command(|done| Command::Samples { formats, actor, done }).await.map(Json)
 }
 
 async fn quarantine_list(

@@ -27,7 +27,7 @@ use crate::daemon::report::{
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
-use crate::daemon::{DaemonError, actions, clock, history, resend, systemd};
+use crate::daemon::{DaemonError, actions, clock, history, resend, samples, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
@@ -184,6 +184,10 @@ impl Control {
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
                 tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });
+            }
+            Command::Samples { formats, actor, done } => {
+                let (bundle, core) = (self.current.load_full(), self.core.clone());
+                tokio::spawn(async move { drop(done.send(samples::send(bundle, core, formats, actor).await)) });
             }
             Command::Retry { record_no, done } => drop(done.send(self.retry(record_no).await)),
         }

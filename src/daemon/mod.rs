@@ -30,6 +30,7 @@ pub mod recovery;
 pub mod reload;
 pub mod report;
 pub mod resend;
+pub mod samples;
 pub mod settings;
 pub mod silences;
 pub mod snapshot;

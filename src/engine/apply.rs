@@ -140,7 +140,7 @@ fn apply_position(state: &mut State, source: &str, position: &Position) {
         Position::Retry { quarantine } => {
             state.quarantine.remove(quarantine);
         }
-        Position::Http(_) | Position::Stdin { .. } => {}
+        Position::Http(_) | Position::Stdin { .. } | Position::Sample { .. } => {}
     }
 }
 
