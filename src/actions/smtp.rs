@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -29,6 +30,8 @@ pub(super) struct Server {
     tls: Tls,
     parameters: Option<TlsParameters>,
     login: Option<Credentials>,
+    /// The password as it stands in the dialogue.
+    secrets: Vec<String>,
     hello: ClientId,
     timeout: Duration,
     accept_timeout: Duration,
@@ -79,9 +82,10 @@ impl Server {
                 Some(builder.build_rustls().map_err(|error| scrub::error_line(&error))?)
             }
         };
-        let login = settings.login.as_ref().zip(password).map(|((username, _), password)| {
-            Credentials::new(username.clone(), password.expose().trim_end_matches(['\r', '\n']).to_owned())
-        });
+        let login = settings.login.as_ref().zip(password);
+        let login = login.map(|((name, _), password)| (name.clone(), password.expose().trim_end_matches(['\r', '\n'])));
+        let secrets = login.as_ref().map(|(name, password)| secrets(name, password)).unwrap_or_default();
+        let login = login.map(|(name, password)| Credentials::new(name, password.to_owned()));
         let hello = settings.hello_name.clone().map_or_else(ClientId::default, ClientId::Domain);
         Ok(Self {
             host: settings.host.clone(),
@@ -89,6 +93,7 @@ impl Server {
             tls: settings.tls,
             parameters,
             login,
+            secrets,
             hello,
             timeout: settings.timeout.duration(),
             accept_timeout: settings.accept_timeout.duration(),
@@ -133,9 +138,15 @@ impl Server {
         }
         if let Some(login) = &self.login {
             let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], login);
-            self.stage(deadline, login).await.map_err(|fault| fault.at("AUTH"))?;
+            self.stage(deadline, login).await.map_err(|fault| self.without_secrets(fault.at("AUTH")))?;
         }
         Ok(connection)
+    }
+
+    /// Servers may repeat what they were told, and what they say goes into the log and the journal.
+    fn without_secrets(&self, reason: Reason) -> Reason {
+        let text = self.secrets.iter().fold(reason.text, |text, secret| without(text, secret));
+        Reason { text, ..reason }
     }
 
     /// Sends the mail itself. lettre writes and flushes the parts one by one and then the final dot; the second
@@ -202,6 +213,22 @@ impl From<Error> for Fault {
         let text = scrub::error_line(&error);
         Self { permanent: error.is_permanent(), reason: Reason { text, code: error.status().map(u16::from) } }
     }
+}
+
+/// A password in each form that a server may have seen, as it would stand in one line of an error.
+fn secrets(username: &str, password: &str) -> Vec<String> {
+    let plain = BASE64.encode(format!("\0{username}\0{password}").as_bytes());
+    let forms = [plain, BASE64.encode(password.as_bytes()), scrub::line(password, usize::MAX)];
+    forms.into_iter().filter(|form| !form.is_empty()).collect()
+}
+
+/// The text without the secret, and without the beginning of it at which the text may have been cut.
+fn without(text: String, secret: &str) -> String {
+    let text = text.replace(secret, "[secret]");
+    let Some(whole) = text.strip_suffix('…') else { return text };
+    let begins = secret.char_indices().skip(1).map(|(at, _)| &secret[..at]);
+    let longest = begins.filter(|begin| whole.ends_with(begin)).last();
+    longest.map_or(text.clone(), |begin| format!("{}[secret]…", &whole[..whole.len() - begin.len()]))
 }
 
 fn reply_line(response: &Response) -> String {

@@ -38,7 +38,13 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     }
     let head = format!("entry {}, hash {}", status.journal.seq, short_hash(&status.journal.hash));
     page.labelled(0, "journal", head);
-    if !status.journal.room {
+    if status.journal.waiting > 0 {
+        let waits = match status.journal.waiting {
+            1 => "1 entry waits".to_owned(),
+            n => format!("{n} entries wait"),
+        };
+        page.labelled(0, "", styled(BAD, format!("the disk is full: {waits} for room, new alerts are refused")));
+    } else if !status.journal.room {
         page.labelled(0, "", styled(BAD, "the disk is nearly full: new alerts are refused, only results are written"));
     }
     page.labelled(0, "state", safe(&status.state_dir));

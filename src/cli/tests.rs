@@ -271,7 +271,7 @@ fn status_report() -> Status {
         state_dir: "/var/lib/soard".into(),
         bundle: bundle_report(),
         refused_bundle: Some(RefusedBundle { at: at(150), faults: vec![fault.into()] }),
-        journal: JournalReport { seq: 31, hash: "ab".repeat(32), room: false },
+        journal: JournalReport { seq: 31, hash: "ab".repeat(32), room: false, waiting: 0 },
         sources: vec![source("defender", None), source("falco", Some("401: \x1b[31mwrong token"))],
         destinations: vec![DestinationReport {
             name: "chat".into(),

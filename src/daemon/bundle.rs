@@ -351,13 +351,17 @@ impl Bundles {
 
     fn remember(&self, bundle: Arc<Bundle>) {
         let mut loaded = self.loaded.lock().expect("nothing panics while it is held");
+        let mut given_up = Vec::new();
         if loaded.len() >= COMPILED_MAX {
-            loaded.retain(|_, kept| Arc::strong_count(kept) > 1);
+            given_up.extend(loaded.extract_if(|_, kept| Arc::strong_count(kept) == 1));
         }
         if loaded.len() >= COMPILED_MAX {
-            loaded.clear();
+            given_up.extend(loaded.drain());
         }
         loaded.insert(bundle.id.clone(), bundle);
+        // Freeing thousands of rules takes a while, and runs wait for the lock.
+        drop(loaded);
+        drop(given_up);
     }
 }
 

@@ -27,12 +27,13 @@ use crate::daemon::report::{
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
-use crate::daemon::{DaemonError, actions, clock, history, resend, samples, systemd};
+use crate::daemon::{DaemonError, actions, clock, resend, samples, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
 use crate::engine::input::Input;
 use crate::journal::notary::Notary;
+use crate::journal::room::Room;
 use crate::sources::intake::{Answer, Counters, Intake};
 use crate::sources::{Kind, http};
 
@@ -155,6 +156,11 @@ impl Control {
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether the journal has room.
+    pub fn disk(&self) -> &Room {
+        &self.world.disk
     }
 
     /// Where commands go.
@@ -288,7 +294,13 @@ impl Control {
             let (done, durable) = oneshot::channel();
             let gone = || vec!["the core is gone".to_owned()];
             self.core.send(Message::Swap(bundle.clone(), done)).await.map_err(|_| gone())?;
-            durable.await.map_err(|_| gone())?;
+            match timeout(CORE_WAIT, durable).await {
+                Ok(durable) => durable.map_err(|_| gone())?,
+                // The core decides by it already.
+                Err(_) => {
+                    warnings.push("the new bundle is in charge, but not yet on record: the disk is full or slow".into())
+                }
+            }
             self.current.store(bundle);
             self.loaded = clock::now();
         }
@@ -323,7 +335,7 @@ impl Control {
 
     async fn status(&self) -> Option<Status> {
         let core = self.core_report().await?;
-        let head = self.world.journal.head();
+        let head = self.world.history.journal.head();
         let destinations = self.destination_reports(&core);
         Some(Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -333,7 +345,7 @@ impl Control {
             uptime_secs: u64::try_from(clock::now().duration_since(self.started).as_secs()).unwrap_or_default(),
             bundle: self.bundle_report(),
             refused_bundle: self.refused.clone(),
-            journal: JournalReport { seq: head.seq, hash: head.hash, room: core.room },
+            journal: JournalReport { seq: head.seq, hash: head.hash, room: core.room, waiting: core.waiting },
             sources: self.source_reports(),
             destinations,
             alerts: AlertCounts { total: core.alerts as u64, by_status: core.by_status, by_severity: core.by_severity },
@@ -395,6 +407,9 @@ impl Control {
 
     /// Lets a new key of soard's own sign from now on.
     async fn rotate_key(&self) -> Result<KeyReport, String> {
+        if self.disk().waiting() > 0 {
+            return Err("the disk is full".into());
+        }
         let replaced = self.core_report().await.ok_or("the core is gone")?.signed_by;
         let journal = &self.world.journal_id;
         let keys = Keys::renew(&self.settings, journal, &replaced).map_err(|error| said(&error))?;
@@ -409,9 +424,8 @@ impl Control {
         self.core.send(Message::Quarantined(record_no, to)).await.map_err(|_| gone())?;
         let seq = seq.await.map_err(|_| gone())?;
         let seq = seq.ok_or_else(|| format!("record {record_no} is not in quarantine"))?;
-        let (_, Facts::Quarantine(kept)) =
-            history::facts(&self.world.journal, seq).map_err(|error| error.to_string())?
-        else {
+        let entry = self.world.history.entry(seq).map_err(|error| error.to_string())?;
+        let Facts::Quarantine(kept) = &entry.entry.facts else {
             return Err(format!("entry {seq} holds no quarantined record"));
         };
         let bytes = kept.record.bytes().ok_or_else(|| format!("entry {seq} holds no readable record"))?;
@@ -429,7 +443,8 @@ impl Control {
         };
         let (to, answer) = oneshot::channel();
         self.core.send(Message::Input(input, Some(to))).await.map_err(|_| gone())?;
-        match answer.await.map_err(|_| gone())? {
+        let answer = timeout(CORE_WAIT, answer).await.map_err(|_| "not yet on record: the disk is full or slow")?;
+        match answer.map_err(|_| gone())? {
             Answer::Accepted { alerts, .. } => {
                 let alerts = alerts.iter().filter_map(|id| id.parse().ok()).collect();
                 Ok(RetryReport { record_no, format, alerts })

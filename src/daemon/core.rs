@@ -1,8 +1,8 @@
 //! The one thread that owns the state: input → decide → apply → journal; acknowledgements and tasks wait for the sync.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,6 +12,7 @@ use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::prepare::{self, Batch};
+use crate::daemon::recent::{Recent, Written};
 use crate::daemon::report::OrderReport;
 use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
@@ -30,7 +31,7 @@ use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
-use crate::journal::{AppendError, Draft, Receipt};
+use crate::journal::{AppendError, Done, Draft, Receipt};
 use crate::playbooks::evaluate::Entry as EntryFunction;
 use crate::sources::intake::Answer;
 use crate::yaml::diagnostic::nearest;
@@ -88,6 +89,12 @@ pub struct CoreReport {
     pub seq: u64,
     /// There is room for new alerts.
     pub room: bool,
+    /// Entries that are not durable yet.
+    pub unwritten: u64,
+    /// Those of them that wait for a full disk.
+    pub waiting: u64,
+    /// Records that are held until there is room.
+    pub held: usize,
     /// Retained alerts.
     pub alerts: usize,
     /// By status.
@@ -136,8 +143,22 @@ pub struct Core {
     pub room: Arc<AtomicBool>,
     /// Who knows the tokens over HTTP.
     pub gate: Arc<Gate>,
+    /// What waits within the core.
+    pub pending: Pending,
     /// Who writes snapshots.
     pub snapshots: Snapshots,
+    /// What was just written and sets something off.
+    pub recent: Arc<Recent>,
+}
+
+/// What waits within the core.
+#[derive(Default)]
+pub struct Pending {
+    /// Records that nobody waits for and that found no room, in their order. There are no more than the inbox held when
+    /// the room went: `prepare` holds back the others.
+    held: VecDeque<Input>,
+    /// Entries that go to the journal together, once the message that they come from is served.
+    entries: Vec<(Draft, Done)>,
 }
 
 impl Core {
@@ -153,6 +174,7 @@ impl Core {
             if !matches!(message, Message::Input(Input::Log(_), _)) {
                 self.run_timers(at);
             }
+            self.take_held(at);
             match message {
                 Message::Input(input, answer) => self.input(at, input, answer),
                 Message::Batch(batch) => batch.into_iter().for_each(|(input, answer)| self.input(at, input, answer)),
@@ -169,10 +191,15 @@ impl Core {
                 Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
             }
+            self.hand_over();
             self.announce();
+        }
+        if !self.pending.held.is_empty() {
+            tracing::error!(records = self.pending.held.len(), "the disk is full: records of sources are not taken");
         }
         let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
+        self.hand_over();
         let closed = self.journal.close().map_err(|error| error.to_string());
         self.snapshots.finish();
         closed
@@ -187,11 +214,28 @@ impl Core {
         }
     }
 
-    fn input(&mut self, at: Timestamp, mut input: Input, answer: Option<oneshot::Sender<Answer>>) {
-        // A record that nobody waits for cannot be refused; `prepare` holds those back while there is no room.
-        if matches!(input, Input::Intake(_) | Input::Refused { .. }) && answer.is_some() && !self.has_room() {
-            return reply(answer, Answer::Full);
+    /// Takes what was held, once there is room.
+    fn take_held(&mut self, at: Timestamp) {
+        while !self.pending.held.is_empty() && self.has_room() {
+            let input = self.pending.held.pop_front().expect("it is not empty");
+            self.take(at, input, None);
         }
+    }
+
+    fn input(&mut self, at: Timestamp, input: Input, answer: Option<oneshot::Sender<Answer>>) {
+        let is_record = matches!(input, Input::Intake(_) | Input::Refused { .. });
+        // What is held goes first: records of one source stay in their order.
+        if !is_record || self.has_room() && self.pending.held.is_empty() {
+            return self.take(at, input, answer);
+        }
+        // A record that nobody waits for cannot be refused.
+        match answer {
+            None => self.pending.held.push_back(input),
+            answer => reply(answer, Answer::Full),
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, mut input: Input, answer: Option<oneshot::Sender<Answer>>) {
         if let Input::Intake(arrival) = &mut input
             && arrival.bundle != self.bundle.id
         {
@@ -278,7 +322,7 @@ impl Core {
         entry.map(|entry| self.commit(entry, |_, receipt| done(receipt))).is_some()
     }
 
-    /// Applies an entry that fits the journal, hands it over, and acts once it is durable.
+    /// Applies an entry that fits the journal, lays it ready for it, and acts once it is durable.
     fn commit(&mut self, entry: Entry, done: impl FnOnce(Told, &Result<Receipt, AppendError>) + Send + 'static) {
         let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
@@ -287,6 +331,13 @@ impl Core {
         let snapshot = self.snapshots.take(&self.state, stops);
         let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
         let draft = Draft { at: entry.at, kind: entry.facts.kind(), data };
+        let too_early = self.acts_too_early(&entry);
+        let seq = entry.seq;
+        let written =
+            (!tasks.is_empty()).then(|| Arc::new(Written { entry, bytes: draft.data.len(), hash: OnceLock::new() }));
+        if let Some(written) = &written {
+            self.recent.keep(written.clone());
+        }
         let (to, fatal) = (self.tasks.clone(), self.fatal.clone());
         let act = move |receipt: &Result<Receipt, AppendError>| {
             done(told, receipt);
@@ -294,16 +345,25 @@ impl Core {
                 write(receipt);
             }
             match receipt {
-                Ok(_) => tasks.into_iter().for_each(|task| drop(to.send(task))),
+                Ok(receipt) => {
+                    written.map(|written| written.hash.set(receipt.hash.clone()));
+                    tasks.into_iter().for_each(|task| drop(to.send(task)));
+                }
                 Err(error) => drop(fatal.send(format!("the journal stopped: {error}"))),
             }
         };
-        if self.acts_too_early(&entry) {
-            act(&Ok(Receipt { seq: entry.seq, hash: String::new() }));
+        if too_early {
+            act(&Ok(Receipt { seq, hash: String::new() }));
             std::thread::sleep(fault::GAP);
-            self.journal.append(draft, Box::new(|_| {}));
+            self.pending.entries.push((draft, Box::new(|_| {})));
         } else {
-            self.journal.append(draft, Box::new(move |receipt| act(&receipt)));
+            self.pending.entries.push((draft, Box::new(move |receipt| act(&receipt))));
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.pending.entries.is_empty() {
+            self.journal.append_all(self.pending.entries.drain(..));
         }
     }
 
@@ -312,27 +372,33 @@ impl Core {
     }
 
     fn has_room(&self) -> bool {
-        let room = self.journal.room();
+        let journal = self.journal.room();
+        let room = journal.is_there();
         if self.room.swap(room, Ordering::Relaxed) != room {
-            if room {
-                tracing::info!("the disk has room again: new alerts are taken");
-            } else {
-                tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
+            match (room, journal.waiting()) {
+                (true, _) => tracing::info!("the disk has room again: new alerts are taken"),
+                (false, 0) => {
+                    tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
+                }
+                (false, _) => tracing::error!("the disk is full: new alerts are refused"),
             }
         }
         room
     }
 
     fn announce(&self) {
-        self.has_room();
-        let next = self.state.next_due();
+        // Without room the timer asks for another look each second.
+        let next = if self.has_room() { self.state.next_due() } else { Some(self.state.at) };
         self.next_due.send_if_modified(|known| std::mem::replace(known, next) != next);
     }
 
     fn report(&self) -> CoreReport {
         let mut report = CoreReport {
             seq: self.state.seq,
-            room: self.journal.room(),
+            room: self.journal.room().is_there(),
+            unwritten: self.state.seq.saturating_sub(self.journal.reader().head().seq),
+            waiting: self.journal.room().waiting(),
+            held: self.pending.held.len(),
             alerts: self.state.alerts.len(),
             totals: self.state.totals.clone(),
             signed_by: self.state.signed_by.clone(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinError;
 
 use crate::actions::retry::next_attempt;
 use crate::actions::templates::Templates;
@@ -32,9 +33,7 @@ pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<boo
     if *stopping.borrow() || !begin(&world, &job).await {
         return Health::Unseen;
     }
-    let (reader, task) = (world.clone(), job.clone());
-    let loaded = tokio::task::spawn_blocking(move || load(&reader, &task)).await;
-    let (outcome, health) = match loaded {
+    let (outcome, health) = match loaded(&world, &job).await {
         Ok(Ok(loaded)) => {
             let mut request = request(&job, &loaded);
             request.in_doubt &= world.fault != Some(Fault::SendWithoutProbe);
@@ -75,6 +74,17 @@ async fn begin(world: &World, job: &Send) -> bool {
     world.core.send(begin).await.is_ok() && matches!(durable.await, Ok(Answer::Accepted { .. }))
 }
 
+/// What is to be sent: from memory at once, or from the disk on a thread that may wait.
+async fn loaded(world: &Arc<World>, job: &Send) -> Result<Result<Loaded, Unread>, JoinError> {
+    let at_hand = world.history.recent.get(job.intent);
+    let is_webhook = |effect: &Effect| matches!(effect, Effect::Webhook(_));
+    if at_hand.is_some_and(|intent| history::request(&intent.entry, job.step).is_ok_and(is_webhook)) {
+        return Ok(load(world, job));
+    }
+    let (world, job) = (world.clone(), job.clone());
+    tokio::task::spawn_blocking(move || load(&world, &job)).await
+}
+
 struct Loaded {
     effect: Effect,
     asked: jiff::Timestamp,
@@ -85,14 +95,14 @@ struct Loaded {
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
-    let (asked, effect) = history::effect(&world.journal, job.intent, job.step)?;
-    let log_head = history::receipt(&world.journal, job.intent)?.to_string();
+    let (asked, effect, receipt) = history::effect(&world.history, job.intent, job.step)?;
+    let log_head = receipt.to_string();
     let Effect::Email(_) = &effect else {
         return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, log_head });
     };
-    let (alerts, bundle) = history::start(&world.journal, job.began, &job.run)?;
+    let (alerts, bundle) = history::start(&world.history, job.began, &job.run)?;
     let bundle = Some(world.bundles.get_short(&bundle).map_err(Unread::Content)?);
-    let mut alerts = history::alerts(&world.journal, &alerts)?;
+    let mut alerts = history::alerts(&world.history, &alerts)?;
     let input = match job.run.trigger {
         Trigger::Alert(_) => alerts.swap_remove(0),
         Trigger::Group(_) => Value::Array(alerts),

@@ -1,15 +1,22 @@
 //! Reads back from the journal what a run, a mail or a page needs: alerts, requests and replays.
 
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::daemon::recent::{Recent, Written};
+use crate::domain::alert::Alert;
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, Reply};
-use crate::domain::entry::{Due, Facts, Intake, Step};
-use crate::domain::id::RunId;
+use crate::domain::entry::{Due, Entry, Facts, Intake, Step};
+use crate::domain::id::{AlertId, RunId};
 use crate::domain::operator::{Operator, Order};
+use crate::domain::record::Body;
 use crate::journal::Receipt;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
@@ -43,28 +50,32 @@ const READS_MAX: u32 = 20;
 /// How long to wait between these.
 const READ_PAUSE: Duration = Duration::from_millis(500);
 
-/// The facts of one entry.
-///
-/// # Errors
-/// [`Unread`], with the entry's number. A fault of the system is waited for, for ten seconds.
-pub fn facts(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts), Unread> {
-    sized(journal, seq).map(|(at, facts, _)| (at, facts))
+/// Where to read from: what was just written, else the journal.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// The journal.
+    pub journal: Reader,
+    /// What the core has just written, and what was just read.
+    pub recent: Arc<Recent>,
 }
 
-/// The facts of one entry, and the bytes that they have in the journal.
-fn sized(journal: &Reader, seq: u64) -> Result<(Timestamp, Facts, usize), Unread> {
-    let line = line(journal, seq)?;
-    let content = |error| Unread::Content(format!("entry {seq} is not understood: {error}"));
-    let facts = Facts::parse(&line.kind, line.data.get()).map_err(content)?;
-    Ok((line.at, facts, line.data.get().len()))
-}
-
-/// Number and hash of one entry.
-///
-/// # Errors
-/// As [`facts`].
-pub fn receipt(journal: &Reader, seq: u64) -> Result<Receipt, Unread> {
-    line(journal, seq).map(|line| Receipt { seq, hash: line.hash })
+impl History {
+    /// One entry.
+    ///
+    /// # Errors
+    /// [`Unread`], with the entry's number. A fault of the system is waited for, for ten seconds.
+    pub fn entry(&self, seq: u64) -> Result<Arc<Written>, Unread> {
+        if let Some(written) = self.recent.get(seq) {
+            return Ok(written);
+        }
+        let line = line(&self.journal, seq)?;
+        let content = |error| Unread::Content(format!("entry {seq} is not understood: {error}"));
+        let facts = Facts::parse(&line.kind, line.data.get()).map_err(content)?;
+        let (entry, bytes) = (Entry { seq, at: line.at, facts }, line.data.get().len());
+        let written = Arc::new(Written { entry, bytes, hash: OnceLock::from(line.hash) });
+        self.recent.keep(written.clone());
+        Ok(written)
+    }
 }
 
 fn line(journal: &Reader, seq: u64) -> Result<Line, Unread> {
@@ -82,61 +93,98 @@ fn line(journal: &Reader, seq: u64) -> Result<Line, Unread> {
     line.ok_or_else(|| Unread::Content(format!("entry {seq} is not in the journal")))
 }
 
-/// The alerts as playbooks and templates see them: every field, the short forms, the id and `raw`.
+/// The alerts as templates see them: every field, the short forms, the id and `raw`.
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn alerts(journal: &Reader, refs: &[AlertRef]) -> Result<Vec<Value>, Unread> {
-    refs.iter().map(|at| alert(journal, *at)).collect()
+pub fn alerts(history: &History, refs: &[AlertRef]) -> Result<Vec<Value>, Unread> {
+    let value = |text: Box<RawValue>| serde_json::from_str(text.get());
+    refs.iter()
+        .map(|at| {
+            let text = alert(history, *at)?;
+            value(text).map_err(|error| Unread::Content(format!("alert {} is not understood: {error}", at.id)))
+        })
+        .collect()
 }
 
-fn alert(journal: &Reader, at: AlertRef) -> Result<Value, Unread> {
-    let (_, Facts::Intake(intake)) = facts(journal, at.seq)? else {
+/// One alert as playbooks see it, as JSON text: the same as [`alerts`] give.
+///
+/// # Errors
+/// [`Unread`], with the entry's number.
+pub fn alert(history: &History, at: AlertRef) -> Result<Box<RawValue>, Unread> {
+    let written = history.entry(at.seq)?;
+    let Facts::Intake(intake) = &written.entry.facts else {
         return Err(Unread::Content(format!("entry {} holds no alerts", at.seq)));
     };
-    alert_json(&intake, at.at as usize)
+    alert_text(intake, at.at as usize)
         .ok_or_else(|| Unread::Content(format!("entry {} holds no alert {}", at.seq, at.at)))
 }
 
-/// One alert of an intake entry as JSON.
-pub fn alert_json(intake: &Intake, index: usize) -> Option<Value> {
-    let taken = intake.alerts.get(index)?;
-    let alert = &taken.alert;
-    let mut json = serde_json::to_value(alert).expect("an alert is plain data with string keys");
-    let raw = intake.record.bytes().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let raw = raw.and_then(|raw| raw.pointer(&taken.part).cloned()).unwrap_or_default();
-    let more = [
-        ("id", Value::from(taken.id.to_string())),
-        ("host", alert.host().into()),
-        ("account", alert.account().into()),
-        ("ip", alert.ip().into()),
-        ("status", taken.decision.status.as_str().into()),
-        ("raw", raw),
-    ];
-    let fields = json.as_object_mut().expect("an alert is a map");
-    fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
-    Some(json)
+/// An alert with what is not written with it: its id, the short forms, and its part of the record.
+#[derive(Serialize)]
+struct Seen<'a> {
+    #[serde(flatten)]
+    alert: Cow<'a, Alert>,
+    id: AlertId,
+    host: Option<&'a str>,
+    account: Option<&'a str>,
+    ip: Option<&'a str>,
+    raw: Option<Cow<'a, RawValue>>,
 }
 
-/// A step's request, and when it was asked for.
+/// One alert of an intake entry as JSON text. Nothing is built that only would be written down again.
+pub fn alert_text(intake: &Intake, index: usize) -> Option<Box<RawValue>> {
+    let taken = intake.alerts.get(index)?;
+    let mut alert = Cow::Borrowed(&taken.alert);
+    if alert.status != taken.decision.status {
+        alert.to_mut().status = taken.decision.status;
+    }
+    let (host, account, ip) = (taken.alert.host(), taken.alert.account(), taken.alert.ip());
+    let seen = Seen { alert, id: taken.id, host, account, ip, raw: raw(&intake.record, &taken.part) };
+    Some(serde_json::value::to_raw_value(&seen).expect("an alert is plain data with string keys"))
+}
+
+/// The part of a record that gave an alert.
+fn raw<'a>(record: &'a Body, part: &str) -> Option<Cow<'a, RawValue>> {
+    match record {
+        Body::Json(json) if part.is_empty() => Some(Cow::Borrowed(json)),
+        _ => {
+            let record: Value = serde_json::from_slice(&record.bytes()?).ok()?;
+            serde_json::value::to_raw_value(record.pointer(part)?).ok().map(Cow::Owned)
+        }
+    }
+}
+
+/// A step's request, when it was asked for, and number and hash of the entry that asks for it.
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn effect(journal: &Reader, intent: u64, step: u32) -> Result<(Timestamp, Effect), Unread> {
-    let (at, Facts::Intent(intent_facts)) = facts(journal, intent)? else {
-        return Err(Unread::Content(format!("entry {intent} holds no request")));
+pub fn effect(history: &History, intent: u64, step: u32) -> Result<(Timestamp, Effect, Receipt), Unread> {
+    let written = history.entry(intent)?;
+    let effect = request(&written.entry, step)?.clone();
+    let hash = written.hash.get().expect("what can be read is durable").clone();
+    Ok((written.entry.at, effect, Receipt { seq: intent, hash }))
+}
+
+/// What a step asks for, of the entry that asks.
+///
+/// # Errors
+/// [`Unread::Content`], with the entry's number.
+pub fn request(intent: &Entry, step: u32) -> Result<&Effect, Unread> {
+    let seq = intent.seq;
+    let Facts::Intent(asked) = &intent.facts else {
+        return Err(Unread::Content(format!("entry {seq} holds no request")));
     };
-    let step = intent_facts.steps.into_iter().find(|s| s.n == step);
-    Ok((at, step.ok_or_else(|| Unread::Content(format!("entry {intent} lacks the step")))?.effect))
+    let step = asked.steps.iter().find(|s| s.n == step);
+    step.map(|step| &step.effect).ok_or_else(|| Unread::Content(format!("entry {seq} lacks the step")))
 }
 
 /// What a run was started for, and its bundle's id or the first digits of it, from the entry that started it.
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn start(journal: &Reader, began: u64, run: &RunId) -> Result<(Vec<AlertRef>, String), Unread> {
-    let (_, facts) = facts(journal, began)?;
-    match facts {
+pub fn start(history: &History, began: u64, run: &RunId) -> Result<(Vec<AlertRef>, String), Unread> {
+    match &history.entry(began)?.entry.facts {
         Facts::Intake(intake) => {
             let starts = |reason: &Reason| {
                 let Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } = reason else { return false };
@@ -146,12 +194,14 @@ pub fn start(journal: &Reader, began: u64, run: &RunId) -> Result<(Vec<AlertRef>
             let mut started = numbered.filter(|(_, taken)| taken.decision.reasons.iter().any(starts));
             started.next().map(|(at, taken)| (vec![AlertRef { id: taken.id, seq: began, at }], intake.bundle.clone()))
         }
-        Facts::Due(Due::Group { runs, alerts, bundle, .. }) if runs.contains(run) => Some((alerts, bundle)),
-        Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, .. }, .. }) if starts == *run => {
-            Some((alerts, bundle))
+        Facts::Due(Due::Group { runs, alerts, bundle, .. }) if runs.contains(run) => {
+            Some((alerts.clone(), bundle.clone()))
         }
-        Facts::Operator(Operator { order: Order::RunStart { alert, starts, bundle }, .. }) if starts == *run => {
-            Some((vec![alert], bundle))
+        Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, .. }, .. }) if starts == run => {
+            Some((alerts.clone(), bundle.clone()))
+        }
+        Facts::Operator(Operator { order: Order::RunStart { alert, starts, bundle }, .. }) if starts == run => {
+            Some((vec![*alert], bundle.clone()))
         }
         _ => None,
     }
@@ -162,11 +212,10 @@ pub fn start(journal: &Reader, began: u64, run: &RunId) -> Result<(Vec<AlertRef>
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn past(journal: &Reader, entries: &[u64], started: Timestamp) -> Result<Replay, Unread> {
+pub fn past(history: &History, entries: &[u64], started: Timestamp) -> Result<Replay, Unread> {
     let mut replay = Replay::new(started);
     for seq in entries {
-        let (at, facts, bytes) = sized(journal, *seq)?;
-        replay.take(*seq, at, facts, bytes).map_err(Unread::Content)?;
+        replay.take(&*history.entry(*seq)?).map_err(Unread::Content)?;
     }
     Ok(replay)
 }
@@ -177,26 +226,27 @@ impl Replay {
         Self { at: started, past: Vec::new(), bytes: 0 }
     }
 
-    /// Adds the run's next entry, which has this many bytes.
+    /// Adds the run's next entry.
     ///
     /// # Errors
     /// Words for the operator: the entry is no part of a run, or the run has too many bytes.
-    pub fn take(&mut self, seq: u64, at: Timestamp, facts: Facts, bytes: usize) -> Result<(), String> {
-        self.at = at;
-        self.bytes += bytes;
+    pub fn take(&mut self, written: &Written) -> Result<(), String> {
+        let Entry { seq, at, facts } = &written.entry;
+        self.at = *at;
+        self.bytes += written.bytes;
         if self.bytes > RUN_BYTES_MAX {
             let mib = RUN_BYTES_MAX / 1024 / 1024;
             return Err(format!("the run has more than {mib} MiB on record"));
         }
         match facts {
-            Facts::Intent(intent) => self.past.extend(intent.steps.into_iter().map(past_step)),
-            Facts::Result(result) => self.settle(result.step, result.reply, seq)?,
+            Facts::Intent(intent) => self.past.extend(intent.steps.iter().map(past_step)),
+            Facts::Result(result) => self.settle(result.step, result.reply.clone(), *seq)?,
             Facts::Due(Due::Timer { step, .. }) => {
                 let reply = Reply { class: Class::Ok, status: None, value: Value::Null, error: None };
-                self.settle(step, reply, seq)?;
+                self.settle(*step, reply, *seq)?;
             }
             // A failed run that an operator lets go on.
-            Facts::Run(end) => self.past.extend(end.steps.into_iter().map(past_step)),
+            Facts::Run(end) => self.past.extend(end.steps.iter().map(past_step)),
             Facts::Operator(_) => {}
             _ => return Err(format!("entry {seq} is no part of a run")),
         }
@@ -210,7 +260,11 @@ impl Replay {
     }
 }
 
-fn past_step(step: Step) -> PastStep {
-    let outcome = step.value.map(|value| Reply { class: Class::Ok, status: None, value, error: None });
-    PastStep { kind: step.effect.kind().to_owned(), args_sha256: step.args_sha256, outcome }
+fn past_step(step: &Step) -> PastStep {
+    let settled = |value| Reply { class: Class::Ok, status: None, value, error: None };
+    PastStep {
+        kind: step.effect.kind().to_owned(),
+        args_sha256: step.args_sha256.clone(),
+        outcome: step.value.clone().map(settled),
+    }
 }

@@ -19,7 +19,8 @@ pub enum LogForm {
     Journald,
 }
 
-/// Sets the process's log up. `SOARD_LOG` filters as `tracing` does: `info` by default, `soard=debug` for more.
+/// Sets the process's log up. A line that cannot be written is lost: on a full disk nobody can be told of it, and
+/// soard goes on. `SOARD_LOG` filters as `tracing` does: `info` by default, `soard=debug` for more.
 ///
 /// # Errors
 /// When journald is asked for and cannot be reached.
@@ -28,15 +29,33 @@ pub fn start(form: LogForm) -> std::io::Result<()> {
     let registry = tracing_subscriber::registry().with(filter);
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     match form {
-        LogForm::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
+        LogForm::Json => {
+            registry.with(fmt::layer().log_internal_errors(false).json().with_writer(std::io::stderr)).init()
+        }
         LogForm::Journald => registry.with(tracing_journald::layer()?).init(),
         LogForm::Auto if under_systemd => match tracing_journald::layer() {
             Ok(layer) => registry.with(layer).init(),
-            Err(_) => registry.with(fmt::layer().with_ansi(false).without_time().with_writer(std::io::stderr)).init(),
+            Err(_) => registry
+                .with(
+                    fmt::layer()
+                        .log_internal_errors(false)
+                        .with_ansi(false)
+                        .without_time()
+                        .with_writer(std::io::stderr),
+                )
+                .init(),
         },
         LogForm::Auto | LogForm::Human => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            registry.with(fmt::layer().with_ansi(colour).with_target(false).with_writer(std::io::stderr)).init();
+            registry
+                .with(
+                    fmt::layer()
+                        .log_internal_errors(false)
+                        .with_ansi(colour)
+                        .with_target(false)
+                        .with_writer(std::io::stderr),
+                )
+                .init();
         }
     }
     Ok(())

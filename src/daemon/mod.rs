@@ -26,6 +26,7 @@ pub mod opening;
 pub mod perform;
 pub mod prepare;
 pub mod query;
+pub mod recent;
 pub mod recovery;
 pub mod reload;
 pub mod report;
@@ -64,7 +65,8 @@ use crate::daemon::auth::Gate;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
-use crate::daemon::core::{Core, Message};
+use crate::daemon::core::{Core, Message, Pending};
+use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
@@ -126,6 +128,7 @@ pub enum DaemonError {
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(dir: &Path) -> Result<(), DaemonError> {
+    outlive_file_size_limit()?;
     let content = reload::load_in_daemon(dir)?;
     for warning in content.warnings() {
         tracing::warn!("{warning}");
@@ -133,6 +136,17 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     Daemon::start(content, recovered, actions).await?.run().await
+}
+
+/// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
+/// fails instead, and the journal waits for room.
+fn outlive_file_size_limit() -> Result<(), DaemonError> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(kind).map(drop).map_err(broken)
+}
+
+fn broken(error: std::io::Error) -> DaemonError {
+    DaemonError::Fatal(format!("cannot listen for signals: {error}"))
 }
 
 /// Destinations with their secrets resolved.
@@ -169,7 +183,7 @@ impl Daemon {
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
-        let (replaced, notary) = (state.signed_by.clone(), journal.notary());
+        let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
@@ -177,6 +191,7 @@ impl Daemon {
         let (next_due, due) = watch::channel(None);
         let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
+        let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
             clock: Steady::new(state.at),
             state,
@@ -188,7 +203,9 @@ impl Daemon {
             fault: fault::from_env(),
             room: room.clone(),
             gate,
+            pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
+            recent: history.recent.clone(),
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
@@ -200,7 +217,8 @@ impl Daemon {
             workers,
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
-            journal: reader.clone(),
+            history,
+            disk,
             journal_id,
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
@@ -213,13 +231,8 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        let keeper = keep::run(
-            settings.state.clone(),
-            settings.journal.clone(),
-            reader.clone(),
-            core_inbox.clone(),
-            stop.performer.subscribe(),
-        );
+        let (folder, policy) = (settings.state.clone(), settings.journal.clone());
+        let keeper = keep::run(folder, policy, reader.clone(), core_inbox.clone(), stop.performer.subscribe());
         guard("keeper", &fatal_sender, keeper);
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
@@ -230,7 +243,6 @@ impl Daemon {
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
-        let broken = |error| DaemonError::Fatal(format!("cannot listen for signals: {error}"));
         let mut term = signal(SignalKind::terminate()).map_err(broken)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
@@ -247,7 +259,12 @@ impl Daemon {
                 _ = interrupt.recv() => break Ok(()),
                 _ = hangup.recv() => self.control.ask_reload(Ask::Operator(None)),
                 Some(()) = changed.recv() => self.control.ask_reload(Ask::Watch),
-                event = self.control.next() => self.control.serve(event).await,
+                event = self.control.next() => tokio::select! {
+                    // What is served may wait for a full disk.
+                    () = self.control.serve(event) => {}
+                    _ = term.recv() => break Ok(()),
+                    _ = interrupt.recv() => break Ok(()),
+                },
                 Some(why) = self.fatal.recv() => break Err(DaemonError::Fatal(why)),
                 () = self.core.closed() => break Err(DaemonError::Fatal("the core died".into())),
                 _ = &mut self.performer => break Err(DaemonError::Fatal("the performer died".into())),
@@ -272,15 +289,17 @@ impl Daemon {
     /// All sources came to their end, and everything that they brought is done.
     async fn is_done(&self) -> bool {
         let report = if self.prepare.is_finished() { self.control.core_report().await } else { None };
-        report.is_some_and(|report| report.runs == 0 && report.groups == 0)
+        report.is_some_and(|left| left.runs + left.groups + left.held == 0 && left.unwritten == 0)
     }
 
     /// First what brings work, then what does it, then the journal. What is under way for longer than [`GRACE`] has its
     /// intent on record: it is sent again, with the same key, after the restart, or is `unknown` where that is
-    /// forbidden. After a fatal fault nothing can be recorded any more, so nothing more is begun.
+    /// forbidden. After a fatal fault nothing can be recorded any more, so nothing more is begun. What waits for a full
+    /// disk is refused, as what a crash would leave unwritten.
     async fn shut_down(mut self, ended: Result<(), DaemonError>) -> Result<(), DaemonError> {
         systemd::stopping();
         tracing::info!("stopping");
+        self.control.disk().give_up();
         if ended.is_err() {
             self.stop.performer.send_replace(true);
         }

@@ -11,6 +11,7 @@ use std::thread;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
@@ -22,7 +23,7 @@ use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::fault::{self, Fault};
-use crate::daemon::history::{self, Replay, Unread};
+use crate::daemon::history::{self, History, Replay, Unread};
 use crate::daemon::lanes;
 use crate::daemon::stop;
 use crate::daemon::workers::wire::Job;
@@ -32,8 +33,8 @@ use crate::domain::entry::End;
 use crate::domain::id::Trigger;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::tasks::{Evaluate, Task};
-use crate::journal::reader::Reader;
-use crate::playbooks::evaluate::{self, Entry, Evaluated, Then};
+use crate::journal::room::Room;
+use crate::playbooks::evaluate::{Entry, Evaluated, Then};
 use crate::playbooks::input;
 
 /// What carrying out a task needs.
@@ -43,7 +44,9 @@ pub struct World {
     /// Destinations, as the last good settings have them.
     pub destinations: ArcSwap<Destinations>,
     /// The journal, for reading.
-    pub journal: Reader,
+    pub history: History,
+    /// Whether it has room.
+    pub disk: Room,
     /// Random id of the journal.
     pub journal_id: String,
     /// Where results go.
@@ -146,6 +149,10 @@ impl Work for Evaluation {
         (self.job.bundle.clone(), self.job.run.playbook.clone())
     }
 
+    fn goes_on(&self) -> bool {
+        !self.job.entries.is_empty()
+    }
+
     /// What cannot be replayed fails the run with the reason.
     fn job(&self) -> Option<(Arc<Bundle>, Job)> {
         match replay(&self.world, &self.job) {
@@ -177,9 +184,10 @@ impl Evaluation {
     fn inside(self) {
         thread::spawn(move || {
             let Some((bundle, job)) = self.job() else { return };
-            let Job { playbook, entry, input, at, seed, past, .. } = &job;
-            let job = evaluate::Job { playbook, entry: *entry, input, at: *at, seed: *seed, past };
-            let answer = bundle.playbooks.evaluate_on_stack(&job);
+            let answer = match job.input() {
+                Ok(input) => bundle.playbooks.evaluate_on_stack(&job.on(&input)),
+                Err(error) => failed(error.to_string()),
+            };
             self.report(answer);
         });
     }
@@ -228,14 +236,19 @@ const ALERT_BYTES: usize = 2 * 1024;
 
 fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, Job), Unread> {
     let bundle = world.bundles.get(&job.bundle).map_err(Unread::Content)?;
-    let Replay { at, mut past, bytes } = history::past(&world.journal, &job.entries, job.started)?;
+    let Replay { at, mut past, bytes } = history::past(&world.history, &job.entries, job.started)?;
     if let (Some(Fault::ReplayOtherwise), Some(step)) = (world.fault, past.first_mut()) {
         step.args_sha256 = "0".repeat(64);
     }
-    let alerts = history::alerts(&world.journal, &job.alerts)?;
-    let (entry, input) = match job.run.trigger {
-        Trigger::Alert(_) => (Entry::Alert, alerts.into_iter().next().unwrap_or_default()),
-        Trigger::Group(_) => (Entry::Group, input::slim(Value::Array(alerts))),
+    let (entry, input) = match (&job.run.trigger, job.alerts.as_slice()) {
+        (Trigger::Alert(_), [alert]) => (Entry::Alert, history::alert(&world.history, *alert)?),
+        (Trigger::Alert(_), alerts) => {
+            return Err(Unread::Content(format!("the run was started for {} alerts", alerts.len())));
+        }
+        (Trigger::Group(_), alerts) => {
+            let alerts = input::slim(Value::Array(history::alerts(&world.history, alerts)?));
+            (Entry::Group, to_raw_value(&alerts).expect("JSON values are written without fail"))
+        }
     };
     let bytes = bytes + job.alerts.len() * ALERT_BYTES;
     let seed = Sha256::digest(format!("seed\n{}\n{}", world.journal_id, job.run)).into();

@@ -82,6 +82,9 @@ fn replay(
         Some(known) => journal::open_behind(&dir, limits, known, &mut read)?,
         None => journal::open(&dir, limits, &mut read)?,
     };
+    if fault::from_env() == Some(Fault::GiveUpOnFullDisk) {
+        journal.room().give_up();
+    }
     let snapshot = known.map_or(0, |known| known.seq);
     tracing::info!(entries = recovery.entries, snapshot, verdict = ?recovery.verdict, "journal recovered");
     Ok(Recovered { state, journal, recovery, snapshot })

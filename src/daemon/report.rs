@@ -141,6 +141,9 @@ pub struct JournalReport {
     pub hash: String,
     /// There is room for new alerts; without it they are refused, and only results are written.
     pub room: bool,
+    /// Entries that wait for a full disk; 0 unless it is full.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 /// How a source stands, since the daemon was started.

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use crate::actions::email;
 use crate::daemon::core::Message;
-use crate::daemon::history;
+use crate::daemon::history::History;
 use crate::daemon::perform::World;
 use crate::daemon::report::{NotResent, ResendReport};
 use crate::domain::effect::{Class, EffectKey, Mode};
@@ -16,7 +16,6 @@ use crate::domain::entry::Facts;
 use crate::domain::operator::{Operator, Order};
 use crate::engine::input::Input;
 use crate::engine::state::{LETTERS_MAX, Letter};
-use crate::journal::reader::Reader;
 use crate::sources::intake::Answer;
 
 /// Which effects to send again, on whose word and why.
@@ -51,8 +50,8 @@ pub async fn resend(world: &Arc<World>, ask: Resend) -> ResendReport {
     }
     let mut orders = Vec::new();
     for (result, letter) in letters {
-        let (key, journal) = (letter.key.clone(), world.journal.clone());
-        match spawn_blocking(move || order(&journal, result, letter)).await {
+        let (key, history) = (letter.key.clone(), world.history.clone());
+        match spawn_blocking(move || order(&history, result, letter)).await {
             Ok(Ok(order)) => {
                 let (to, durable) = oneshot::channel();
                 let operator =
@@ -89,17 +88,18 @@ async fn chosen(world: &World, which: &Which) -> Vec<(u64, Letter)> {
 }
 
 /// The order that sends a letter again, from the entries that hold its request and its outcome.
-fn order(journal: &Reader, result: u64, letter: Letter) -> Result<Order, String> {
-    let facts = |seq| history::facts(journal, seq).map(|(_, facts)| facts).map_err(|error| error.to_string());
+fn order(history: &History, result: u64, letter: Letter) -> Result<Order, String> {
+    let entry = |seq| history.entry(seq).map_err(|error| error.to_string());
     let Letter { key, intent, began, destination, class } = letter;
-    let Facts::Intent(asked) = facts(intent)? else { return Err(format!("entry {intent} holds no request")) };
-    let step = asked.steps.into_iter().find(|step| step.key.as_ref() == Some(&key));
+    let (asked, outcome) = (entry(intent)?, entry(result)?);
+    let Facts::Intent(asked) = &asked.entry.facts else { return Err(format!("entry {intent} holds no request")) };
+    let step = asked.steps.iter().find(|step| step.key.as_ref() == Some(&key));
     let step = step.ok_or_else(|| format!("entry {intent} lacks the step"))?;
-    let Facts::Result(outcome) = facts(result)? else { return Err(format!("entry {result} holds no outcome")) };
+    let Facts::Result(outcome) = &outcome.entry.facts else { return Err(format!("entry {result} holds no outcome")) };
     let mode = step.mode.unwrap_or_default();
     Ok(Order::DeliveryRetry {
         key,
-        run: asked.run,
+        run: asked.run.clone(),
         step: step.n,
         intent,
         began,

@@ -1,8 +1,9 @@
-//! The three calls that can fail while the journal is written, in one place so that tests can make them fail.
+//! The calls that can fail while the journal is written, in one place so that tests can make them fail.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 /// The real disk; in this crate's own tests also one that fails on purpose.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,15 @@ impl Disk {
             faults.on_write(file, bytes, offset)?;
         }
         file.write_all_at(bytes, offset)
+    }
+
+    /// Makes a file that only its owner reads.
+    pub fn make(&self, path: &Path) -> io::Result<File> {
+        #[cfg(test)]
+        if let Some(faults) = &self.faults {
+            faults.on_make()?;
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     pub fn sync(&self, file: &File) -> io::Result<()> {
@@ -46,6 +56,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[cfg(test)]
 pub(super) mod faults {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
@@ -54,15 +65,19 @@ pub(super) mod faults {
     pub const EIO: i32 = 5;
     pub const EDQUOT: i32 = 122;
 
-    /// Which call fails, counted from 0, and how. Each fails once: the next one succeeds, as on Linux.
+    /// Which call fails, counted from 0, and how. Each fails once: the next one succeeds, as on Linux. Only a disk may
+    /// stay full for longer.
     #[derive(Debug, Default)]
     pub struct Faults {
         /// The write, how many bytes of it still arrive, and the error.
         pub write: Option<(u64, usize, i32)>,
         pub sync: Option<(u64, i32)>,
         pub cut: Option<(u64, i32)>,
-        /// Writes, syncs and cuts so far.
-        pub counts: Mutex<[u64; 3]>,
+        pub make: Option<(u64, i32)>,
+        /// How many writes and makes behind the one that fails do so, too.
+        pub again: AtomicU64,
+        /// Writes, syncs, cuts and makes so far.
+        pub counts: Mutex<[u64; 4]>,
     }
 
     impl Faults {
@@ -72,10 +87,14 @@ pub(super) mod faults {
             counts[call] - 1
         }
 
+        fn hits(&self, at: u64, n: u64) -> bool {
+            n.checked_sub(at).is_some_and(|since| since <= self.again.load(Ordering::SeqCst))
+        }
+
         pub fn on_write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
             let n = self.count(0);
             match self.write {
-                Some((at, arrive, error)) if at == n => {
+                Some((at, arrive, error)) if self.hits(at, n) => {
                     file.write_all_at(&bytes[..arrive.min(bytes.len())], offset)?;
                     Err(io::Error::from_raw_os_error(error))
                 }
@@ -91,6 +110,11 @@ pub(super) mod faults {
         pub fn on_cut(&self) -> io::Result<()> {
             let n = self.count(2);
             self.cut.filter(|(at, _)| *at == n).map_or(Ok(()), |(_, e)| Err(io::Error::from_raw_os_error(e)))
+        }
+
+        pub fn on_make(&self) -> io::Result<()> {
+            let n = self.count(3);
+            self.make.filter(|(at, _)| self.hits(*at, n)).map_or(Ok(()), |(_, e)| Err(io::Error::from_raw_os_error(e)))
         }
     }
 }

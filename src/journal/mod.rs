@@ -8,6 +8,7 @@
 //!
 //! - Nothing is acknowledged before `fdatasync` said so, and a failed sync is never tried again: the kernel
 //!   reports it once and then forgets. The journal stops and the daemon has to restart from what the disk has.
+//! - A full disk is waited for: the file is cut back to what was acknowledged and the same batch written again.
 //! - Only one batch is ever on its way to the disk. Recovery rests on it: bad bytes followed by a whole line of
 //!   a later batch cannot come from a torn write.
 //! - Recovery never repairs silently. A torn tail is moved aside and reported; anything else stops the start.
@@ -29,6 +30,7 @@ pub mod reader;
 mod recover;
 pub mod repair;
 pub mod retention;
+pub mod room;
 mod segment;
 mod start;
 pub mod verify;
@@ -87,6 +89,9 @@ pub struct Draft {
     pub data: String,
 }
 
+/// Called once, when the fate of an entry is known: see [`Journal::append`].
+pub type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
+
 /// What an acknowledgement carries: whoever keeps it can later prove that the entry was changed or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -119,7 +124,7 @@ pub struct Settings {
     pub batch_entries_max: usize,
     /// Most bytes of content in one batch, unless a single entry is larger; 1 MiB.
     pub batch_bytes_max: usize,
-    /// Free space below which [`Journal::room`] says no; 256 MiB.
+    /// Free space below which new records find no [`room::Room`]; 256 MiB.
     pub reserve_bytes: u64,
 }
 
@@ -172,11 +177,10 @@ pub struct Torn {
 /// with that state after either: it stops, and recovery at the next start tells what is on record.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
-    /// The disk, the quota or the file size limit is full. The file was cut back to the last acknowledged batch;
-    /// neither this entry nor any after it is kept. Fatal but clean: stop in good order and start again.
-    /// [`Journal::room`] is there to refuse new input before it comes to this. A limit on file size is met here
-    /// only by a process that ignores `SIGXFSZ`.
-    #[error("the disk is full: the entry was not kept")]
+    /// The disk, the quota or the file size limit was full, and the journal closed before there was room again. The file
+    /// ends with the last acknowledged batch; the entry is not acknowledged, nor is any after it. A limit on file size is
+    /// met here only by a process that survives `SIGXFSZ`.
+    #[error("the disk is full: the entry was not acknowledged")]
     Full(#[source] Arc<io::Error>),
     /// A write or a sync failed, or an entry was too long. Whether the entry is on disk is unknown: abort at once.
     #[error("the journal has stopped: whether the entry was kept is unknown until the next start")]

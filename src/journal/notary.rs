@@ -57,13 +57,21 @@ pub(super) struct Desk {
     /// The last entry that a checkpoint of this process names.
     signed: u64,
     when: Instant,
+    /// The log was told that there is no room for checkpoints.
+    is_full: bool,
 }
 
 impl Desk {
     /// Opens the file of checkpoints.
     pub fn open(dir: &Path, disk: Disk, queue: Arc<Queue>) -> Result<Self, JournalError> {
         let file = CheckpointFile::open(dir, disk)?;
-        Ok(Self { notary: Notary { keys: Arc::default(), queue }, file, signed: 0, when: Instant::now() })
+        Ok(Self {
+            notary: Notary { keys: Arc::default(), queue },
+            file,
+            signed: 0,
+            when: Instant::now(),
+            is_full: false,
+        })
     }
 
     /// How long the writer may sleep; `None`: there is nothing to sign.
@@ -87,8 +95,11 @@ impl Desk {
         }
         let note = Checkpoint { origin: keys.origin.clone(), receipt: head.clone() }.sign(&keys.signers);
         self.when = Instant::now();
-        if !self.file.append(&note)? {
-            tracing::warn!(seq = head.seq, "the disk is full: no checkpoint could be written");
+        let was_full = std::mem::replace(&mut self.is_full, !self.file.append(&note)?);
+        if self.is_full {
+            if !was_full {
+                tracing::warn!(seq = head.seq, "the disk is full: checkpoints wait until there is room");
+            }
             return Ok(());
         }
         self.signed = head.seq;

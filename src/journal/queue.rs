@@ -1,19 +1,17 @@
 //! The queue between the daemon and the writer thread.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::journal::{AppendError, Draft, JournalError, Receipt, Settings};
+use crate::journal::{AppendError, Done, Draft, JournalError, Receipt, Settings};
 
 /// Most entries that wait.
 const ENTRIES_MAX: usize = 65_536;
 
 /// Most bytes of content that wait, unless a single entry is larger.
 const BYTES_MAX: usize = 64 << 20;
-
-/// Called once on the writer thread when the entry's fate is known.
-pub(super) type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
 
 /// An entry that waits. Whatever becomes of it, it is answered.
 pub(super) struct Waiting {
@@ -46,6 +44,9 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     filled: Condvar,
     drained: Condvar,
+    hurried: Condvar,
+    /// The writer waits for room on a full disk.
+    stuck: AtomicBool,
 }
 
 struct Inner {
@@ -54,6 +55,21 @@ struct Inner {
     state: State,
     /// The writer is to look up once, though nothing may wait.
     woken: bool,
+    /// Entries that the writer holds while it waits for room.
+    in_hand: usize,
+    /// The writer is not to wait for room.
+    in_haste: bool,
+}
+
+impl Inner {
+    fn is_full_for(&self, bytes: usize) -> bool {
+        let fits = self.entries.len() < ENTRIES_MAX && self.bytes + bytes <= BYTES_MAX;
+        matches!(self.state, State::Open) && !self.entries.is_empty() && !fits
+    }
+
+    fn is_patient(&self) -> bool {
+        matches!(self.state, State::Open) && !self.in_haste
+    }
 }
 
 enum State {
@@ -75,27 +91,40 @@ pub(super) enum Work {
 
 impl Queue {
     pub fn new() -> Self {
-        let inner = Inner { entries: VecDeque::new(), bytes: 0, state: State::Open, woken: false };
-        Self { inner: Mutex::new(inner), filled: Condvar::new(), drained: Condvar::new() }
+        let inner =
+            Inner { entries: VecDeque::new(), bytes: 0, state: State::Open, woken: false, in_hand: 0, in_haste: false };
+        Self {
+            inner: Mutex::new(inner),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            hurried: Condvar::new(),
+            stuck: AtomicBool::new(false),
+        }
     }
 
-    /// Adds an entry; waits while the queue is full. After [`Queue::refuse`] the entry is refused at once.
-    pub fn push(&self, waiting: Waiting) {
+    /// Adds entries in their order; waits while the queue is full. After [`Queue::refuse`] they are refused at once.
+    pub fn push(&self, all: impl IntoIterator<Item = Waiting>) {
+        let mut all = all.into_iter();
         let mut inner = self.lock();
-        let fits =
-            |inner: &Inner| inner.entries.len() < ENTRIES_MAX && inner.bytes + waiting.draft.data.len() <= BYTES_MAX;
-        while matches!(inner.state, State::Open) && !inner.entries.is_empty() && !fits(&inner) {
-            inner = self.drained.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
-        if let State::Refusing(why) = &inner.state {
-            let why = why.clone();
-            drop(inner);
-            return waiting.answer(Err(why));
-        }
-        inner.bytes += waiting.draft.data.len();
-        inner.entries.push_back(waiting);
+        let refused = loop {
+            let Some(waiting) = all.next() else { break None };
+            let length = waiting.draft.data.len();
+            while inner.is_full_for(length) {
+                // Who drains it may not know yet that it is filled.
+                self.filled.notify_one();
+                inner = self.drained.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            }
+            if let State::Refusing(why) = &inner.state {
+                break Some((why.clone(), waiting));
+            }
+            inner.bytes += length;
+            inner.entries.push_back(waiting);
+        };
         drop(inner);
         self.filled.notify_one();
+        if let Some((why, first)) = refused {
+            std::iter::once(first).chain(all).for_each(|waiting| waiting.answer(Err(why.clone())));
+        }
     }
 
     /// Takes what waits, up to one batch; waits for it, for at most `patience` if there is one.
@@ -143,6 +172,33 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// The writer waits for room with so many entries in hand; with none it goes on.
+    pub fn stick(&self, in_hand: usize) {
+        self.lock().in_hand = in_hand;
+        self.stuck.store(in_hand > 0, Ordering::Release);
+    }
+
+    /// How many entries wait for room, those in the writer's hand with them; 0 unless it waits.
+    pub fn stuck(&self) -> usize {
+        if !self.stuck.load(Ordering::Acquire) {
+            return 0;
+        }
+        let inner = self.lock();
+        if inner.in_hand > 0 { inner.in_hand + inner.entries.len() } else { 0 }
+    }
+
+    /// Holds the writer for this long; `false`, at once: it is to wait for room no longer.
+    pub fn pause(&self, pause: Duration) -> bool {
+        let waited = self.hurried.wait_timeout_while(self.lock(), pause, |inner| inner.is_patient());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_patient()
+    }
+
+    /// From now on the writer does not wait for room.
+    pub fn hurry(&self) {
+        self.lock().in_haste = true;
+        self.hurried.notify_all();
+    }
+
     /// No more entries will come: the writer finishes what waits.
     pub fn close(&self) {
         let mut inner = self.lock();
@@ -151,6 +207,7 @@ impl Queue {
         }
         drop(inner);
         self.filled.notify_all();
+        self.hurried.notify_all();
     }
 
     /// Refuses what waits and all that comes; the first reason stays.
@@ -200,7 +257,7 @@ mod tests {
     fn a_batch_keeps_its_limits_but_takes_at_least_one() {
         let queue = Queue::new();
         for bytes in [1, 1, 1, 60, 41, 200, 5] {
-            queue.push(waiting(bytes));
+            queue.push([waiting(bytes)]);
         }
         let limits = Settings { batch_entries_max: 2, batch_bytes_max: 100, ..Settings::default() };
         for expected in [vec![1, 1], vec![1, 60], vec![41], vec![200], vec![5]] {
@@ -214,18 +271,41 @@ mod tests {
     #[test]
     fn a_full_queue_holds_its_callers_back_until_it_drains() {
         let queue = Arc::new(Queue::new());
-        queue.push(waiting(BYTES_MAX));
+        queue.push([waiting(BYTES_MAX)]);
         let (sender, pushed) = std::sync::mpsc::channel();
         let pusher = std::thread::spawn({
             let queue = Arc::clone(&queue);
             move || {
-                queue.push(waiting(1));
+                queue.push([1, 2, 3].map(waiting));
                 sender.send(()).unwrap();
             }
         });
         assert!(pushed.recv_timeout(Duration::from_millis(50)).is_err(), "the queue is full");
         assert_eq!(sizes(&queue, &Settings::default()), [BYTES_MAX]);
         pusher.join().unwrap();
-        assert_eq!(sizes(&queue, &Settings::default()), [1]);
+        assert_eq!(sizes(&queue, &Settings::default()), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_queue_that_fills_up_within_a_handful_goes_on_in_its_order_and_a_refusal_ends_it() {
+        let (queue, (sender, answers)) = (Arc::new(Queue::new()), std::sync::mpsc::channel());
+        let numbered = move |n: usize| {
+            let (sender, draft) = (sender.clone(), waiting(BYTES_MAX / 2).draft.clone());
+            Waiting::new(draft, Box::new(move |fate| sender.send((n, fate.is_ok())).unwrap()))
+        };
+        let pusher = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.push((0..5).map(numbered))
+        });
+        let limits = Settings { batch_entries_max: 1, ..Settings::default() };
+        for n in 0..2 {
+            let mut batch = Vec::new();
+            assert_eq!(queue.take(&mut batch, &limits, None), Work::Batch);
+            batch.drain(..).for_each(|waiting| waiting.answer(Ok(Receipt { seq: n, hash: String::new() })));
+        }
+        queue.refuse(&AppendError::Stopped(Arc::new(JournalError::Died)));
+        pusher.join().unwrap();
+        let told: Vec<_> = answers.iter().collect();
+        assert_eq!(told, [(0, true), (1, true), (2, false), (3, false), (4, false)]);
     }
 }

@@ -121,11 +121,11 @@ impl Reader {
         read.map_err(JournalError::io("read", &path))?;
         let (mut rest, mut offset) = (bytes.as_slice(), spot.offset);
         for _ in spot.seq..seq {
-            let line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+            let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
             rest = &rest[line..];
             offset += line as u64;
         }
-        let line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+        let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
         read_line(&rest[..line], seq, spot.segment, offset).map(Some)
     }
 

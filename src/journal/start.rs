@@ -13,6 +13,7 @@ use crate::journal::lock::Lock;
 use crate::journal::notary::Desk;
 use crate::journal::queue::Queue;
 use crate::journal::recover::{self, Begin, Found};
+use crate::journal::room::Room;
 use crate::journal::segment;
 use crate::journal::writer::{Active, Journal, Writer};
 use crate::journal::{Apply, JournalError, Receipt, Recovery, Settings, Torn, Verdict};
@@ -72,9 +73,10 @@ pub(super) fn open(
     segment::sync_dir(dir)?;
     let verdict = if torn.is_some() { Verdict::Torn } else { Verdict::Clean };
     let recovery = Recovery { verdict, entries: receipt.seq, head: receipt.clone(), torn };
-    let dir = Arc::from(dir);
+    let dir: Arc<Path> = Arc::from(dir);
     let index = Arc::new(Index::new(segments, receipt));
-    let writer = Writer { disk, dir, settings, queue, index, active, head, desk, tip: found.tip };
+    let room = Room::new(Arc::clone(&dir), settings.reserve_bytes, Arc::clone(&queue));
+    let writer = Writer { disk, dir, settings, queue, index, active, head, desk, room, tip: found.tip };
     Ok((Journal::start(writer, lock)?, recovery))
 }
 

@@ -1,10 +1,9 @@
 //! The writer thread: one batch at a time, one write, one sync, then the acknowledgements.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,17 +13,15 @@ use crate::journal::index::Index;
 use crate::journal::line::{self, DATA_BYTES_MAX, Slot};
 use crate::journal::lock::Lock;
 use crate::journal::notary::{Desk, Notary};
-use crate::journal::queue::{Done, Queue, Waiting, Work};
+use crate::journal::queue::{Queue, Waiting, Work};
 use crate::journal::reader::Reader;
 use crate::journal::recover::Tip;
+use crate::journal::room::{Room, Wait};
 use crate::journal::segment;
-use crate::journal::{AppendError, Draft, JournalError, Receipt, Settings};
+use crate::journal::{AppendError, Done, Draft, JournalError, Receipt, Settings};
 
 /// How long HEAD may lie in memory alone.
 const HEAD_SYNC_EVERY: Duration = Duration::from_secs(1);
-
-/// How long an answer about free space stays good.
-const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Beyond this a buffer is given back after a batch.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
@@ -33,11 +30,10 @@ const BUFFER_KEPT_BYTES: usize = 4 << 20;
 /// journal as after an unclean stop.
 pub struct Journal {
     dir: Arc<Path>,
-    reserve_bytes: u64,
     queue: Arc<Queue>,
     index: Arc<Index>,
     writer: Option<JoinHandle<Result<Writer, Arc<JournalError>>>>,
-    room: Mutex<Option<(Instant, bool)>>,
+    room: Room,
     notary: Notary,
     /// Holds the lock on the journal until the writer has ended.
     _lock: Lock,
@@ -46,11 +42,10 @@ pub struct Journal {
 impl Journal {
     pub(super) fn start(writer: Writer, lock: Lock) -> Result<Self, JournalError> {
         let (dir, queue, index) = (Arc::clone(&writer.dir), Arc::clone(&writer.queue), Arc::clone(&writer.index));
-        let reserve_bytes = writer.settings.reserve_bytes;
-        let notary = writer.desk.notary.clone();
+        let (room, notary) = (writer.room.clone(), writer.desk.notary.clone());
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run());
         let writer = Some(thread.map_err(JournalError::io("start the writer thread for", &dir))?);
-        Ok(Self { dir, reserve_bytes, queue, index, writer, room: Mutex::default(), notary, _lock: lock })
+        Ok(Self { dir, queue, index, writer, room, notary, _lock: lock })
     }
 
     /// Hands an entry to the writer thread. Entries are written in the order of these calls; each gets the number
@@ -59,7 +54,12 @@ impl Journal {
     /// `done` is called once: on the writer thread when the entry is durable or refused, or at once, on this
     /// thread, when the journal has stopped before. It must be short, must not block and must not append.
     pub fn append(&self, draft: Draft, done: Done) {
-        self.queue.push(Waiting::new(draft, done));
+        self.append_all([(draft, done)]);
+    }
+
+    /// Hands several entries over at once, in their order, as by [`Journal::append`].
+    pub fn append_all(&self, entries: impl IntoIterator<Item = (Draft, Done)>) {
+        self.queue.push(entries.into_iter().map(|(draft, done)| Waiting::new(draft, done)));
     }
 
     /// A reader that sees each batch as soon as it is durable.
@@ -72,23 +72,13 @@ impl Journal {
         self.notary.clone()
     }
 
-    /// Whether free space is above the reserve. When it is not, the daemon refuses new records, so that results,
-    /// timers and operators can still be recorded. Asks the system at most once a second; when the system does
-    /// not answer, writing will tell.
-    pub fn room(&self) -> bool {
-        let mut last = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        match *last {
-            Some((when, room)) if when.elapsed() < ROOM_CHECK_EVERY => room,
-            _ => {
-                let free = rustix::fs::statvfs(&*self.dir).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-                let room = free.map_or(true, |free| free >= self.reserve_bytes);
-                *last = Some((Instant::now(), room));
-                room
-            }
-        }
+    /// Who knows whether there is room on the disk.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
-    /// Writes what waits, marks the journal as closed in good order and releases the lock.
+    /// Writes what waits, marks the journal as closed in good order and releases the lock. What meets a full disk now is
+    /// refused.
     ///
     /// # Errors
     /// The error that had stopped the journal, or that of the last writes. After [`AppendError::Full`] closing
@@ -131,6 +121,7 @@ pub(super) struct Writer {
     pub active: Active,
     pub head: HeadFile,
     pub desk: Desk,
+    pub room: Room,
     /// The last durable line.
     pub tip: Tip,
 }
@@ -192,17 +183,12 @@ impl Writer {
     fn commit(&mut self, batch: &[Waiting], rendered: &mut Rendered) -> Result<(), AppendError> {
         self.render(batch, rendered).map_err(stopped)?;
         let length = rendered.bytes.len() as u64;
-        if self.active.bytes > 0 && self.active.bytes.saturating_add(length) > self.settings.segment_bytes_max {
-            self.rotate()?;
-        }
-        if let Err(error) = self.disk.write_at(&self.active.file, &rendered.bytes, self.active.bytes) {
-            return Err(self.after_failed_write(error));
-        }
+        self.with_room(batch.len(), length, |writer| writer.write(&rendered.bytes))?;
         // A failed sync is never tried again: the kernel has forgotten what it did not write.
         self.disk.sync(&self.active.file).map_err(JournalError::io("sync", &self.active.path)).map_err(stopped)?;
         self.tip = rendered.tip.take().expect("a batch has at least one entry");
         let head = Head { receipt: self.tip.receipt.clone(), closed: false };
-        self.head.write(&head).map_err(stopped)?;
+        self.with_room(batch.len(), 0, |writer| writer.head.write(&head).map_err(full_or_stopped))?;
         let at = self.active.bytes;
         for (_, start, end) in &mut rendered.entries {
             (*start, *end) = (*start + at, *end + at);
@@ -210,6 +196,35 @@ impl Writer {
         self.active.bytes += length;
         self.index.extend(self.active.first, &rendered.entries, head.receipt);
         Ok(())
+    }
+
+    /// Does it again and again while the disk is full; [`AppendError::Full`] only when the journal closes meanwhile.
+    fn with_room(
+        &mut self,
+        in_hand: usize,
+        bytes: u64,
+        mut what: impl FnMut(&mut Self) -> Result<(), AppendError>,
+    ) -> Result<(), AppendError> {
+        let mut wait = Wait::new(&self.room, in_hand, bytes);
+        loop {
+            match what(self) {
+                Err(AppendError::Full(why)) if wait.on(&why) => {}
+                fate => {
+                    wait.end(&fate);
+                    return fate;
+                }
+            }
+        }
+    }
+
+    /// Writes a batch behind what is durable, into a new segment when it is time for one.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        let length = bytes.len() as u64;
+        if self.active.bytes > 0 && self.active.bytes.saturating_add(length) > self.settings.segment_bytes_max {
+            self.rotate()?;
+        }
+        let written = self.disk.write_at(&self.active.file, bytes, self.active.bytes);
+        written.map_err(|error| self.after_failed_write(error))
     }
 
     /// Writes the lines of a batch into memory.
@@ -253,11 +268,7 @@ impl Writer {
     fn rotate(&mut self) -> Result<(), AppendError> {
         let first = self.tip.receipt.seq + 1;
         let path = segment::path(&self.dir, first);
-        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => file,
-            Err(error) if is_full(&error) => return Err(AppendError::Full(Arc::new(error))),
-            Err(error) => return Err(stopped(JournalError::io("make", &path)(error))),
-        };
+        let file = self.disk.make(&path).map_err(JournalError::io("make", &path)).map_err(full_or_stopped)?;
         self.disk.sync(&file).map_err(JournalError::io("sync", &path)).map_err(stopped)?;
         segment::sync_dir(&self.dir).map_err(stopped)?;
         self.active = Active { first, path, file, bytes: 0 };
@@ -266,8 +277,20 @@ impl Writer {
 
     fn close(mut self) -> Result<(), JournalError> {
         self.desk.sign(&self.tip.receipt)?;
-        self.head.write(&Head { receipt: self.tip.receipt.clone(), closed: true })?;
-        self.head.sync()
+        match self.head.write(&Head { receipt: self.tip.receipt.clone(), closed: true }).map_err(full_or_stopped) {
+            Ok(()) => self.head.sync(),
+            // What is acknowledged is durable; without HEAD's word the next start looks at all of the last segment.
+            Err(AppendError::Full(_)) => Ok(()),
+            Err(AppendError::Stopped(why)) => Err(JournalError::Stopped(why)),
+        }
+    }
+}
+
+/// A full disk can be waited for; everything else ends the journal.
+fn full_or_stopped(why: JournalError) -> AppendError {
+    match why {
+        JournalError::Io { source, .. } if is_full(&source) => AppendError::Full(Arc::new(source)),
+        why => stopped(why),
     }
 }
 
@@ -288,7 +311,8 @@ impl Drop for Mourner {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use tempfile::TempDir;
 
@@ -296,6 +320,8 @@ mod tests {
     use crate::journal::disk::faults::{EDQUOT, EFBIG, EIO, ENOSPC, Faults};
     use crate::journal::verify::{Outcome, verify};
     use crate::journal::{Recovery, Verdict, start};
+
+    type Answers = Receiver<Result<Receipt, AppendError>>;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -370,20 +396,101 @@ mod tests {
         }
     }
 
+    /// Appends without waiting: the answers come in the order of the entries.
+    fn append_later(journal: &Journal, answers: &Sender<Result<Receipt, AppendError>>) {
+        let (answers, at) = (answers.clone(), jiff::Timestamp::UNIX_EPOCH);
+        let draft = Draft { at, kind: "log", data: r#"{"a":"bc"}"#.into() };
+        journal.append(draft, Box::new(move |fate| drop(answers.send(fate))));
+    }
+
+    fn wait_for(what: &str, mut come: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !come() {
+            assert!(Instant::now() < deadline, "gave up waiting for {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A disk that is full from the third batch on, until `again` is 0; two entries are acknowledged, three wait.
+    fn filled(arrive: usize, error: i32) -> (TempDir, Arc<Faults>, Journal, Answers, Vec<Receipt>) {
+        let dir = TempDir::new().unwrap();
+        let faults = Faults { write: Some((5, arrive, error)), again: u64::MAX.into(), ..Faults::default() };
+        let faults = Arc::new(faults);
+        let (journal, _) = open_on(Disk { faults: Some(Arc::clone(&faults)) }, &dir).unwrap();
+        let receipts = vec![append(&journal).unwrap(), append(&journal).unwrap()];
+        assert!(journal.room().is_there());
+        let (sender, answers) = channel();
+        (0..3).for_each(|_| append_later(&journal, &sender));
+        wait_for("entries that wait", || journal.room().waiting() == 3);
+        (dir, faults, journal, answers, receipts)
+    }
+
     #[test]
-    fn a_full_disk_cuts_back_to_what_was_acknowledged() {
+    fn a_full_disk_is_waited_for_and_what_waited_is_written_in_order_once() {
         for (error, arrive) in [(ENOSPC, 0), (EDQUOT, 40), (EFBIG, 200), (ENOSPC, 100_000)] {
-            let dir = TempDir::new().unwrap();
-            let journal = open(&dir, Faults { write: Some((5, arrive, error)), ..Faults::default() }).unwrap();
-            let (receipts, refusal) = acknowledged(&journal);
-            assert_eq!(receipts.len(), 2);
-            assert!(matches!(refusal, Some(AppendError::Full(_))), "{refusal:?}");
-            assert_eq!(journal.reader().head(), receipts[1]);
-            assert!(matches!(verify(dir.path()).outcome, Outcome::Good), "nothing of the batch is left");
+            let (dir, faults, journal, answers, mut receipts) = filled(arrive, error);
+            assert!(!journal.room().is_there(), "nothing new is to be taken");
+            let tries = faults.counts.lock().unwrap()[0];
+            wait_for("further tries", || faults.counts.lock().unwrap()[0] > tries + 1);
+            assert!(answers.try_recv().is_err(), "nothing is acknowledged while the disk is full");
+            assert_eq!(journal.reader().head(), receipts[1], "nothing of it can be read");
+            faults.again.store(0, Ordering::SeqCst);
+            receipts.extend((0..3).map(|_| answers.recv_timeout(PATIENCE).unwrap().unwrap()));
+            receipts.push(append(&journal).unwrap());
+            assert_eq!(receipts.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+            assert_eq!((journal.room().waiting(), journal.room().is_there()), (0, true));
             journal.close().unwrap();
+            let recovery = recovered(&dir, &receipts);
+            assert_eq!((recovery.verdict, recovery.entries), (Verdict::Clean, 6));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_full_disk_is_refused_when_the_journal_closes() {
+        for by_the_daemon in [true, false] {
+            let (dir, _, journal, answers, receipts) = filled(40, ENOSPC);
+            if by_the_daemon {
+                journal.room().give_up();
+                wait_for("the writer to give up", || journal.room().waiting() == 0);
+                assert!(matches!(append(&journal), Err(AppendError::Full(_))), "nothing is acknowledged after that");
+            }
+            journal.close().unwrap();
+            for _ in 0..3 {
+                assert!(matches!(answers.recv_timeout(PATIENCE).unwrap(), Err(AppendError::Full(_))));
+            }
             let recovery = recovered(&dir, &receipts);
             assert_eq!((recovery.verdict, recovery.head), (Verdict::Clean, receipts[1].clone()));
         }
+    }
+
+    /// Batches and HEAD in turn.
+    #[test]
+    fn whichever_write_finds_the_disk_full_everything_is_acknowledged_in_the_end() {
+        for at in 1..9 {
+            let dir = TempDir::new().unwrap();
+            let journal =
+                open(&dir, Faults { write: Some((at, 20, ENOSPC)), again: 1.into(), ..Faults::default() }).unwrap();
+            let (receipts, refusal) = acknowledged(&journal);
+            assert_eq!((receipts.len(), refusal.is_none()), (6, true), "write {at}");
+            journal.close().unwrap();
+            assert_eq!(recovered(&dir, &receipts).entries, 6, "write {at}");
+        }
+    }
+
+    #[test]
+    fn a_new_segment_waits_for_room_too() {
+        let dir = TempDir::new().unwrap();
+        let faults = Arc::new(Faults { make: Some((1, ENOSPC)), again: 2.into(), ..Faults::default() });
+        let disk = Disk { faults: Some(Arc::clone(&faults)) };
+        let settings = Settings { segment_bytes_max: 500, ..Settings::default() };
+        let (journal, _) = start::open(disk, dir.path(), settings, None, &mut |_| Ok(())).unwrap();
+        let (receipts, refusal) = acknowledged(&journal);
+        assert_eq!((receipts.len(), refusal.is_none()), (6, true));
+        journal.close().unwrap();
+        let segments = segment::list(dir.path()).unwrap().len() as u64;
+        assert!(segments > 2, "{segments}");
+        assert_eq!(faults.counts.lock().unwrap()[3], segments - 1 + 3, "one could be made only at the fourth try");
+        recovered(&dir, &receipts);
     }
 
     #[test]

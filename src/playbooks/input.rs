@@ -30,10 +30,32 @@ pub fn prepare(input: &Value) -> Input {
         alert => id(alert).into_iter().collect(),
     };
     let argument = match input {
-        Value::Array(alerts) => Value::Array(fit(alerts.iter().map(complete).collect())),
-        alert => fit(vec![complete(alert)]).pop().unwrap_or_default(),
+        Value::Array(alerts) if surely_fit(alerts) => Dynamic::from_array(alerts.iter().map(argument).collect()),
+        Value::Array(alerts) => to_dynamic(&Value::Array(fit(alerts.iter().map(complete).collect()))),
+        alert if surely_fit(std::slice::from_ref(alert)) => argument(alert),
+        alert => to_dynamic(&fit(vec![complete(alert)]).pop().unwrap_or_default()),
     };
-    Input { argument: to_dynamic(&argument), ids }
+    Input { argument, ids }
+}
+
+/// Whether the alerts fit with all that completing them can add, as nearly all do: then no copy is needed to see it.
+fn surely_fit(alerts: &[Value]) -> bool {
+    let sizes = alerts.iter().map(|alert| {
+        let size = size(alert);
+        // The short forms repeat texts of the entities.
+        Size { text_bytes: 2 * size.text_bytes, entries: size.entries + ALERT_FIELDS.len(), ..size }
+    });
+    sizes.fold(Size::default(), Size::plus).fits()
+}
+
+/// One alert as a script gets it, every field there.
+fn argument(alert: &Value) -> Dynamic {
+    let Value::Object(given) = alert else { return to_dynamic(alert) };
+    let mut whole: rhai::Map = given.iter().map(|(field, value)| (field.as_str().into(), to_dynamic(value))).collect();
+    for field in ALERT_FIELDS.iter().filter(|field| !given.contains_key(**field)) {
+        whole.insert((*field).into(), to_dynamic(&absent(field, given)));
+    }
+    Dynamic::from_map(whole)
 }
 
 /// Leaves out early what [`prepare`] leaves out first, `raw` of alerts that do not fit together, so that a large group

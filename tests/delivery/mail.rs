@@ -234,6 +234,8 @@ async fn mail_goes_encrypted_and_with_a_login() {
 
         let strange = sink.world(&format!("tls: {tls}"), TO).mail().await;
         assert_eq!(class(&strange), "again", "{tls}: {strange:?}");
+        assert!(format!("{strange:?}").contains("certificate"), "{tls}: the reason is said: {strange:?}");
+        assert!(sink.mails.try_recv().is_err(), "{tls}: neither of them brought a mail");
     }
     let plain = Sink::start(&[]);
     let refused = plain.world(&format!("tls: starttls, ca: '{ca}'"), TO).mail().await;

@@ -50,10 +50,18 @@ impl Server {
     }
 
     fn world(&self, more: &str) -> World {
+        self.world_with("tls: none", more)
+    }
+
+    fn world_with(&self, smtp: &str, more: &str) -> World {
         World::new(&format!(
-            "mail:\n  email:\n    smtp: {{ host: 127.0.0.1, port: {}, tls: none, timeout: 3s, accept_timeout: 3s }}\n    from: soard@example.com\n{more}",
+            "mail:\n  email:\n    smtp: {{ host: 127.0.0.1, port: {}, {smtp}, timeout: 3s, accept_timeout: 3s }}\n    from: soard@example.com\n{more}",
             self.port
         ))
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().clone()
     }
 }
 
@@ -68,7 +76,24 @@ async fn dialogue(stream: TcpStream, script: Script, seen: Arc<Mutex<Seen>>) -> 
     while let Ok(Some(line)) = lines.next_line().await {
         let word = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
         match word.as_str() {
-            "EHLO" => reply(&mut write, &script, "EHLO", "250-test\r\n250 8BITMIME").await?,
+            "EHLO" => {
+                reply(&mut write, &script, "EHLO", "250-test\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 AUTH PLAIN")
+                    .await?;
+            }
+            // What follows is no dialogue in lines any more: the handshake is what the script says.
+            "STARTTLS" => {
+                reply(&mut write, &script, "STARTTLS", "220 go on").await?;
+                lines.get_mut().fill_buf().await.ok().filter(|hello| !hello.is_empty())?;
+                return reply(&mut write, &script, "handshake", "this is no TLS").await;
+            }
+            "AUTH" if line == "AUTH LOGIN" => {
+                for (stage, asks) in [("user", "334 VXNlcm5hbWU6"), ("password", "334 UGFzc3dvcmQ6")] {
+                    reply(&mut write, &script, stage, asks).await?;
+                    lines.next_line().await.ok()??;
+                }
+                reply(&mut write, &script, "AUTH", "235 welcome").await?;
+            }
+            "AUTH" => reply(&mut write, &script, "AUTH", "235 welcome").await?,
             "MAIL" => reply(&mut write, &script, "MAIL", "250 ok").await?,
             "RCPT" => {
                 let address = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
@@ -220,4 +245,87 @@ async fn when_doubles_are_forbidden_the_recipients_in_doubt_are_named() {
     assert_eq!(reply.class, Class::Unknown);
     assert_eq!(reply.value["unknown"], json!(["a@example.com", "later@example.com"]));
     assert_eq!(server.seen.lock().unwrap().dialogues, 1);
+}
+
+const LOGIN: &str = "tls: none, username: soard, password: { env: right-password }";
+
+/// The password as the test's own words have it, and as the dialogue has it.
+const SECRETS: [&str; 3] = ["right-password", "cmlnaHQtcGFzc3dvcmQ=", "AHNvYXJkAHJpZ2h0LXBhc3N3b3Jk"];
+
+/// An attempt that ended before any mail began: it is made again later, in one dialogue so far, and says no secret.
+async fn ends_before_the_mail(script: Script, smtp: &str, status: Option<u16>, says: &str) {
+    let server = Server::start(script.clone()).await;
+    for mode in ["at_least_once", "at_most_once"] {
+        let outcome = server.world_with(smtp, &format!("{ONE}    mode: {mode}\n")).mail().await;
+        let Outcome::Again { error, status: code, ambiguous: false, progress: None, .. } = &outcome else {
+            panic!("{script:?}, {mode}: {outcome:?}")
+        };
+        assert_eq!(*code, status, "{script:?}: {error}");
+        assert!(error.contains(says), "{script:?}: {error}");
+        assert!(!SECRETS.iter().any(|secret| error.contains(secret)), "{script:?}: {error}");
+    }
+    let seen = server.seen();
+    assert_eq!((seen.dialogues, seen.recipients.len(), seen.messages.len()), (2, 0, 0), "{script:?}: one each");
+}
+
+#[tokio::test]
+async fn a_login_that_fails_is_tried_again_later_and_its_secret_is_told_to_nobody() {
+    let login_only = ("EHLO", Act::Say("250-test\r\n250 AUTH LOGIN"));
+    let no_login = ("EHLO", Act::Say("250-test\r\n250 8BITMIME"));
+    let mut cases = JoinSet::new();
+    for (script, status, says) in [
+        // The password may be mended at either end, and then everything that waits goes out.
+        (vec![("AUTH", Act::Say("535 5.7.8 bad credentials"))], Some(535), "AUTH: permanent error (535): 5.7.8 bad"),
+        (vec![("AUTH", Act::Say("454 4.7.0 no answer from the directory"))], Some(454), "AUTH: transient error (454)"),
+        (vec![("AUTH", Act::Say("421 closing"))], Some(421), "AUTH: transient error (421)"),
+        (
+            vec![("AUTH", Act::Say("500 no such command: AUTH PLAIN AHNvYXJkAHJpZ2h0LXBhc3N3b3Jk"))],
+            Some(500),
+            "[secret]",
+        ),
+        (vec![("AUTH", Act::Say("what?"))], None, "AUTH: "),
+        (vec![("AUTH", Act::Drop)], None, "AUTH: "),
+        (vec![("AUTH", Act::Silence)], None, "AUTH: no answer within 3.0 s"),
+        (vec![no_login], None, "AUTH: "),
+        (vec![login_only, ("user", Act::Drop)], None, "AUTH: "),
+        (vec![login_only, ("password", Act::Drop)], None, "AUTH: "),
+        (vec![login_only, ("AUTH", Act::Drop)], None, "AUTH: "),
+        (
+            vec![login_only, ("AUTH", Act::Say("535 no: cmlnaHQtcGFzc3dvcmQ= right-password"))],
+            Some(535),
+            "[secret] [secret]",
+        ),
+        (vec![login_only, ("AUTH", Act::Say("454 later"))], Some(454), "AUTH: transient error (454): later"),
+        (vec![login_only, ("AUTH", Act::Say("334 QWdhaW4="))], None, "AUTH: "),
+    ] {
+        cases.spawn(ends_before_the_mail(script, LOGIN, status, says));
+    }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
+    }
+    let good = Server::start(Vec::new()).await;
+    assert_eq!(class(&good.world_with(LOGIN, ONE).mail().await), "ok", "the same with a server that takes it");
+}
+
+#[tokio::test]
+async fn an_encryption_that_fails_is_tried_again_later_and_nothing_goes_in_clear_text() {
+    let smtp = LOGIN.replace("tls: none", "tls: starttls");
+    let without = ("EHLO", Act::Say("250-test\r\n250 AUTH PLAIN"));
+    let mut cases = JoinSet::new();
+    for (script, status, says) in [
+        (vec![without], None, "STARTTLS: "),
+        (vec![("STARTTLS", Act::Say("454 4.7.0 TLS not available"))], Some(454), "STARTTLS: transient error (454)"),
+        (vec![("STARTTLS", Act::Say("502 5.5.1 no"))], Some(502), "STARTTLS: permanent error (502)"),
+        (vec![("STARTTLS", Act::Drop)], None, "STARTTLS: "),
+        (vec![("STARTTLS", Act::Silence)], None, "STARTTLS: no answer within 3.0 s"),
+        (vec![], None, "STARTTLS: "),
+        (vec![("handshake", Act::Drop)], None, "STARTTLS: "),
+        (vec![("handshake", Act::Silence)], None, "STARTTLS: no answer within 3.0 s"),
+    ] {
+        let smtp = smtp.clone();
+        cases.spawn(async move { ends_before_the_mail(script, &smtp, status, says).await });
+    }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
+    }
 }

@@ -16,7 +16,7 @@ use crate::support::{Daemon, long, post, wait_for};
 
 const SETTINGS: &str = "sources:\n  push: { format: soard, http: { token: { env: SOARD_TEST_TOKEN } } }\n";
 const ROUTE: &str = "route:\n  - id: all\n    title: Everything\n    owner: soc@example.com\n    playbooks: [send]\n";
-const PLAYBOOK: &str = "fn on_alert(alert) { webhook(\"hook\", alert.external_id); }\n";
+pub const PLAYBOOK: &str = "fn on_alert(alert) { webhook(\"hook\", alert.external_id); }\n";
 
 const EIO: u32 = 5;
 const ENOSPC: u32 = 28;
@@ -36,7 +36,7 @@ fn library(folder: &Path) -> PathBuf {
     library
 }
 
-fn alert(id: &str) -> String {
+pub fn alert(id: &str) -> String {
     json!({ "external_id": id, "title": format!("Alert {id}"), "severity": "high" }).to_string()
 }
 
@@ -53,7 +53,9 @@ struct Life {
     ended: Option<ExitStatus>,
     /// Answered 2xx, yet not on record after a restart.
     lost: BTreeSet<String>,
+    acknowledged: usize,
     refused: usize,
+    log: String,
 }
 
 /// Starts a daemon on a disk that fails as `disk` says, posts ten alerts, and looks what a healthy start finds.
@@ -95,25 +97,34 @@ fn live(library: &Path, disk: &str, fault: Option<&str>) -> Life {
     if ended.is_none() {
         daemon.kill();
     }
+    let log = daemon.log();
     daemon.env = healthy;
     daemon.start();
     let found = on_record(&daemon);
-    Life { ended, lost: acknowledged.difference(&found).cloned().collect(), refused }
+    let lost = acknowledged.difference(&found).cloned().collect();
+    Life { ended, lost, acknowledged: acknowledged.len(), refused, log }
 }
 
 #[test]
-fn whichever_call_fails_nothing_acknowledged_is_lost_and_the_daemon_ends_or_refuses() {
+fn whichever_call_fails_nothing_acknowledged_is_lost_and_the_daemon_ends_refuses_or_waits() {
     let folder = tempfile::tempdir().unwrap();
     let library = library(folder.path());
     let most = if long() { 24 } else { 3 };
     let mut failed = 0;
     for n in 1..=most {
-        let mut disks = vec![format!("write:{n}:{EIO}"), format!("write:{n}:{ENOSPC}"), format!("sync:{n}:{EIO}")];
-        disks.extend(long().then(|| format!("write:{n}:{EDQUOT}")));
-        for disk in disks {
+        for call in ["write", "sync"] {
+            let disk = format!("{call}:{n}:{EIO}");
             let life = live(&library, &disk, None);
             assert_eq!(life.lost, BTreeSet::new(), "{disk}");
             let seen = life.ended.is_some_and(|status| status.code() == Some(2)) || life.refused > 0;
+            assert!(seen || n > 6, "{disk}: the call was made and its failure was seen");
+            failed += usize::from(seen);
+        }
+        for error in if long() { vec![ENOSPC, EDQUOT] } else { vec![ENOSPC] } {
+            let disk = format!("write:{n}:{error}");
+            let life = live(&library, &disk, None);
+            assert_eq!((life.ended, life.lost, life.acknowledged), (None, BTreeSet::new(), 11), "{disk}: waited for");
+            let seen = life.log.contains("the disk is full: entries wait until there is room");
             assert!(seen || n > 6, "{disk}: the call was made and its failure was seen");
             failed += usize::from(seen);
         }
@@ -135,9 +146,9 @@ fn control_a_daemon_that_acknowledges_first_loses_what_a_failing_write_refuses()
 }
 
 /// An ext4 file system in a file.
-struct Disk {
+pub struct Disk {
     image: PathBuf,
-    mount: PathBuf,
+    pub mount: PathBuf,
 }
 
 impl Disk {
@@ -183,12 +194,12 @@ fn run(command: &mut Command) -> std::io::Result<()> {
 }
 
 /// A disk, where file systems can be mounted; it has to be possible in the gate.
-fn disk(folder: &Path) -> Option<Disk> {
+pub fn disk(folder: &Path) -> Option<Disk> {
     match Disk::make(folder) {
         Ok(disk) => Some(disk),
         Err(why) => {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no power can be cut here: {why}");
-            println!("not run: cutting power needs root and a loop device: {why}");
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no file system can be mounted here: {why}");
+            println!("not run: a file system of its own needs root and a loop device: {why}");
             None
         }
     }

@@ -5,6 +5,7 @@
 mod support;
 
 mod disk;
+mod full;
 mod lanes;
 mod letters;
 mod matrix;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, PATIENCE, long};
-use crate::ways::{self, Http, Memory, Smtp, Took};
+use crate::support::{Daemon, PATIENCE, TOKEN, long};
+use crate::ways::{self, Http, LOGIN, Memory, Smtp, Took};
 
 /// A destination and the receiver behind it.
 struct Case {
@@ -64,8 +64,9 @@ fn cases(alerts: usize) -> (String, String, Vec<Case>) {
         for way in Smtp::ALL {
             let (address, memory) = ways::smtp(way, FAILS * alerts);
             let name = format!("{way:?}-{mode}").to_lowercase();
+            let login = if way.has_login() { ", username: soard, password: { env: SOARD_TEST_TOKEN }" } else { "" };
             let smtp = format!(
-                "smtp: {{ host: 127.0.0.1, port: {}, tls: none, timeout: 1s, accept_timeout: 1s }}",
+                "smtp: {{ host: 127.0.0.1, port: {}, tls: none, timeout: 1s, accept_timeout: 1s{login} }}",
                 address.port()
             );
             let to = if way == Smtp::OneRecipientLater { "[a@example.com, b@example.com]" } else { "a@example.com" };
@@ -86,6 +87,7 @@ struct Aftermath {
     cases: Vec<Case>,
     alerts: usize,
     journal: Vec<Value>,
+    log: String,
     /// For each kill, the keys that were asked for and had no outcome on record.
     open_at_kill: Vec<BTreeSet<String>>,
     /// Keys that a receiver had seen at a kill though the journal had no intent for them.
@@ -107,7 +109,8 @@ fn live(alerts: usize, kills: usize, seed: u64, fault: Option<&str>) -> Aftermat
         assert_eq!(daemon.post(&alert.to_string()).map(|(status, _)| status), Some(200));
     }
     let mut random = seed | 1;
-    let mut after = Aftermath { cases, alerts, journal: vec![], open_at_kill: vec![], without_intent: vec![] };
+    let (journal, log, open_at_kill, without_intent) = (vec![], String::new(), vec![], vec![]);
+    let mut after = Aftermath { cases, alerts, journal, log, open_at_kill, without_intent };
     for _ in 0..kills {
         thread::sleep(Duration::from_millis(next(&mut random) % 400));
         daemon.kill();
@@ -126,6 +129,7 @@ fn live(alerts: usize, kills: usize, seed: u64, fault: Option<&str>) -> Aftermat
     }
     daemon.stop();
     after.journal = daemon.journal();
+    after.log = daemon.log();
     after
 }
 
@@ -218,6 +222,11 @@ fn every_way_to_fail_ends_in_one_outcome_without_kills() {
         let (key, _) = asked.iter().find(|(_, to)| *to == name).unwrap();
         done(&after.journal)[key][0].clone()
     };
+    assert!(after.log.contains("AUTH: permanent error (535): no such login: AUTH PLAIN [secret]"), "{}", after.log);
+    let journal: String = after.journal.iter().map(ToString::to_string).collect();
+    for secret in [LOGIN, TOKEN] {
+        assert!(!after.log.contains(secret) && !journal.contains(secret), "{secret} was told");
+    }
     for way in ["closebeforereply", "resetbeforereply", "silence", "broken", "dotdrop", "dotsilence"] {
         assert_eq!(outcome(&format!("{way}-at_most_once")), "unknown", "{way}");
     }

@@ -59,6 +59,9 @@ pub enum Smtp {
     Greeting421,
     GreetingDrop,
     EhloDrop,
+    Auth454,
+    Auth535,
+    AuthDrop,
     Mail451,
     Mail554,
     Rcpt451,
@@ -75,10 +78,13 @@ pub enum Smtp {
 }
 
 impl Smtp {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Greeting421,
         Self::GreetingDrop,
         Self::EhloDrop,
+        Self::Auth454,
+        Self::Auth535,
+        Self::AuthDrop,
         Self::Mail451,
         Self::Mail554,
         Self::Rcpt451,
@@ -93,7 +99,15 @@ impl Smtp {
         Self::DotSilence,
         Self::OneRecipientLater,
     ];
+
+    /// Whether it is about a login; the daemon logs in as `soard` with the test's token then.
+    pub fn has_login(self) -> bool {
+        matches!(self, Self::Auth454 | Self::Auth535 | Self::AuthDrop)
+    }
 }
+
+/// The test's token as it stands in the dialogue, user name and all.
+pub const LOGIN: &str = "AHNvYXJkAGEtdG9rZW4tZm9yLXRlc3Rz";
 
 /// One thing that a receiver took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +297,10 @@ fn instead(way: Smtp) -> (&'static str, Instead) {
         Smtp::Greeting421 => ("greeting", Instead::Say("421 busy")),
         Smtp::GreetingDrop => ("greeting", Instead::Drop),
         Smtp::EhloDrop => ("EHLO", Instead::Drop),
+        Smtp::Auth454 => ("AUTH", Instead::Say("454 later")),
+        // Some servers repeat the command that they refuse.
+        Smtp::Auth535 => ("AUTH", Instead::Say("535 no such login: AUTH PLAIN AHNvYXJkAGEtdG9rZW4tZm9yLXRlc3Rz")),
+        Smtp::AuthDrop => ("AUTH", Instead::Drop),
         Smtp::Mail451 => ("MAIL", Instead::Say("451 later")),
         Smtp::Mail554 => ("MAIL", Instead::Say("554 never")),
         Smtp::Rcpt451 => ("RCPT", Instead::Say("451 later")),
@@ -327,7 +345,8 @@ async fn serve_smtp(stream: TcpStream, memory: Memory, way: Smtp) -> Option<()> 
         stream.read_line(&mut line).await.ok().filter(|n| *n > 0)?;
         let verb = line.split([' ', ':', '\r']).next().unwrap_or_default().to_uppercase();
         match verb.as_str() {
-            "EHLO" => drop(stage(&mut stream, &memory, way, "EHLO", "250 test").await?),
+            "EHLO" => drop(stage(&mut stream, &memory, way, "EHLO", "250-test\r\n250 AUTH PLAIN").await?),
+            "AUTH" => drop(stage(&mut stream, &memory, way, "AUTH", "235 welcome").await?),
             "MAIL" => drop(stage(&mut stream, &memory, way, "MAIL", "250 ok").await?),
             "RCPT" => {
                 let recipient = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();

@@ -2,11 +2,13 @@
 //! fail.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use soard::daemon::history::{Replay, alert_json};
+use soard::daemon::history::{Replay, alert_text};
+use soard::daemon::recent::Written;
 use soard::domain::alert::Alert;
 use soard::domain::decision::AlertRef;
 use soard::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
@@ -340,7 +342,9 @@ impl<'a> World<'a> {
         let mut replay = Replay::new(job.started);
         for seq in &job.entries {
             let line = &self.durable[usize::try_from(*seq).unwrap() - 1];
-            replay.take(*seq, line.at, line.facts(), line.data.len()).expect("the entries are a run's");
+            let entry = Entry { seq: *seq, at: line.at, facts: line.facts() };
+            let written = Written { entry, bytes: line.data.len(), hash: OnceLock::new() };
+            replay.take(&written).expect("the entries are a run's");
         }
         let alerts: Vec<Value> = job.alerts.iter().map(|at| self.alert(*at)).collect();
         let (entry, input) = match job.run.trigger {
@@ -354,7 +358,7 @@ impl<'a> World<'a> {
 
     fn alert(&self, at: AlertRef) -> Value {
         let Facts::Intake(intake) = self.durable[usize::try_from(at.seq).unwrap() - 1].facts() else { panic!() };
-        alert_json(&intake, at.at as usize).unwrap()
+        serde_json::from_str(alert_text(&intake, at.at as usize).unwrap().get()).unwrap()
     }
 
     /// Time passes; a clock may also jump back, which the core does not follow.

@@ -379,6 +379,14 @@ impl Drop for Daemon {
 
 /// POSTs a body to the `push` source of the daemon at a port; `None` when no whole answer came.
 pub fn post(port: u16, body: &str) -> Option<(u16, Value)> {
+    let reply = exchange(port, body)?;
+    let status = reply.split(' ').nth(1)?.parse().ok()?;
+    let body = reply.split_once("\r\n\r\n")?.1;
+    Some((status, serde_json::from_str(body).ok()?))
+}
+
+/// The same; the answer with its headers.
+pub fn exchange(port: u16, body: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let head = format!(
@@ -389,9 +397,7 @@ pub fn post(port: u16, body: &str) -> Option<(u16, Value)> {
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).ok()?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).ok()?;
-    let status = reply.split(' ').nth(1)?.parse().ok()?;
-    let body = reply.split_once("\r\n\r\n")?.1;
-    Some((status, serde_json::from_str(body).ok()?))
+    Some(reply)
 }
 
 pub fn write(dir: &Path, path: &str, text: &str) {

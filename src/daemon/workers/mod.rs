@@ -28,6 +28,8 @@ use crate::playbooks::evaluate::Evaluated;
 const PROCESSES: usize = 2;
 /// Jobs in one batch of the quick lane.
 const BATCH_MAX: usize = 32;
+/// Of so many turns one is for a run's first evaluation, when others go on.
+const FIRST_EACH: usize = 4;
 /// Bytes in one batch; a larger job travels alone.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// How long a batch of the quick lane may take.
@@ -52,6 +54,9 @@ const SLOW_KNOWN_MAX: usize = 1_000;
 pub trait Work: Send + 'static {
     /// Bundle and playbook: what is remembered as slow.
     fn script(&self) -> (String, String);
+
+    /// Whether the run has been evaluated before.
+    fn goes_on(&self) -> bool;
 
     /// The bundle, and the job as a worker gets it; `None` when that cannot be had and the work said so itself.
     fn job(&self) -> Option<(Arc<Bundle>, Job)>;
@@ -91,8 +96,28 @@ struct Lane {
 
 #[derive(Default)]
 struct Queue {
-    items: VecDeque<Item>,
+    /// Evaluations of runs that go on, and what broken batches left. They go before others: what has begun is ended
+    /// before more is begun, so that little is under way at a time.
+    going_on: VecDeque<Item>,
+    /// First evaluations. Each [`FIRST_EACH`]th turn is theirs, however many runs go on.
+    first: VecDeque<Item>,
+    turns: usize,
     closed: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.going_on.is_empty() && self.first.is_empty()
+    }
+
+    /// The next one that `fits`.
+    fn pop(&mut self, fits: impl Fn(&Item) -> bool) -> Option<Item> {
+        let firsts_turn = self.turns.is_multiple_of(FIRST_EACH) && !self.first.is_empty();
+        let queue = if firsts_turn || self.going_on.is_empty() { &mut self.first } else { &mut self.going_on };
+        let next = queue.pop_front_if(|item| fits(item));
+        self.turns += usize::from(next.is_some());
+        next
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,8 +184,7 @@ impl Workers {
     pub fn stop(&self) {
         for lane in [&self.quick, &self.slow] {
             let mut queue = locked(&lane.queue);
-            queue.closed = true;
-            queue.items.clear();
+            *queue = Queue { closed: true, ..Queue::default() };
             lane.wake.notify_all();
         }
     }
@@ -326,9 +350,11 @@ impl Lane {
         }
         for item in items {
             if first {
-                queue.items.push_front(item);
+                queue.going_on.push_front(item);
+            } else if item.work.goes_on() {
+                queue.going_on.push_back(item);
             } else {
-                queue.items.push_back(item);
+                queue.first.push_back(item);
             }
             self.wake.notify_one();
         }
@@ -337,21 +363,24 @@ impl Lane {
     /// The next batch; empty when nothing came for so long that the process may go; `None` when it is over.
     fn take(&self, has_process: bool) -> Option<Vec<Item>> {
         let mut queue = locked(&self.queue);
-        while queue.items.is_empty() && !queue.closed {
+        while queue.is_empty() && !queue.closed {
             if has_process {
                 let (back, idle) = self.wake.wait_timeout(queue, IDLE_MAX).expect("nothing panics while it is held");
                 queue = back;
-                if idle.timed_out() && queue.items.is_empty() {
+                if idle.timed_out() && queue.is_empty() {
                     return Some(Vec::new());
                 }
             } else {
                 queue = self.wake.wait(queue).expect("nothing panics while it is held");
             }
         }
-        let mut batch: Vec<Item> = queue.items.pop_front().into_iter().collect();
+        let mut batch: Vec<Item> = queue.pop(|_| true).into_iter().collect();
         let together = self.speed == Speed::Quick && batch.first().is_some_and(|first| !first.alone);
-        while together && batch.len() < BATCH_MAX && queue.items.front().is_some_and(|next| !next.alone) {
-            batch.extend(queue.items.pop_front());
+        while together
+            && batch.len() < BATCH_MAX
+            && let Some(next) = queue.pop(|next| !next.alone)
+        {
+            batch.push(next);
         }
         (!batch.is_empty()).then_some(batch)
     }

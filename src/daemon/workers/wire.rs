@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::playbooks::evaluate::{Entry, Evaluated, PastStep};
+use crate::playbooks::evaluate::{self, Entry, Evaluated, PastStep};
 use crate::yaml::diagnostic::Sources;
 
 /// Bytes of one frame: a batch of jobs with their replays, or a bundle's scripts.
@@ -36,8 +37,8 @@ pub struct Job {
     pub playbook: String,
     /// Which function.
     pub entry: Entry,
-    /// The alert as JSON, or an array of them.
-    pub input: Value,
+    /// The alert as JSON, or an array of them; a text, since the daemon has no use for more.
+    pub input: Box<RawValue>,
     /// What a new `now()` returns.
     pub at: Timestamp,
     /// What `random()` is derived from.
@@ -47,6 +48,22 @@ pub struct Job {
     /// About how many bytes all this takes; for making batches.
     #[serde(skip)]
     pub bytes: usize,
+}
+
+impl Job {
+    /// What the script is called with.
+    ///
+    /// # Errors
+    /// When the text is no JSON that this version reads.
+    pub fn input(&self) -> serde_json::Result<Value> {
+        serde_json::from_str(self.input.get())
+    }
+
+    /// The evaluation that this asks for.
+    pub fn on<'a>(&'a self, input: &'a Value) -> evaluate::Job<'a> {
+        let Self { playbook, entry, at, seed, past, .. } = self;
+        evaluate::Job { playbook, entry: *entry, input, at: *at, seed: *seed, past }
+    }
 }
 
 /// What the worker answers.
