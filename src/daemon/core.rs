@@ -11,14 +11,14 @@ use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
+use crate::daemon::logged;
 use crate::daemon::prepare::{self, Batch};
 use crate::daemon::recent::{Recent, Written};
 use crate::daemon::report::OrderReport;
 use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
-use crate::domain::effect::{Effect, EffectKey};
-use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
-use crate::domain::id::{AlertId, RunId, Trigger};
+use crate::domain::entry::{Entry, Facts, Log};
+use crate::domain::id::{AlertId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::silence::Silence;
 use crate::domain::token::Token;
@@ -326,7 +326,7 @@ impl Core {
     fn commit(&mut self, entry: Entry, done: impl FnOnce(Told, &Result<Receipt, AppendError>) + Send + 'static) {
         let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
-        log(&entry);
+        logged::entry(&entry);
         let stops = matches!(entry.facts, Facts::Log(Log::Closed));
         let snapshot = self.snapshots.take(&self.state, stops);
         let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
@@ -471,64 +471,5 @@ impl Told {
 fn reply(to: Option<oneshot::Sender<Answer>>, answer: Answer) {
     if let Some(to) = to {
         let _ = to.send(answer);
-    }
-}
-
-/// What an operator wants to see in the log as it happens; everything else is in the journal.
-fn log(entry: &Entry) {
-    let seq = entry.seq;
-    match &entry.facts {
-        Facts::Quarantine(q) => {
-            tracing::warn!(seq, source = q.source, record = q.record_no, cause = q.cause, "record quarantined");
-        }
-        Facts::Due(Due::Throttle { rule, surplus, key }) => {
-            tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
-        }
-        Facts::Operator(Operator {
-            actor, comment, order: Order::DeliveryRetry { key, run, destination, .. }, ..
-        }) => {
-            tracing::info!(seq, actor, comment, %run, %key, destination, "an operator sends an effect again");
-        }
-        Facts::Operator(Operator { actor, comment, order, .. }) => {
-            tracing::info!(seq, actor, comment, ?order, "an operator gave an order");
-        }
-        Facts::Intent(intent) => said(seq, &intent.run, &intent.steps),
-        Facts::Run(end) => {
-            said(seq, &end.run, &end.steps);
-            ended(seq, end);
-        }
-        Facts::Result(result) if result.reply.error.is_some() => {
-            let key: &EffectKey = &result.key;
-            let error = result.reply.error.as_deref();
-            tracing::warn!(seq, run = %result.run, %key, class = ?result.reply.class, error, "effect failed");
-        }
-        Facts::Attempt(attempt) => {
-            let (n, error, next) = (attempt.n, &attempt.error, attempt.next);
-            tracing::info!(seq, key = %attempt.key, attempt = n, error, %next, "attempt failed, will try again");
-        }
-        _ => {}
-    }
-}
-
-/// What playbooks say with `log`.
-fn said(seq: u64, run: &RunId, steps: &[Step]) {
-    for step in steps {
-        let Effect::Log { level, text } = &step.effect else { continue };
-        match level.as_str() {
-            "error" => tracing::error!(seq, %run, "{text}"),
-            "warn" => tracing::warn!(seq, %run, "{text}"),
-            "debug" => tracing::debug!(seq, %run, "{text}"),
-            _ => tracing::info!(seq, %run, "{text}"),
-        }
-    }
-}
-
-fn ended(seq: u64, end: &RunEnd) {
-    match &end.end {
-        End::Finished { .. } => tracing::debug!(seq, run = %end.run, "run finished"),
-        End::Failed { error, place } => tracing::warn!(seq, run = %end.run, error, place, "run failed"),
-        End::Stalled { step, expected, got } => {
-            tracing::error!(seq, run = %end.run, step, expected, got, "run stalled: its replay differs from the journal");
-        }
     }
 }

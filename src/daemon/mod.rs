@@ -21,6 +21,7 @@ pub mod history;
 pub mod keep;
 pub mod key;
 pub mod lanes;
+pub mod logged;
 pub mod logs;
 pub mod opening;
 pub mod perform;
