@@ -71,8 +71,10 @@ pub struct State {
     #[serde(with = "folders")]
     pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
     /// Operators' silences.
+    #[serde(default)]
     pub silences: Silences,
     /// Who may do what over HTTP.
+    #[serde(default)]
     pub tokens: Tokens,
     /// Totals for `soard status`.
     pub totals: Totals,
