@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use hyper::StatusCode;
+
 use crate::cli::Global;
 use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
@@ -188,6 +190,17 @@ impl Access {
                 log::page(&mut lines(reader, filter.start(head)), filter)?
             }
         })
+    }
+}
+
+/// What the daemon found wrong with an order: wrong usage when nothing like it could ever be done.
+pub fn refused(error: ClientError) -> Fault {
+    match error {
+        ClientError::Refused { status: StatusCode::NOT_FOUND | StatusCode::CONFLICT, error } => Fault::nothing(error),
+        ClientError::Refused { status: StatusCode::BAD_REQUEST, error } => {
+            Fault::new(error).hint("--help shows how it is said")
+        }
+        other => spoken(other),
     }
 }
 

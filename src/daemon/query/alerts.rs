@@ -13,6 +13,8 @@ use crate::domain::decision::{Decision, Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::Effect;
 use crate::domain::entry::{Due, Entry, Facts, Step, Taken};
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::operator::{Operator, Order};
+use crate::domain::triage::AlertChange;
 
 /// One alert in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +85,14 @@ impl AlertRow {
         self.title = short(&taken.alert.title);
         self.kind = taken.alert.kind.as_deref().map(short);
         self.resource = about(&taken.alert);
+    }
+
+    /// An operator says where it stands; one that is opened is no suppression's any more.
+    pub(super) fn set_status(&mut self, to: Status) {
+        self.status = to;
+        if to.is_open() {
+            self.suppressed_by = None;
+        }
     }
 
     fn decided(&mut self, alert: &Alert, decision: &Decision) {
@@ -212,7 +222,11 @@ impl Standings {
                 glance.alerts.iter().for_each(|taken| standings.take(&line, taken));
             } else if sets_status(&line) {
                 for (alert, status) in statuses(&line.entry()?.facts) {
-                    standings.alerts.entry(alert).and_modify(|standing| standing.status = status);
+                    let set = |standing: &mut Standing| {
+                        standing.status = status;
+                        standing.suppressed &= !(line.kind == "operator" && status.is_open());
+                    };
+                    standings.alerts.entry(alert).and_modify(set);
                 }
             }
         }
@@ -288,7 +302,11 @@ struct IdOfTaken {
 }
 
 fn sets_status(line: &LogLine) -> bool {
-    matches!(&*line.kind, "intent" | "run") && line.has("\"set_status\"")
+    match &*line.kind {
+        "intent" | "run" => line.has("\"set_status\""),
+        "operator" => line.has("\"status\""),
+        _ => false,
+    }
 }
 
 /// The rows of the alerts that are wanted.
@@ -323,21 +341,31 @@ impl Fold for Rows {
                 }
             }
             facts => {
+                let by_operator = matches!(facts, Facts::Operator(_));
                 for (alert, status) in statuses(facts) {
-                    self.rows.entry(alert).and_modify(|row| row.status = status);
+                    let set =
+                        |row: &mut AlertRow| if by_operator { row.set_status(status) } else { row.status = status };
+                    self.rows.entry(alert).and_modify(set);
                 }
             }
         }
     }
 }
 
-/// The statuses that playbooks set.
+/// The statuses that playbooks and operators set.
 fn statuses(facts: &Facts) -> impl Iterator<Item = (AlertId, Status)> {
     let steps = steps(facts).map_or(&[][..], |(_, steps)| steps);
-    steps.iter().filter_map(|step| match &step.effect {
+    let set = steps.iter().filter_map(|step| match &step.effect {
         Effect::SetStatus { alert, status, .. } => Some((*alert, *status)),
         _ => None,
-    })
+    });
+    let ordered = match facts {
+        Facts::Operator(Operator {
+            order: Order::Alert { alert, change: AlertChange::Status { to, .. }, .. }, ..
+        }) => Some((*alert, *to)),
+        _ => None,
+    };
+    set.chain(ordered)
 }
 
 /// The steps that an entry adds to a run.
