@@ -101,6 +101,19 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// The runs that it is about.
+    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
+        let runs = match self {
+            Self::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
+            Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => [Some(run), None],
+            Self::RunStart { starts, .. } => [Some(starts), None],
+            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) => [None, None],
+        };
+        runs.into_iter().flatten()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::domain::entry::Facts;

@@ -89,7 +89,7 @@ fn walk(root: &Path, below: &str, files: &mut Vec<File>) {
         let name = entry.file_name().into_string().expect("file names are UTF-8");
         let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
         if entry.file_type().expect("a file type").is_dir() {
-            if !["target", ".git", "soard-quickstart"].contains(&path.as_str()) {
+            if name != "target" && ![".git", "soard-quickstart"].contains(&path.as_str()) {
                 walk(root, &path, files);
             }
         } else if let Ok(text) = fs::read_to_string(entry.path()) {

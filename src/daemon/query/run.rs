@@ -344,15 +344,7 @@ impl Runs {
             Order::RunRetry { run, again } => self.retry(run, again),
             Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => {}
         }
-        let concerned = match &operator.order {
-            Order::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
-            Order::RunStart { starts, .. } => [Some(starts), None],
-            Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => [None, None],
-            Order::RunCancel { run } | Order::RunRetry { run, .. } | Order::DeliveryRetry { run, .. } => {
-                [Some(run), None]
-            }
-        };
-        for run in concerned.into_iter().flatten() {
+        for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {
                 open.orders.push(OrderView { at: entry.at, operator: operator.clone() });
             }
