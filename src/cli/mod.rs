@@ -7,6 +7,7 @@ mod client;
 mod deliveries;
 mod explain;
 mod fault;
+mod index;
 mod log;
 mod normalise;
 mod output;
@@ -101,6 +102,9 @@ enum Command {
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Look after the index that lists come from
+    #[command(subcommand)]
+    Index(index::Command),
     /// Read and verify the journal
     #[command(subcommand)]
     Log(log::Command),
@@ -151,6 +155,7 @@ impl Command {
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
+            Self::Index(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Status(args) => args.run(context),
             Self::Reload(args) => args.run(context),
@@ -181,6 +186,7 @@ impl Context {
         match self.format {
             Format::Human => output::print(&human(value, &self.look)),
             Format::Json => output::print(&output::json(value)),
+            Format::Csv => Err(Fault::new("this command does not print CSV").hint("`soard alerts list -o csv` does")),
         }
     }
 }

@@ -17,7 +17,6 @@ use crate::daemon::query::runs::RunState;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
-use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Position;
 
@@ -402,11 +401,6 @@ pub fn effect(effect: &Effect) -> String {
 /// A change that a playbook made.
 pub fn change(page: &mut Page, indent: usize, change: &Change) {
     page.line(indent, format!("{} {}  {}", when(change.at), styled(NAME, safe(&change.run)), effect(&change.effect)));
-}
-
-/// Names of runs, by playbook, in a row of a list.
-pub fn run_names(runs: &[RunId]) -> String {
-    safe(runs.iter().map(|run| run.playbook.as_str()).collect::<Vec<_>>().join(", "))
 }
 
 /// A JSON value on one line; text without its quotes.

@@ -1,5 +1,6 @@
 //! The index says what the journal says: against a slow fold of generated journals, through kills, damage and new entries.
 
+mod daemon;
 mod follow;
 mod journals;
 mod oracle;
