@@ -674,13 +674,20 @@ fn what_is_dropped_by_policy_is_told_from_what_is_missing() {
     let known = Known { key: Some(key.clone()), ..Known::default() };
     let unexplained = folder.path().join("unexplained");
     copy(&dir, &unexplained);
-    let (closed, _) = retention::closed(&dir).unwrap();
+    let (closed, _) = retention::closed(&dir, &mut retention::Ends::new()).unwrap();
     let seals: Vec<Seal> =
         closed[..2].iter().map(|closed| retention::seal(&dir, closed, &mut |_| Ok(())).unwrap()).collect();
     let last = seals[1].last;
     let signed_by = key.to_string();
-    let dropped =
-        Facts::Log(Log::Dropped { policy: "age".into(), segments: seals, journal: JOURNAL.into(), signed_by });
+    let dropped = Facts::Log(Log::Dropped {
+        policy: "age".into(),
+        segments: seals,
+        journal: JOURNAL.into(),
+        signed_by,
+        bundles: Vec::new(),
+        runs: Vec::new(),
+        letters: Vec::new(),
+    });
     let journal = open(&dir);
     append(&journal, "log", dropped.data());
     sign_with(&journal, vec![signer(1)]);
@@ -730,4 +737,220 @@ fn a_signed_journal_of_version_1_is_read() {
     for data in entries {
         assert_eq!(Facts::parse("log", data).unwrap().data(), data);
     }
+}
+
+fn archive_all(dir: &Path) {
+    for closed in retention::closed(dir, &mut retention::Ends::new()).unwrap().0 {
+        journal::archive::archive(dir, &closed).unwrap();
+        journal::archive::settle(dir, closed.first).unwrap();
+    }
+}
+
+/// The text of an archive, and an archive of a text, by zstd's own tool.
+fn zstd(arguments: &[&str], from: &[u8]) -> Vec<u8> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("in");
+    fs::write(&path, from).unwrap();
+    let output = Command::new("zstd").args(arguments).arg("-qc").arg(&path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+type Change = (&'static str, fn(&Path) -> Vec<u8>, Option<Damage>);
+
+fn unpacked(path: &Path) -> Vec<String> {
+    String::from_utf8(zstd(&["-d"], &fs::read(path).unwrap())).unwrap().lines().map(String::from).collect()
+}
+
+fn packed(lines: &[String]) -> Vec<u8> {
+    zstd(&["-19"], (lines.join("\n") + "\n").as_bytes())
+}
+
+/// What an archive is replaced by, and what is to be found then.
+fn changes() -> [Change; 7] {
+    [
+        ("the control: packed anew, harder", |path| packed(&unpacked(path)), None),
+        (
+            "a byte",
+            |path| {
+                let mut bytes = fs::read(path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 4;
+                bytes
+            },
+            Some(Damage::Archive),
+        ),
+        ("a cut", |path| fs::read(path).unwrap().split_off(9), Some(Damage::Archive)),
+        ("plain lines under its name", |path| (unpacked(path).join("\n") + "\n").into(), Some(Damage::Archive)),
+        (
+            "an edit",
+            |path| {
+                let mut lines = unpacked(path);
+                lines[0] = lines[0].replacen("text", "teXt", 1);
+                packed(&lines)
+            },
+            Some(Damage::Hash),
+        ),
+        (
+            "a line less at the end",
+            |path| {
+                let mut lines = unpacked(path);
+                lines.pop();
+                packed(&lines)
+            },
+            Some(Damage::Segment { found: 0 }),
+        ),
+        (
+            "a line that is forged well",
+            |path| {
+                let mut lines = unpacked(path);
+                let start = lines[1].rsplit_once(r#","h""#).unwrap().0.replace("text", "teXt");
+                lines[1] = format!(r#"{start},"h":"{}"}}"#, sha256(&start));
+                packed(&lines)
+            },
+            Some(Damage::Prev),
+        ),
+    ]
+}
+
+#[test]
+fn archives_unpack_to_the_segments_and_attacks_on_them_are_found_as_on_segments() {
+    let folder = TempDir::new().unwrap();
+    let script = script(folder.path());
+    let good = folder.path().join("good");
+    let receipts = written(&good, 1, "text", false);
+    let before: Vec<(PathBuf, Vec<u8>)> =
+        segments(&good).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    let key = signer(1).verifier().clone();
+    let known = Known { anchors: receipts.clone(), key: Some(key.clone()) };
+    archive_all(&good);
+    assert_eq!(segments(&good).len(), 1, "all but the last are archives now");
+    let archive = |path: &Path| path.with_extension("jsonl.zst");
+    for (path, bytes) in before.iter().take(before.len() - 1) {
+        assert_eq!(zstd(&["-d"], &fs::read(archive(path)).unwrap()), *bytes);
+    }
+    assert_eq!(verdict(&good, &known), None);
+    let (code, text) = by_hand(&script, &good, &key, &receipts);
+    assert_eq!(code, Some(0), "{text}");
+
+    for (name, change, damage) in changes() {
+        let dir = folder.path().join(name.replace([' ', ',', ':'], "-"));
+        copy(&good, &dir);
+        let path = archive(&dir.join(before[1].0.file_name().unwrap()));
+        fs::write(&path, change(&path)).unwrap();
+        let found = verdict(&dir, &Known::default()).map(|(_, damage)| std::mem::discriminant(&damage));
+        assert_eq!(found, damage.as_ref().map(std::mem::discriminant), "{name}");
+        let (code, text) = by_hand(&script, &dir, &key, &receipts);
+        assert_eq!(code, Some(i32::from(damage.is_some())), "{name}: {text}");
+    }
+}
+
+const FAILING: &str = r#"fn on_alert(alert) { if alert.status == "active" { webhook("gone", #{ id: alert.id }); } }"#;
+const TO_FAILING: &str = "route:\n  - { id: all, title: All, owner: soc@example.com, playbooks: [failing] }\n";
+
+/// What people see of the first alerts, and of the whole, through a daemon or without one.
+fn answers(daemon: &Daemon, last: u64) -> Vec<(String, serde_json::Value)> {
+    let limit = last.to_string();
+    let questions: [&[&str]; 11] = [
+        &["alerts", "list", "--limit", "2000"],
+        &["alerts", "show", "a-1.0"],
+        &["why", "a-1.0"],
+        &["why", "a-1.0/failing"],
+        &["runs", "list"],
+        &["runs", "show", "a-1.0/failing"],
+        &["deliveries", "list", "--outcome", "any"],
+        &["quarantine", "list"],
+        &["log", "query", "--alert", "a-1.0"],
+        &["log", "query", "--limit", &limit],
+        &["log", "query", "--from", "3", "--limit", "1"],
+    ];
+    let answer = |question: &&[&str]| {
+        let output = daemon.soard(&[&["-o", "json"], *question].concat());
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let values: Vec<serde_json::Value> =
+            serde_json::Deserializer::from_str(&lines).into_iter().map(Result::unwrap).collect();
+        (question.join(" "), serde_json::json!([output.status.code(), values]))
+    };
+    questions.iter().map(answer).collect()
+}
+
+#[test]
+fn a_daemon_compresses_what_is_old_and_every_command_answers_as_before() {
+    let folder = TempDir::new().unwrap();
+    let gone = HttpSink::answering_with_status("404 Not Found");
+    let settings = format!(
+        "sources: {{ push: {{ format: soard, http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }} }}\ndestinations:\n  gone: {{ webhook: {{ url: \"http://{}/\", mode: at_least_once }} }}\n",
+        gone.address
+    );
+    let plain = format!("{settings}journal: {{ segment: 64KiB, compress_after: never }}\n");
+    let files = [("rules/route/all.yaml", TO_FAILING), ("playbooks/failing.rhai", FAILING)];
+    let mut daemon = Daemon::new(folder.path(), &plain, &files);
+    daemon.start();
+    assert_eq!(daemon.post(r#"{"external_id":"first","title":"first","severity":"high"}"#).unwrap().0, 200);
+    wait_for("the run to fail", || daemon.journal().iter().any(|line| line["k"] == "run").then_some(()));
+    daemon.post(r#"[{"severity":"no severity at all","title":7}]"#).unwrap();
+    over(&daemon, 0, 300);
+    let journal = folder.path().join("state/journal");
+    let last = daemon.json(&["status"])["journal"]["seq"].as_u64().unwrap();
+    let before = answers(&daemon, last);
+    assert!(before.iter().filter(|(_, answer)| answer[0] == 0).count() >= 10, "they have something to say: {before:?}");
+    assert_eq!(daemon.stop(), Some(0));
+    let whole: Vec<(PathBuf, Vec<u8>)> =
+        segments(&journal).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    assert!(whole.len() > 3, "{}", whole.len());
+
+    let port = daemon.port;
+    let head = format!("state: state\nserver: {{ listen: \"127.0.0.1:{port}\" }}\n");
+    support::write(folder.path(), "soard.yaml", &(head + &plain.replace("never", "1ms")));
+    daemon.start();
+    wait_for("all closed segments to be compressed", || (segments(&journal).len() == 1).then_some(()));
+    assert_eq!(answers(&daemon, last), before);
+    let said = |line: &serde_json::Value| line["k"] == "log" && line["d"].get("archived").is_some();
+    let on_record: Vec<serde_json::Value> = daemon.journal().into_iter().filter(said).collect();
+    assert_eq!(on_record.len(), whole.len() - 1);
+    for ((path, bytes), line) in whole.iter().zip(&on_record) {
+        let archive = fs::read(path.with_extension("jsonl.zst")).unwrap();
+        assert_eq!(zstd(&["-d"], &archive), *bytes);
+        let lengths = (line["d"]["archived"]["bytes"].as_u64(), line["d"]["archived"]["packed"].as_u64());
+        assert_eq!(lengths, (Some(bytes.len() as u64), Some(archive.len() as u64)));
+        assert!(archive.len() * 3 < bytes.len(), "{lengths:?}");
+    }
+    // Through a crash, from the snapshot or the whole journal, and without a daemon.
+    daemon.kill();
+    assert_eq!(answers(&daemon, last), before);
+    let _ = fs::remove_file(folder.path().join("state/snapshot"));
+    daemon.start();
+    assert_eq!(answers(&daemon, last), before);
+    let (_, answer) = daemon.post(r#"{"external_id":"first","title":"first","severity":"high"}"#).unwrap();
+    assert_eq!(answer["receipts"][0]["alerts"][0], "a-1.0", "{answer}");
+    let retried = daemon.soard(&["runs", "restart", "a-1.0/failing", "--comment", "once more"]);
+    assert_eq!(retried.status.code(), Some(0), "it reads its alert from the archive: {retried:?}");
+    wait_for("the second run to send", || (gone.got().len() >= 2).then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
+    let report = daemon.json(&["log", "verify"]);
+    assert_eq!(report["verdict"], "good", "{report}");
+
+    // Damage keeps the daemon from starting, and names the place.
+    let archive = whole[1].0.with_extension("jsonl.zst");
+    let mut bytes = fs::read(&archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&archive, &bytes).unwrap();
+    let _ = fs::remove_file(folder.path().join("state/snapshot"));
+    assert_eq!(daemon.start_or_end().and_then(|status| status.code()), Some(2));
+    assert!(daemon.log().contains(archive.file_name().unwrap().to_str().unwrap()), "{}", daemon.log());
+    assert_eq!(daemon.soard(&["log", "verify"]).status.code(), Some(1));
+    assert_eq!(fs::read(&archive).unwrap(), bytes);
+}
+
+/// A base as an earlier version wrote it: the entries that it stands for are gone. It never changes.
+#[test]
+fn a_base_of_version_1_is_read() {
+    use soard::daemon::snapshot::{read, read_base};
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state/base-v1");
+    let (state, known) = read_base(&fixture).unwrap().unwrap();
+    assert_eq!((known.seq, state.alerts.len(), state.halted.len(), state.letters.len()), (11, 4, 1, 1));
+    let letter = state.letters.values().next().unwrap();
+    assert_eq!((letter.needs(), state.given_up(4).0.len(), state.given_up(3).0.len()), (4, 1, 0));
+    assert!(read(&fixture).is_err(), "a snapshot of an earlier version is only a cache, and not used");
 }

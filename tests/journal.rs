@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use soard::domain::entry::Facts;
+use soard::journal::archive;
 use soard::journal::line::Line;
 use soard::journal::reader::Reader;
+use soard::journal::retention;
 use soard::journal::verify::{Outcome, Report, verify};
 use soard::journal::writer::Journal;
 use soard::journal::{self, AppendError, Damage, Draft, JournalError, Place, Receipt, Recovery, Settings, Verdict};
@@ -450,6 +452,29 @@ fn readers_keep_up_with_a_writer_that_appends_and_rotates() {
 }
 
 #[test]
+fn a_stream_passes_over_what_retention_takes_meanwhile() {
+    for is_live in [true, false] {
+        let dir = TempDir::new().unwrap();
+        written(dir.path(), 20);
+        let (journal, _) = open(dir.path());
+        let reader = if is_live { journal.reader() } else { Reader::open(dir.path()).unwrap() };
+        let mut lines = reader.lines(1);
+        let mut seen = vec![lines.next().unwrap().unwrap().seq];
+        let (closed, _) = retention::closed(dir.path(), &mut retention::Ends::new()).unwrap();
+        let [first, .., last] = &closed[..] else { panic!("{closed:?}") };
+        if is_live {
+            reader.forget(last.last);
+        }
+        retention::remove(dir.path(), last.last).unwrap();
+        seen.extend(lines.map(|line| line.unwrap().seq));
+        // The segment that was open is read to its end.
+        let expected: Vec<u64> = (1..=first.last).chain(last.last + 1..=20).collect();
+        assert_eq!(seen, expected);
+        journal.close().unwrap();
+    }
+}
+
+#[test]
 fn a_reader_names_the_entry_that_is_damaged() {
     let dir = TempDir::new().unwrap();
     written(dir.path(), 12);
@@ -627,11 +652,12 @@ fn sha256(text: &str) -> String {
 
 #[test]
 fn the_documented_commands_check_a_journal() {
-    let commands = documented_commands();
+    let mut commands = documented_commands();
+    let function = commands.remove(0);
     assert_eq!(commands.len(), 5);
     let outputs = |dir: &Path| -> Vec<String> {
         let output = |command: &String| {
-            let output = sh(dir, command);
+            let output = sh(dir, &format!("{function}\n{command}"));
             format!("{}{}", output.status, String::from_utf8_lossy(&output.stdout))
         };
         commands.iter().map(output).collect()
@@ -648,6 +674,19 @@ fn the_documented_commands_check_a_journal() {
         format!("{good}{}\n", receipts[6].hash),
     ];
     assert_eq!(outputs(dir.path()), expected);
+    // Also where segments are compressed, and where a crash left one beside its archive.
+    let packed = TempDir::new().unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), packed.path().join(entry.file_name())).unwrap();
+    }
+    for closed in retention::closed(packed.path(), &mut retention::Ends::new()).unwrap().0 {
+        archive::archive(packed.path(), &closed).unwrap();
+        if closed.first > 1 {
+            archive::settle(packed.path(), closed.first).unwrap();
+        }
+    }
+    assert!(segments(packed.path()).len() < segments(dir.path()).len());
+    assert_eq!(outputs(packed.path()), expected);
 
     // Each check finds what it is for.
     let path = &segments(dir.path())[0];

@@ -310,6 +310,10 @@ pub fn run_steps(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
         Some(End::Finished { value }) if !value.is_null() => page.line(indent, format!("returned {}", safe(value))),
         Some(End::Finished { .. }) | None => {}
     }
+    if let Some(at) = view.given_up {
+        let why = "given up: retention dropped what it needs, so it can be neither retried nor restarted";
+        page.line(indent, format!("{} {}", when(at), styled(WARN, why)));
+    }
     for OrderView { at, operator } in &view.orders {
         page.line(indent, format!("{} {}", when(*at), order(operator)));
     }

@@ -48,14 +48,25 @@ pub enum Message {
     Order(Box<Ordered>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
-    /// Which entry is the first that is needed, and which the last that was dropped?
-    Needs(oneshot::Sender<(u64, u64)>),
-    /// Put on record that segments are dropped, unless something has come to need them; was it, durably?
-    Drop(Log, oneshot::Sender<bool>),
+    /// Which entry is the first that is needed, also by what has failed since this instant, and which the last that was dropped?
+    Needs(Timestamp, oneshot::Sender<(u64, u64)>),
+    /// Put on record that segments are dropped, unless something has come to need them; how much failed work is given up
+    /// with them, once that is durable?
+    Drop(Box<Dropping>),
     /// The effects that ended without success and can be sent again, by the number of their `result` entry.
     Letters(oneshot::Sender<Vec<(u64, Letter)>>),
     /// Close the journal and end.
     Stop,
+}
+
+/// Segments to drop.
+pub struct Dropping {
+    /// What the entry says, but for what is given up.
+    pub log: Log,
+    /// What has failed since is still needed.
+    pub held: Timestamp,
+    /// Gets the number of runs and of letters that were given up; nothing when the segments stay.
+    pub done: oneshot::Sender<(usize, usize)>,
 }
 
 /// An operator's wish with who, why, and where the answer goes.
@@ -167,8 +178,8 @@ impl Core {
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
-                Message::Needs(to) => drop(to.send((self.state.needed(), self.state.dropped))),
-                Message::Drop(log, to) => self.drop_segments(at, log, to),
+                Message::Needs(held, to) => drop(to.send((self.state.needed(held), self.state.dropped))),
+                Message::Drop(ask) => self.drop_segments(at, *ask),
                 Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
             }
@@ -243,16 +254,19 @@ impl Core {
         });
     }
 
-    fn drop_segments(&mut self, at: Timestamp, log: Log, done: oneshot::Sender<bool>) {
-        let last = match &log {
-            Log::Dropped { segments, .. } => segments.last().map_or(u64::MAX, |seal| seal.last),
-            _ => u64::MAX,
-        };
-        if last >= self.state.needed() {
-            let _ = done.send(false);
+    fn drop_segments(&mut self, at: Timestamp, Dropping { mut log, held, done }: Dropping) {
+        let Log::Dropped { segments, runs, letters, .. } = &mut log else { return };
+        let last = segments.last().map_or(u64::MAX, |seal| seal.last);
+        if last >= self.state.needed(held) {
             return;
         }
-        self.step(at, Input::Log(log), move |receipt| done.send(receipt.is_ok()).unwrap_or_default());
+        (*runs, *letters) = self.state.given_up(last);
+        let given_up = (runs.len(), letters.len());
+        self.step(at, Input::Log(log), move |receipt| {
+            if receipt.is_ok() {
+                let _ = done.send(given_up);
+            }
+        });
     }
 
     fn order(&mut self, at: Timestamp, ordered: Ordered) {

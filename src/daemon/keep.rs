@@ -1,38 +1,50 @@
-//! Drops the journal's oldest segments where the user wants that, and keeps all that later work needs of them.
+//! Drops the journal's oldest segments where the user wants that, keeps all that later work needs of them, and compresses
+//! what has grown old.
 //!
 //! What the dropped entries add up to becomes the base: the state as of the last of them, in a file that a start reads
 //! before the entries that are left. Base first, then the entry that names the seals, then the files go: a crash in between
 //! leaves more than is needed, never less.
+//!
+//! A compressed segment says the same as before. Its archive is whole and proven before the entry that names it, and only
+//! then the segment goes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::daemon::core::Message;
+use crate::daemon::core::{Dropping, Message};
+use crate::daemon::opening::record;
 use crate::daemon::{clock, snapshot, stop};
-use crate::domain::entry::{Entry, Facts, Log, Seal};
+use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
 use crate::engine::apply::apply;
 use crate::engine::state::State;
-use crate::journal::policy::Policy;
+use crate::journal::archive::{self, Archived};
+use crate::journal::policy::{After, Policy};
 use crate::journal::reader::Reader;
-use crate::journal::retention::{self, Closed};
+use crate::journal::retention::{self, Closed, Ends};
 use crate::journal::{JournalError, Receipt};
 
-/// How often to look whether something is to be dropped.
+/// How often to look whether something is to be dropped or compressed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Most segments that one entry names.
 const SEGMENTS_MAX: usize = 1000;
 
-/// Why nothing could be dropped.
+/// How far the thread that compresses stands back behind all others; 19 is the most.
+const ARCHIVE_NICE: i32 = 19;
+
+/// Why nothing could be dropped or compressed.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error("cannot write the base: {0}")]
     Base(std::io::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -62,54 +74,135 @@ pub async fn run(
     core: mpsc::Sender<Message>,
     mut stop: watch::Receiver<bool>,
 ) {
-    if policy.keep.is_none() && policy.size.is_none() {
+    let drops = policy.keep.is_some() || policy.size.is_some();
+    if !drops && policy.compress_after == After::Never {
         return;
     }
+    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, ends: Ends::new() };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             _ = look.tick() => {}
             () = stop::told(&mut stop) => return,
         }
-        match drop_segments(&state, &policy, &reader, &core).await {
+        if drops {
+            match keeper.drop_segments().await {
+                Ok(()) | Err(KeepError::Stopping) => {}
+                Err(error) => tracing::error!(%error, "no segment of the journal can be dropped"),
+            }
+        }
+        match keeper.compress(&stop).await {
             Ok(()) | Err(KeepError::Stopping) => {}
-            Err(error) => tracing::error!(%error, "no segment of the journal can be dropped"),
+            Err(error) => {
+                tracing::error!(%error, "no segment of the journal can be compressed");
+                if matches!(error, KeepError::Journal(JournalError::Corrupt(_))) {
+                    // It will not mend itself, and those behind it wait for an operator as well.
+                    keeper.policy.compress_after = After::Never;
+                }
+            }
         }
     }
 }
 
-async fn drop_segments(
-    state: &Path,
-    policy: &Policy,
-    reader: &Reader,
-    core: &mpsc::Sender<Message>,
-) -> Result<(), KeepError> {
-    let (to, needs) = oneshot::channel();
-    core.send(Message::Needs(to)).await.map_err(|_| KeepError::Stopping)?;
-    let (needed, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
-    let journal = state.join("journal");
-    finish(state, &journal, reader, dropped)?;
-    let (closed, all) = retention::closed(&journal)?;
-    let Some((count, by)) = retention::choose(&closed, all, policy, clock::now(), needed) else { return Ok(()) };
-    let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();
-    let (folder, dir) = (state.to_owned(), journal.clone());
-    let folded = tokio::task::spawn_blocking(move || fold(&folder, &dir, &chosen)).await;
-    let (seals, folded) = folded.map_err(|_| KeepError::Stopping)??;
-    let Some(last) = seals.last().map(|seal| seal.last) else { return Ok(()) };
-    let log = Log::Dropped { policy: by.into(), segments: seals, journal: folded.journal, signed_by: folded.signed_by };
-    let (to, durable) = oneshot::channel();
-    core.send(Message::Drop(log, to)).await.map_err(|_| KeepError::Stopping)?;
-    if durable.await.is_ok_and(|on_record| on_record) {
-        tracing::info!(last, policy = by, "segments of the journal were dropped");
-        finish(state, &journal, reader, last)?;
+struct Keeper {
+    state: PathBuf,
+    journal: PathBuf,
+    policy: Policy,
+    reader: Reader,
+    core: mpsc::Sender<Message>,
+    ends: Ends,
+}
+
+impl Keeper {
+    async fn closed(&mut self) -> Result<(Vec<Closed>, u64), KeepError> {
+        let (journal, mut ends) = (self.journal.clone(), std::mem::take(&mut self.ends));
+        let looked = tokio::task::spawn_blocking(move || (retention::closed(&journal, &mut ends), ends)).await;
+        let (closed, ends) = looked.map_err(|_| KeepError::Stopping)?;
+        self.ends = ends;
+        Ok(closed?)
     }
-    Ok(())
+
+    async fn drop_segments(&mut self) -> Result<(), KeepError> {
+        let (to, needs) = oneshot::channel();
+        let held = self.policy.hold.before(clock::now());
+        self.core.send(Message::Needs(held, to)).await.map_err(|_| KeepError::Stopping)?;
+        let (needed, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
+        self.finish(dropped)?;
+        let (closed, all) = self.closed().await?;
+        let chosen = retention::choose(&closed, all, &self.policy, clock::now(), needed);
+        let Some((count, by)) = chosen else { return Ok(()) };
+        let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();
+        let (folder, dir) = (self.state.clone(), self.journal.clone());
+        let folded = tokio::task::spawn_blocking(move || fold(&folder, &dir, &chosen)).await;
+        let (seals, folded) = folded.map_err(|_| KeepError::Stopping)??;
+        let Some(last) = seals.last().map(|seal| seal.last) else { return Ok(()) };
+        let State { journal, signed_by, bundles, .. } = folded;
+        let bundles = bundles.into_iter().map(|(id, commit)| BundleName { id, commit }).collect();
+        let (policy, runs, letters) = (by.into(), Vec::new(), Vec::new());
+        let log = Log::Dropped { policy, segments: seals, journal, signed_by, bundles, runs, letters };
+        let (done, durable) = oneshot::channel();
+        self.core.send(Message::Drop(Box::new(Dropping { log, held, done }))).await.map_err(|_| KeepError::Stopping)?;
+        // Something has come to need them, or the daemon stops.
+        let Ok((runs, letters)) = durable.await else { return Ok(()) };
+        tracing::info!(last, policy = by, "segments of the journal were dropped");
+        if runs + letters > 0 {
+            let hold = self.policy.hold.to_string();
+            tracing::warn!(runs, letters, hold, "what failed longer ago is given up: it can no longer be retried");
+        }
+        self.finish(last)
+    }
+
+    /// Removes what the journal has on record as dropped, and older bases.
+    fn finish(&self, last: u64) -> Result<(), KeepError> {
+        let kept = base(&self.state, last);
+        if last == 0 || !kept.exists() {
+            return Ok(());
+        }
+        self.reader.forget(last);
+        retention::remove(&self.journal, last)?;
+        for older in bases(&self.state).into_iter().filter(|path| *path < kept) {
+            fs::remove_file(older).map_err(KeepError::Base)?;
+        }
+        Ok(())
+    }
+
+    /// Compresses what is old enough, one segment after the other.
+    async fn compress(&mut self, stop: &watch::Receiver<bool>) -> Result<(), KeepError> {
+        let After::Age(age) = self.policy.compress_after else { return Ok(()) };
+        let now = clock::now();
+        let (closed, _) = self.closed().await?;
+        let old = closed.into_iter().filter(|segment| !segment.archived && age.after(segment.until) < now);
+        for segment in old {
+            if *stop.borrow() {
+                break;
+            }
+            let archived = archive_aside(self.journal.clone(), segment).await?;
+            let Archived { first, last, bytes, packed } = archived;
+            // Without the entry the segment stays, and the next start begins anew.
+            record(&self.core, Log::Archived { first, last, bytes, packed }).await.ok_or(KeepError::Stopping)?;
+            archive::settle(&self.journal, first)?;
+            tracing::info!(first, last, bytes, packed, "a segment of the journal was compressed");
+        }
+        Ok(())
+    }
+}
+
+/// Archives a segment on a thread that lets all others go first.
+async fn archive_aside(journal: PathBuf, closed: Closed) -> Result<Archived, KeepError> {
+    let (to, archived) = oneshot::channel();
+    let work = move || {
+        // Of this thread alone; where it is not allowed the work is done all the same.
+        let _ = rustix::process::setpriority_process(None, ARCHIVE_NICE);
+        let _ = to.send(archive::archive(&journal, &closed));
+    };
+    thread::Builder::new().name("archive".into()).spawn(work).map_err(KeepError::Thread)?;
+    Ok(archived.await.map_err(|_| KeepError::Stopping)??)
 }
 
 /// Adds up what is to go and writes it as the new base.
 fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, State), KeepError> {
     let first = chosen.first().map_or(1, |closed| closed.first);
-    let read = snapshot::read(&base(state, first - 1));
+    let read = snapshot::read_base(&base(state, first - 1));
     let unusable = |why: String| KeepError::Base(std::io::Error::other(why));
     let mut folded = match read.map_err(|why| unusable(why.to_string()))? {
         Some((state, _)) => state,
@@ -129,18 +222,4 @@ fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, S
         snapshot::write(&base(state, *last), &folded.save(), &receipt).map_err(KeepError::Base)?;
     }
     Ok((seals, folded))
-}
-
-/// Removes what the journal has on record as dropped, and older bases.
-fn finish(state: &Path, journal: &Path, reader: &Reader, last: u64) -> Result<(), KeepError> {
-    let kept = base(state, last);
-    if last == 0 || !kept.exists() {
-        return Ok(());
-    }
-    reader.forget(last);
-    retention::remove(journal, last)?;
-    for older in bases(state).into_iter().filter(|path| *path < kept) {
-        fs::remove_file(older).map_err(KeepError::Base)?;
-    }
-    Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn open(
 }
 
 /// Puts an entry about the journal itself on record; its number, once it is durable.
-async fn record(core: &mpsc::Sender<Message>, log: Log) -> Option<u64> {
+pub async fn record(core: &mpsc::Sender<Message>, log: Log) -> Option<u64> {
     let (to, durable) = oneshot::channel();
     core.send(Message::Input(Input::Log(log), Some(to))).await.ok()?;
     match durable.await {

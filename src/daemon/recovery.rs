@@ -42,8 +42,10 @@ pub fn recover(settings: &Settings) -> Result<Recovered, DaemonError> {
             .map_or(journal::Settings::default().segment_bytes_max, |bytes| bytes.0),
         ..journal::Settings::default()
     };
-    for file in [path.join(snapshot::FILE)].into_iter().chain(keep::bases(path)) {
-        let (state, known) = match snapshot::read(&file) {
+    let snapshot = path.join(snapshot::FILE);
+    for file in [snapshot.clone()].into_iter().chain(keep::bases(path)) {
+        let read = if file == snapshot { snapshot::read(&file) } else { snapshot::read_base(&file) };
+        let (state, known) = match read {
             Ok(Some(found)) => found,
             Ok(None) => continue,
             Err(why) => {

@@ -44,7 +44,8 @@ pub async fn resend(world: &Arc<World>, ask: Resend) -> ResendReport {
     let letters = chosen(world, &ask.which).await;
     if let (Which::Key(key), true) = (&ask.which, letters.is_empty()) {
         let why = format!(
-            "no dead letter has this key: it succeeded, is under way, or is older than the newest {LETTERS_MAX}"
+            "no dead letter has this key: it succeeded, is under way, or was given up: it is older than the newest \
+             {LETTERS_MAX}, or what it needs was dropped"
         );
         report.refused.push(NotResent { key: key.clone(), why });
     }
@@ -89,7 +90,7 @@ async fn chosen(world: &World, which: &Which) -> Vec<(u64, Letter)> {
 /// The order that sends a letter again, from the entries that hold its request and its outcome.
 fn order(history: &History, result: u64, letter: Letter) -> Result<Order, String> {
     let entry = |seq| history.entry(seq).map_err(|error| error.to_string());
-    let Letter { key, intent, began, destination, class } = letter;
+    let Letter { key, intent, began, destination, class, .. } = letter;
     let (asked, outcome) = (entry(intent)?, entry(result)?);
     let Facts::Intent(asked) = &asked.entry.facts else { return Err(format!("entry {intent} holds no request")) };
     let step = asked.steps.iter().find(|step| step.key.as_ref() == Some(&key));

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::engine::saved::{Saved, VERSION};
+use crate::engine::saved::{RESTORED_MIN, Saved, VERSION};
 use crate::engine::state::State;
 use crate::journal::Receipt;
 
@@ -64,6 +64,18 @@ pub enum Unusable {
 /// # Errors
 /// Why it cannot be used.
 pub fn read(path: &Path) -> Result<Option<(State, Receipt)>, Unusable> {
+    read_since(path, VERSION)
+}
+
+/// Reads a base: what it stands for is gone, so that an older version is read as well.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn read_base(path: &Path) -> Result<Option<(State, Receipt)>, Unusable> {
+    read_since(path, RESTORED_MIN)
+}
+
+fn read_since(path: &Path, oldest: u32) -> Result<Option<(State, Receipt)>, Unusable> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -73,7 +85,7 @@ pub fn read(path: &Path) -> Result<Option<(State, Receipt)>, Unusable> {
     let mut line = Vec::new();
     from.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut line)?;
     let header: Header = serde_json::from_slice(&line).map_err(|_| Unusable::Damaged)?;
-    if header.version != VERSION {
+    if !(oldest..=VERSION).contains(&header.version) {
         return Err(Unusable::Version);
     }
     let parts = [header.json, header.alerts, header.ran];

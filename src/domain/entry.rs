@@ -93,6 +93,26 @@ pub enum Log {
         /// The public key that signed at the last entry of them.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         signed_by: String,
+        /// Bundles that entries behind them may name and that no entry behind them introduces.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bundles: Vec<BundleName>,
+        /// Failed and stalled runs that cannot go on any more, since it needs what was dropped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<RunId>,
+        /// Dead letters that cannot be sent again any more, for the same reason.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        letters: Vec<EffectKey>,
+    },
+    /// A segment was compressed: its archive unpacks to the same bytes.
+    Archived {
+        /// Its first entry.
+        first: u64,
+        /// Its last entry.
+        last: u64,
+        /// How long it was, in bytes.
+        bytes: u64,
+        /// How long the archive is, in bytes.
+        packed: u64,
     },
     /// An operator gave up what stood behind a damage.
     Repaired {
@@ -138,6 +158,16 @@ pub struct BundleFacts {
     pub commit: Option<String>,
     /// How many rules, formats and playbooks, for people.
     pub counts: BTreeMap<String, usize>,
+}
+
+/// A bundle by name alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleName {
+    /// SHA-256 over its files, in hex.
+    pub id: String,
+    /// The git commit, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// One record, what it became and what was decided.

@@ -36,6 +36,12 @@ impl Span {
         self.0
     }
 
+    /// The instant this long before `end`, or the first one there is.
+    pub fn before(self, end: jiff::Timestamp) -> jiff::Timestamp {
+        let long = jiff::SignedDuration::try_from(self.0).unwrap_or(jiff::SignedDuration::MAX);
+        end.saturating_sub(long).unwrap_or(jiff::Timestamp::MIN)
+    }
+
     /// The instant this long after `start`, or the last one there is.
     pub fn after(self, start: jiff::Timestamp) -> jiff::Timestamp {
         let span = jiff::SignedDuration::try_from(self.0).unwrap_or(jiff::SignedDuration::MAX);

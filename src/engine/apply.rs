@@ -1,5 +1,7 @@
 //! Applies an entry to the state: the same at decide time and at recovery.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
@@ -28,7 +30,11 @@ pub fn apply(state: &mut State, entry: &Entry) {
             forget_halted(state);
         }
         Facts::Log(_) => {}
-        Facts::Bundle(bundle) => state.bundle.clone_from(&bundle.id),
+        Facts::Bundle(bundle) => {
+            state.bundle.clone_from(&bundle.id);
+            state.bundles.insert(bundle.id.clone(), bundle.commit.clone());
+            forget_bundles(state);
+        }
         Facts::Intake(intake) => apply_intake(state, entry, intake),
         Facts::Quarantine(quarantine) => apply_quarantine(state, entry, quarantine),
         Facts::Due(due) => apply_due(state, entry, due),
@@ -82,12 +88,19 @@ fn forget(state: &mut State, at: Timestamp) {
 /// A run that stopped, or an effect that failed, can go on no more once what it needs is dropped.
 fn forget_halted(state: &mut State) {
     let dropped = state.dropped;
-    let stays =
-        |run: &Run| run.alerts.iter().all(|alert| alert.seq > dropped) && run.entries.iter().all(|seq| *seq > dropped);
-    state.halted.retain(|_, halted| stays(&halted.run));
-    state.letters.retain(|_, letter| letter.intent.min(letter.began) > dropped);
+    state.halted.retain(|_, halted| halted.run.needs() > dropped);
+    state.letters.retain(|_, letter| letter.needs() > dropped);
     let State { halted, halted_order, .. } = state;
     halted_order.retain(|_, run| halted.contains_key(run));
+}
+
+/// Names of bundles are kept as long as something may name them.
+fn forget_bundles(state: &mut State) {
+    let halted = state.halted.values().map(|halted| &halted.run);
+    let runs = state.runs.values().chain(halted).map(|run| &run.bundle);
+    let groups = state.groups.values().map(|group| &group.bundle);
+    let used: HashSet<&String> = runs.chain(groups).chain([&state.bundle]).collect();
+    state.bundles.retain(|id, _| used.contains(id));
 }
 
 fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
@@ -287,6 +300,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
             effect => {
                 let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
                 run.waiting.insert(step.n);
+                let needs = run.needs();
                 let flight = Flight {
                     run: id.clone(),
                     step: step.n,
@@ -302,6 +316,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     progress: None,
                     error: None,
                     resent: false,
+                    needs,
                 };
                 state.flights.insert(key.clone(), flight);
             }
@@ -343,9 +358,10 @@ fn learn(state: &mut State, seq: u64, result: &StepResult) {
 }
 
 fn apply_letter(state: &mut State, seq: u64, result: &StepResult, flight: &Flight) {
+    let (needs, at) = (flight.needs(), state.at);
     let Flight { intent, began, destination, .. } = flight;
     let (key, destination, class) = (result.key.clone(), destination.clone(), result.reply.class);
-    state.letters.insert(seq, Letter { key, intent: *intent, began: *began, destination, class });
+    state.letters.insert(seq, Letter { key, intent: *intent, began: *began, destination, class, at, needs });
     while state.letters.len() > LETTERS_MAX {
         state.letters.pop_first();
     }
@@ -369,7 +385,7 @@ fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {
         run.entries.push(entry.seq);
         run.refused.clear();
     }
-    state.halted.insert(end.run.clone(), Halted { run, stalled, seq: entry.seq });
+    state.halted.insert(end.run.clone(), Halted { run, stalled, seq: entry.seq, at: entry.at });
     state.halted_order.insert(entry.seq, end.run.clone());
     while state.halted.len() > HALTED_MAX {
         let Some((_, oldest)) = state.halted_order.pop_first() else { break };
@@ -411,7 +427,7 @@ fn send_again(state: &mut State, entry: &Entry, order: &Order) {
     else {
         return;
     };
-    state.letters.remove(result);
+    let needs = state.letters.remove(result).map_or(u64::MAX, |letter| letter.needs());
     let flight = Flight {
         run: run.clone(),
         step: *step,
@@ -427,6 +443,7 @@ fn send_again(state: &mut State, entry: &Entry, order: &Order) {
         progress: progress.clone(),
         error: None,
         resent: true,
+        needs,
     };
     state.flights.insert(key.clone(), flight);
 }

@@ -31,11 +31,16 @@ pub enum Refusal {
     #[error("{0} is open; cancel it first")]
     Open(RunId),
     /// It did not stop half-way, or that was too long ago.
-    #[error("{0} is neither failed nor stalled, or too many runs failed since; restart it instead")]
+    #[error(
+        "{0} is neither failed nor stalled, or it was given up: too many runs failed since, or what it needs was dropped"
+    )]
     NotHalted(RunId),
     /// Somebody sends a dead letter of it again.
     #[error("{0} has a request that is being sent again; wait for its outcome")]
     BeingSent(RunId),
+    /// Retention has dropped an alert that it is about.
+    #[error("what {0} was started for was dropped")]
+    Dropped(RunId),
     /// The playbook was never started for that.
     #[error("{0} was never started")]
     Unknown(RunId),
@@ -68,6 +73,9 @@ pub fn order(state: &State, wish: Wish) -> Result<Order, Refusal> {
             let same = |open: &&RunId| open.trigger == run.trigger && open.playbook == run.playbook;
             if let Some(open) = state.runs.keys().find(same) {
                 return Err(Refusal::Open(open.clone()));
+            }
+            if alerts.iter().any(|alert| alert.seq <= state.dropped) {
+                return Err(Refusal::Dropped(run));
             }
             let mut starts = RunId { attempt: 2, ..run.clone() };
             while state.has_run(&starts) {

@@ -25,6 +25,9 @@ pub struct State {
     pub journal: String,
     /// Id of the bundle in charge; empty before the first `bundle` entry.
     pub bundle: String,
+    /// The git commits of the bundle in charge and of those that open groups and runs end on.
+    #[serde(default)]
+    pub bundles: BTreeMap<String, Option<String>>,
     /// The public key that checkpoints are signed with; empty before the first `key` entry.
     pub signed_by: String,
     /// The last entry that retention has dropped; 0: none.
@@ -157,6 +160,9 @@ pub struct Halted {
     pub stalled: bool,
     /// Sequence number of the entry that ended it.
     pub seq: u64,
+    /// Time of that entry.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 /// An effect without an outcome.
@@ -191,6 +197,14 @@ pub struct Flight {
     pub error: Option<String>,
     /// An operator had it sent again: its run has its outcome already.
     pub resent: bool,
+    /// The first entry that sending it needs: it is about alerts.
+    #[serde(default = "unknown")]
+    pub needs: u64,
+}
+
+/// What a base of version 1 says of `needs`.
+fn unknown() -> u64 {
+    u64::MAX
 }
 
 /// An effect that ended without success.
@@ -207,6 +221,34 @@ pub struct Letter {
     pub destination: String,
     /// How it ended.
     pub class: Class,
+    /// When.
+    #[serde(default)]
+    pub at: Timestamp,
+    /// The first entry that sending it again needs: it is about alerts.
+    #[serde(default = "unknown")]
+    pub needs: u64,
+}
+
+impl Run {
+    /// The first entry that it needs to go on or to be started anew.
+    pub fn needs(&self) -> u64 {
+        let alerts = self.alerts.iter().map(|alert| alert.seq);
+        alerts.chain(self.entries.iter().copied()).fold(self.began, u64::min)
+    }
+}
+
+impl Flight {
+    /// The first entry that it needs.
+    pub fn needs(&self) -> u64 {
+        self.needs.min(self.intent).min(self.began)
+    }
+}
+
+impl Letter {
+    /// The first entry that it needs to be sent again.
+    pub fn needs(&self) -> u64 {
+        self.needs.min(self.intent).min(self.began)
+    }
 }
 
 /// An open group.
@@ -265,19 +307,25 @@ impl State {
         self.ran.contains(&self.hash(&[&run.to_string()]))
     }
 
-    /// The first entry that something still refers to: open runs, groups and alerts, effects under way, and quarantine.
-    /// No entry from there on may be dropped.
-    pub fn needed(&self) -> u64 {
-        let of_run = |run: &Run| {
-            let alerts = run.alerts.iter().map(|alert| alert.seq);
-            alerts.chain(run.entries.iter().copied()).chain([run.began]).min()
-        };
-        let runs = self.runs.values().filter_map(of_run);
+    /// The first entry that something still refers to: open runs, groups and alerts, effects under way, quarantine, and
+    /// runs and effects that have failed since `held`. No entry from there on may be dropped.
+    pub fn needed(&self, held: Timestamp) -> u64 {
+        let runs = self.runs.values().map(Run::needs);
+        let halted = self.halted.values().filter(|halted| halted.at >= held).map(|halted| halted.run.needs());
         let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
-        let flights = self.flights.values().map(|flight| flight.intent.min(flight.began));
+        let flights = self.flights.values().map(Flight::needs);
+        let letters = self.letters.values().filter(|letter| letter.at >= held).map(Letter::needs);
         let alerts = self.alerts.iter().filter(|slot| slot.status.is_open()).map(|slot| slot.seq);
         let quarantine = self.quarantine.values().copied();
-        runs.chain(groups).chain(flights).chain(alerts).chain(quarantine).min().unwrap_or(u64::MAX)
+        let all = runs.chain(halted).chain(groups).chain(flights).chain(letters).chain(alerts).chain(quarantine);
+        all.min().unwrap_or(u64::MAX)
+    }
+
+    /// The failed runs and effects that cannot go on once the entries up to this one are dropped.
+    pub fn given_up(&self, dropped: u64) -> (Vec<RunId>, Vec<EffectKey>) {
+        let runs = self.halted.iter().filter(|(_, halted)| halted.run.needs() <= dropped);
+        let letters = self.letters.values().filter(|letter| letter.needs() <= dropped);
+        (runs.map(|(run, _)| run.clone()).collect(), letters.map(|letter| letter.key.clone()).collect())
     }
 
     /// 64 bits of SHA-256 over the parts, keyed with the journal's random id so that nobody outside can

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::domain::alert::{Alert, Severity, Status};
 use crate::domain::decision::{Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
-use crate::domain::entry::{Due, End, Entry, Facts, Log, StepResult, Taken};
+use crate::domain::entry::{BundleFacts, Due, End, Entry, Facts, Log, Seal, StepResult, Taken};
 use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{HttpPosition, Position, Record};
@@ -473,6 +473,95 @@ fn a_run_that_goes_on_takes_its_dead_letters_along_and_sees_what_arrived_meanwhi
     let tasks = go_on(&mut world);
     let [Task::Evaluate(replay)] = &tasks[..] else { panic!("nothing is sent a second time: {tasks:?}") };
     assert!(replay.entries.contains(&arrived), "the script sees that it arrived");
+}
+
+/// Drops the entries up to this one, as retention does.
+fn forget(world: &mut World, last: u64) {
+    let at = world.at;
+    let seal = Seal { first: 1, last, first_hash: String::new(), hash: String::new(), bytes: 1, from: at, until: at };
+    let (runs, letters) = world.state.given_up(last);
+    let bundles = Vec::new();
+    let (policy, journal, signed_by, segments) = ("size".into(), "j".into(), String::new(), vec![seal]);
+    world.put(Input::Log(Log::Dropped { policy, segments, journal, signed_by, bundles, runs, letters })).unwrap();
+}
+
+const GROUP: &str =
+    "route: [{ id: g, title: G, owner: a@example.com, playbooks: [mail], group_by: [kind], group_wait: 30s }]";
+
+/// An alert of a group, its dead letter and its failed run; the entry of the alert, the run, and the letter's key.
+fn failed_group(world: &mut World) -> (u64, RunId, EffectKey) {
+    world.alert(json!({ "external_id": "1", "kind": "k" }));
+    let alert = world.state.seq;
+    world.alert(json!({ "external_id": "2", "kind": "other", "status": "resolved" }));
+    world.pass(30);
+    let Some(Due::Group { runs, .. }) = world.due() else { panic!("the group closes") };
+    let key = only_key(&world.ask(&runs[0], vec![webhook()], None).unwrap());
+    world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
+    world.ask(&runs[0], vec![], Some(End::Failed { error: "it is dead".into(), place: None }));
+    world.alert(json!({ "external_id": "1", "kind": "k", "status": "resolved" }));
+    (alert, runs[0].clone(), key)
+}
+
+#[test]
+fn what_failed_holds_the_alerts_it_is_about_for_a_time_and_is_then_given_up() {
+    let mut world = World::new(GROUP, NONE);
+    let (alert, run, key) = failed_group(&mut world);
+    let (held, late) = (world.at, world.at + SignedDuration::from_micros(1));
+    assert_eq!(world.state.needed(held), alert, "a retry reads the alert again");
+    assert_eq!(world.state.needed(late), u64::MAX, "but not for ever");
+    // The letter alone holds it as well, and so does the request when it is sent again.
+    world.put(Input::Operator(Box::new(Operator {
+        actor: "ann".into(),
+        comment: "why".into(),
+        order: Order::RunCancel { run: run.clone() },
+    })));
+    assert_eq!((world.state.halted.len(), world.state.needed(held), world.state.needed(late)), (0, alert, u64::MAX));
+    world.put(retry(&world, &key, &run)).unwrap();
+    assert_eq!(world.state.needed(late), alert, "what is under way is not given up");
+    world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
+
+    assert_eq!(world.state.given_up(alert - 1), (vec![], vec![]));
+    assert_eq!(world.state.given_up(alert), (vec![], vec![key]));
+    forget(&mut world, alert - 1);
+    assert_eq!(world.state.letters.len(), 1);
+    forget(&mut world, alert);
+    assert!(world.state.letters.is_empty());
+}
+
+#[test]
+fn a_run_that_was_given_up_is_neither_retried_nor_restarted() {
+    let mut world = World::new(GROUP, NONE);
+    let (alert, run, key) = failed_group(&mut world);
+    let alerts = world.state.halted[&run].run.alerts.clone();
+    let wishes = [Wish::Retry(run.clone()), Wish::Restart { run: run.clone(), alerts }];
+    let refused = |world: &World| wishes.clone().map(|wish| orders::order(&world.state, wish).err());
+    assert_eq!(refused(&world), [None, None], "the control");
+    assert_eq!(world.state.given_up(alert), (vec![run.clone()], vec![key]));
+    forget(&mut world, alert);
+    assert_eq!(refused(&world), [Some(Refusal::NotHalted(run.clone())), Some(Refusal::Dropped(run))]);
+}
+
+#[test]
+fn bundles_are_known_by_name_as_long_as_something_may_name_them() {
+    let mut world = World::new(GROUP, NONE);
+    let swap = |world: &mut World, id: &str| {
+        let facts = BundleFacts { id: id.into(), commit: Some(format!("commit of {id}")), counts: BTreeMap::new() };
+        world.put(Input::Bundle(facts)).unwrap();
+    };
+    let known = |world: &World| world.state.bundles.keys().cloned().collect::<Vec<_>>().join(" ");
+    swap(&mut world, "a");
+    swap(&mut world, "b");
+    assert_eq!(known(&world), "b");
+    world.alert(json!({ "external_id": "1", "kind": "k" }));
+    swap(&mut world, "c");
+    assert_eq!(known(&world), "b c", "the open group ends on the one it began with");
+    world.pass(30);
+    let Some(Due::Group { runs, .. }) = world.due() else { panic!("the group closes") };
+    swap(&mut world, "d");
+    assert_eq!(known(&world), "b d");
+    world.ask(&runs[0], vec![], Some(End::Finished { value: json!(null) }));
+    swap(&mut world, "e");
+    assert_eq!((known(&world).as_str(), world.state.bundles["e"].as_deref()), ("e", Some("commit of e")));
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! Where entries lie: per segment one mark each 16 KiB, so that reading an entry back costs one short read.
+//! Where entries lie: per segment one mark each 16 KiB, or one a frame of an archive, so that reading an entry back costs one
+//! short read.
 
 use std::sync::{PoisonError, RwLock};
 
 use crate::journal::Receipt;
+use crate::journal::archive::Frame;
 
 /// A mark is set at the first entry that begins this far behind the last mark.
 const MARK_BYTES: u64 = 16 << 10;
@@ -34,7 +36,31 @@ pub(super) struct Segment {
     pub last: u64,
     /// Where that entry ends.
     pub bytes: u64,
-    marks: Vec<(u64, u64)>,
+    marks: Marks,
+}
+
+/// Where some of a segment's entries begin; no marks at all: not known yet.
+#[derive(Debug, Clone)]
+enum Marks {
+    /// Number and offset.
+    Lines(Vec<(u64, u64)>),
+    /// It was archived.
+    Frames(Vec<Frame>),
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self::Lines(Vec::new())
+    }
+}
+
+impl Marks {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Lines(marks) => marks.is_empty(),
+            Self::Frames(frames) => frames.is_empty(),
+        }
+    }
 }
 
 impl Segment {
@@ -44,15 +70,22 @@ impl Segment {
 
     /// Adds the entry that begins at `offset`, the first one behind `last`.
     pub fn add(&mut self, seq: u64, offset: u64, end: u64) {
-        if self.marks.last().is_none_or(|(_, mark)| offset - mark >= MARK_BYTES) {
-            self.marks.push((seq, offset));
+        if let Marks::Lines(marks) = &mut self.marks
+            && marks.last().is_none_or(|(_, mark)| offset - mark >= MARK_BYTES)
+        {
+            marks.push((seq, offset));
         }
         (self.last, self.bytes) = (seq, end);
     }
 
     /// A segment that ends with entry `last`, of which only the length is known yet.
     pub fn unmarked(first: u64, last: u64, bytes: u64) -> Self {
-        Self { first, last, bytes, marks: Vec::new() }
+        Self { first, last, bytes, marks: Marks::default() }
+    }
+
+    /// An archived segment with its frames, to set the marks of the one that is known.
+    pub fn archived(first: u64, frames: Vec<Frame>) -> Self {
+        Self { marks: Marks::Frames(frames), ..Self::new(first) }
     }
 }
 
@@ -66,8 +99,16 @@ pub(super) struct Spot {
     /// The entry that begins at `offset`: the one looked for, or one before it.
     pub seq: u64,
     pub offset: u64,
-    /// Where the entry surely has ended.
-    pub end: u64,
+    pub lies: Lies,
+}
+
+/// How it lies there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lies {
+    /// In lines; by here the entry surely has ended.
+    Until(u64),
+    /// In the frame that begins at this byte of the archive.
+    InFrame(u64),
 }
 
 impl Index {
@@ -124,7 +165,8 @@ impl Index {
         let segment = inner.at(walked.first).and_then(|at| inner.segments.get_mut(at));
         if let Some(segment) = segment.filter(|segment| segment.first == walked.first) {
             // A segment that is bad from its first line on is read from its begin, to tell of that line.
-            segment.marks = if walked.marks.is_empty() { vec![(walked.first, 0)] } else { walked.marks };
+            let none = walked.marks.is_empty();
+            segment.marks = if none { Marks::Lines(vec![(walked.first, 0)]) } else { walked.marks };
         }
     }
 
@@ -132,10 +174,20 @@ impl Index {
     pub fn find(&self, seq: u64) -> Option<Spot> {
         self.read(|inner| {
             let segment = inner.segments.get(inner.at(seq)?).filter(|segment| seq <= segment.last)?;
-            let next = segment.marks.partition_point(|(mark, _)| *mark <= seq);
-            let (mark, offset) = *segment.marks.get(next.checked_sub(1)?)?;
-            let end = segment.marks.get(next).map_or(segment.bytes, |(_, offset)| *offset);
-            Some(Spot { segment: segment.first, last: segment.last, seq: mark, offset, end })
+            let (mark, offset, lies) = match &segment.marks {
+                Marks::Lines(marks) => {
+                    let next = marks.partition_point(|(mark, _)| *mark <= seq);
+                    let (mark, offset) = *marks.get(next.checked_sub(1)?)?;
+                    let end = marks.get(next).map_or(segment.bytes, |(_, offset)| *offset);
+                    (mark, offset, Lies::Until(end))
+                }
+                Marks::Frames(frames) => {
+                    let next = frames.partition_point(|frame| frame.seq <= seq);
+                    let Frame { seq, offset, packed } = *frames.get(next.checked_sub(1)?)?;
+                    (seq, offset, Lies::InFrame(packed))
+                }
+            };
+            Some(Spot { segment: segment.first, last: segment.last, seq: mark, offset, lies })
         })
     }
 

@@ -14,8 +14,9 @@
 //! - Recovery never repairs silently. A torn tail is moved aside and reported; anything else stops the start.
 //!
 //! Read in this order: [`mod@line`] (one line), `recover` (what a crash may leave behind), [`writer`] (the thread),
-//! `start` (lock, recover, open), [`reader`] and [`verify`].
+//! `start` (lock, recover, open), [`reader`], [`verify`] and [`archive`] (segments that are old).
 
+pub mod archive;
 pub mod checkpoint;
 mod disk;
 mod head;
@@ -252,7 +253,7 @@ pub struct Place {
     pub seq: u64,
     /// Name of the segment file.
     pub file: String,
-    /// Offset of the first bad byte's line in that file.
+    /// Offset of the first bad byte's line in that file; in an archive, in what it unpacks to.
     pub offset: u64,
     /// How.
     pub damage: Damage,
@@ -288,6 +289,9 @@ pub enum Damage {
     /// Its batch does not continue the batch of the entry before.
     #[error("its batch does not continue the one before it")]
     Batch,
+    /// An archive is not what zstd makes, or not of whole lines.
+    #[error("the archive does not unpack")]
+    Archive,
     /// The segment ends within a batch, and another segment follows.
     #[error("the segment ends within a batch, and another segment follows")]
     Unfinished,
@@ -339,6 +343,16 @@ pub enum Damage {
 }
 
 impl JournalError {
+    /// A file that is not there.
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// An archive that does not unpack.
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if archive::is_damage(source))
+    }
+
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { doing, path, source }

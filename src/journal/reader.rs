@@ -1,15 +1,16 @@
 //! Reading entries back, by number or in a stream, while the writer appends or without a daemon at all.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::fmt;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::journal::archive;
 use crate::journal::head::Head;
-use crate::journal::index::{Index, Segment, Spot};
+use crate::journal::index::{Index, Lies, Segment, Spot};
 use crate::journal::line::{self, Line};
-use crate::journal::segment::{self, read_piece};
+use crate::journal::segment::{self, Form, Opened, Text, read_piece};
 use crate::journal::{Damage, JournalError, Place, Receipt};
 
 /// Reads the journal. Cheap to clone; it takes no lock.
@@ -55,9 +56,7 @@ impl Reader {
     fn open_with_tail(dir: &Path, firsts: &[u64]) -> Result<Self, JournalError> {
         let mut sealed = Vec::new();
         for pair in firsts.windows(2) {
-            let path = segment::path(dir, pair[0]);
-            let bytes = fs::metadata(&path).map_err(JournalError::io("look at", &path))?.len();
-            sealed.push(Segment::unmarked(pair[0], pair[1] - 1, bytes));
+            sealed.push(Segment::unmarked(pair[0], pair[1] - 1, segment::open(dir, pair[0])?.bytes()?));
         }
         let index = Arc::new(Index::new(sealed, Receipt::empty()));
         let reader = Self { dir: dir.into(), index, looking: Some(Arc::default()) };
@@ -91,7 +90,11 @@ impl Reader {
 
     /// Adds the whole batches behind what is known of the segment to the index.
     fn look_through(&self, known: &Segment) -> Result<(), JournalError> {
-        let found = Batches::in_segment(&self.dir, known)?;
+        let opened = match segment::open(&self.dir, known.first) {
+            Err(absent) if absent.is_absent() => return Ok(()),
+            opened => opened?,
+        };
+        let found = Batches::behind(opened, known)?;
         if let Some(head) = found.head {
             self.index.extend(known.first, &found.entries, head);
         }
@@ -114,11 +117,24 @@ impl Reader {
     /// [`JournalError::Corrupt`] when another line stands in its place or its hash is wrong, [`JournalError::Io`]
     /// when the file cannot be read.
     pub fn line(&self, seq: u64) -> Result<Option<Line>, JournalError> {
-        let Some(spot) = self.find(seq)? else { return Ok(None) };
-        let path = segment::path(&self.dir, spot.segment);
-        let mut bytes = vec![0; usize::try_from(spot.end.saturating_sub(spot.offset)).unwrap_or(usize::MAX)];
-        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, spot.offset));
-        read.map_err(JournalError::io("read", &path))?;
+        let Some((spot, opened)) = self.open_at(seq)? else { return Ok(None) };
+        match spot.lies {
+            Lies::Until(end) => Self::line_within(&opened, &spot, end, seq).map(Some),
+            Lies::InFrame(packed) => {
+                let path = opened.path.clone();
+                let text = opened.text_from_frame(packed)?;
+                let mut open = Open { text, path, last: spot.last, offset: spot.offset, piece: Vec::new() };
+                open.skip(spot.seq, seq)?;
+                open.read(seq).map(Some)
+            }
+        }
+    }
+
+    /// One read, of little more than the entry.
+    fn line_within(opened: &Opened, spot: &Spot, end: u64, seq: u64) -> Result<Line, JournalError> {
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(spot.offset)).unwrap_or(usize::MAX)];
+        let read = opened.file.read_exact_at(&mut bytes, spot.offset);
+        read.map_err(JournalError::io("read", &opened.path))?;
         let (mut rest, mut offset) = (bytes.as_slice(), spot.offset);
         for _ in spot.seq..seq {
             let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
@@ -126,7 +142,7 @@ impl Reader {
             offset += line as u64;
         }
         let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-        read_line(&rest[..line], seq, spot.segment, offset).map(Some)
+        read_line(&rest[..line], seq, &opened.path, offset)
     }
 
     /// Streams the entries from `from`, or from the first one that retention has left, to the head as it is now, with little memory. Each line's own hash and its
@@ -141,25 +157,56 @@ impl Reader {
         }
     }
 
-    fn find(&self, seq: u64) -> Result<Option<Spot>, JournalError> {
+    /// Where an entry is to be looked for, and that file. A segment that was archived since it was last looked at is looked at anew.
+    fn open_at(&self, seq: u64) -> Result<Option<(Spot, Opened)>, JournalError> {
         if let Some(first) = self.index.unmarked(seq) {
-            let mut walked = Segment::new(first);
-            for (seq, offset, end) in Batches::in_segment(&self.dir, &Segment::new(first))?.entries {
-                walked.add(seq, offset, end);
-            }
-            self.index.mark(walked);
+            self.mark(first)?;
         }
-        Ok(self.index.find(seq))
+        let Some(spot) = self.index.find(seq) else { return Ok(None) };
+        match form(&spot).open(&self.dir, spot.segment) {
+            Err(gone) if gone.is_absent() && form(&spot) == Form::Plain => self.mark(spot.segment)?,
+            opened => return opened.map(|opened| Some((spot, opened))),
+        }
+        let Some(spot) = self.index.find(seq) else { return Ok(None) };
+        form(&spot).open(&self.dir, spot.segment).map(|opened| Some((spot, opened)))
+    }
+
+    /// Looks where the entries of a segment lie.
+    fn mark(&self, first: u64) -> Result<(), JournalError> {
+        let opened = segment::open(&self.dir, first)?;
+        let path = opened.path.clone();
+        let walked = match opened.form {
+            Form::Plain => {
+                let mut walked = Segment::new(first);
+                for (seq, offset, end) in Batches::behind(opened, &walked)?.entries {
+                    walked.add(seq, offset, end);
+                }
+                walked
+            }
+            Form::Archive => {
+                let frames = archive::frames(BufReader::new(opened.file), first);
+                Segment::archived(first, frames.map_err(JournalError::io("read", &path))?)
+            }
+        };
+        self.index.mark(walked);
+        Ok(())
+    }
+}
+
+fn form(spot: &Spot) -> Form {
+    match spot.lies {
+        Lies::Until(_) => Form::Plain,
+        Lies::InFrame(_) => Form::Archive,
     }
 }
 
 /// Reads a line that has to be this entry.
-fn read_line(piece: &[u8], seq: u64, segment: u64, offset: u64) -> Result<Line, JournalError> {
+fn read_line(piece: &[u8], seq: u64, path: &Path, offset: u64) -> Result<Line, JournalError> {
     let read = || {
         let line = Line::parse(piece.strip_suffix(b"\n").ok_or(Damage::Cut)?)?;
         if line.seq == seq { Ok(line) } else { Err(Damage::Seq { found: line.seq }) }
     };
-    read().map_err(|damage| JournalError::Corrupt(Place { seq, file: segment::name(segment), offset, damage }))
+    read().map_err(|damage| JournalError::Corrupt(Place { seq, file: segment::name_of(path), offset, damage }))
 }
 
 /// The entries of whole batches in a segment, behind those that are known. Hashes are checked when an entry is read.
@@ -170,22 +217,34 @@ struct Batches {
 }
 
 impl Batches {
-    fn in_segment(dir: &Path, known: &Segment) -> Result<Self, JournalError> {
-        let path = segment::path(dir, known.first);
+    fn behind(opened: Opened, known: &Segment) -> Result<Self, JournalError> {
+        let path = opened.path.clone();
         let mut found = Self::default();
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-            file => file.map_err(JournalError::io("open", &path))?,
+        let mut text = match opened.text_from(known.bytes) {
+            Err(damage) if damage.is_damage() => return Ok(found),
+            text => text?,
         };
-        let mut bytes = BufReader::with_capacity(256 << 10, file);
-        bytes.seek(SeekFrom::Start(known.bytes)).map_err(JournalError::io("read", &path))?;
-        found.read(&mut bytes, known.last, known.bytes).map_err(JournalError::io("read", &path))?;
-        Ok(found)
+        match found.read(&mut text, known.last, known.bytes) {
+            Err(error) if !archive::is_damage(&error) => Err(JournalError::io("read", &path)(error)),
+            _ => Ok(found),
+        }
     }
 
-    fn read(&mut self, bytes: &mut dyn BufRead, mut last: u64, mut offset: u64) -> std::io::Result<()> {
-        let mut piece = Vec::new();
+    fn read(&mut self, bytes: &mut dyn BufRead, last: u64, offset: u64) -> io::Result<()> {
         let mut whole = 0;
+        let read = self.read_lines(bytes, last, offset, &mut whole);
+        self.entries.truncate(whole);
+        read
+    }
+
+    fn read_lines(
+        &mut self,
+        bytes: &mut dyn BufRead,
+        mut last: u64,
+        mut offset: u64,
+        whole: &mut usize,
+    ) -> io::Result<()> {
+        let mut piece = Vec::new();
         while read_piece(bytes, &mut piece)? {
             let Some(parts) = piece.strip_suffix(b"\n").and_then(line::split) else { break };
             if Some(parts.seq) != last.checked_add(1) {
@@ -196,11 +255,10 @@ impl Batches {
             self.entries.push((last, offset, end));
             offset = end;
             if parts.left == 0 {
-                whole = self.entries.len();
+                *whole = self.entries.len();
                 self.head = Some(Receipt { seq: last, hash: parts.hash.into() });
             }
         }
-        self.entries.truncate(whole);
         Ok(())
     }
 }
@@ -216,28 +274,37 @@ pub struct Lines {
 }
 
 /// The segment that is being streamed.
-#[derive(Debug)]
 struct Open {
-    bytes: BufReader<File>,
+    text: Text,
     path: PathBuf,
-    segment: u64,
     last: u64,
     offset: u64,
     piece: Vec<u8>,
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.path.display(), self.offset)
+    }
 }
 
 impl Iterator for Lines {
     type Item = Result<Line, JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next > self.until {
-            return None;
+        while self.next <= self.until {
+            match self.read() {
+                Err(error) => match self.pass_over_dropped() {
+                    Ok(true) => {}
+                    _ => {
+                        self.until = 0;
+                        return Some(Err(error));
+                    }
+                },
+                line => return Some(line),
+            }
         }
-        let line = self.read();
-        if line.is_err() {
-            self.until = 0;
-        }
-        Some(line)
+        None
     }
 }
 
@@ -248,16 +315,27 @@ impl Lines {
             _ => self.open()?,
         };
         let offset = open.offset;
-        open.read_piece()?;
-        let line = read_line(&open.piece, self.next, open.segment, offset)?;
+        let line = open.read(self.next)?;
         if self.prev.as_ref().is_some_and(|prev| *prev != line.prev) {
-            let file = segment::name(open.segment);
+            let file = segment::name_of(&open.path);
             return Err(JournalError::Corrupt(Place { seq: self.next, file, offset, damage: Damage::Prev }));
         }
         self.prev = Some(line.hash.clone());
         self.next += 1;
         self.open = Some(open);
         Ok(line)
+    }
+
+    /// Goes on behind what retention took while the stream was on its way; `false`: it took nothing.
+    fn pass_over_dropped(&mut self) -> Result<bool, JournalError> {
+        let listed = segment::list(&self.reader.dir)?.first().copied();
+        let first = listed.max(self.reader.index.first()).unwrap_or(0);
+        if first <= self.next {
+            return Ok(false);
+        }
+        self.reader.forget(first - 1);
+        (self.next, self.prev) = (first, None);
+        Ok(true)
     }
 
     /// The segment that should hold the next entry is gone.
@@ -268,23 +346,37 @@ impl Lines {
 
     /// Opens the segment of the next entry at that entry.
     fn open(&self) -> Result<Open, JournalError> {
-        let spot = self.reader.find(self.next)?.ok_or_else(|| self.missing())?;
-        let path = segment::path(&self.reader.dir, spot.segment);
-        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
-        let mut bytes = BufReader::with_capacity(64 << 10, file);
-        bytes.seek(SeekFrom::Start(spot.offset)).map_err(JournalError::io("read", &path))?;
-        let Spot { segment, last, offset, .. } = spot;
-        let mut open = Open { bytes, path, segment, last, offset, piece: Vec::new() };
-        for _ in spot.seq..self.next {
-            open.read_piece()?;
-        }
+        let (spot, opened) = self.reader.open_at(self.next)?.ok_or_else(|| self.missing())?;
+        let path = opened.path.clone();
+        let text = match spot.lies {
+            Lies::Until(_) => opened.text_from(spot.offset)?,
+            Lies::InFrame(packed) => opened.text_from_frame(packed)?,
+        };
+        let mut open = Open { text, path, last: spot.last, offset: spot.offset, piece: Vec::new() };
+        open.skip(spot.seq, self.next)?;
         Ok(open)
     }
 }
 
 impl Open {
-    fn read_piece(&mut self) -> Result<(), JournalError> {
-        read_piece(&mut self.bytes, &mut self.piece).map_err(JournalError::io("read", &self.path))?;
+    /// Reads the line that has to be this entry.
+    fn read(&mut self, seq: u64) -> Result<Line, JournalError> {
+        let offset = self.offset;
+        self.read_piece(seq)?;
+        read_line(&self.piece, seq, &self.path, offset)
+    }
+
+    /// Passes over the lines from one entry to before another.
+    fn skip(&mut self, from: u64, to: u64) -> Result<(), JournalError> {
+        (from..to).try_for_each(|_| self.read_piece(to))
+    }
+
+    fn read_piece(&mut self, seq: u64) -> Result<(), JournalError> {
+        let (offset, file) = (self.offset, || segment::name_of(&self.path));
+        read_piece(&mut self.text, &mut self.piece).map_err(|error| match archive::is_damage(&error) {
+            true => JournalError::Corrupt(Place { seq, file: file(), offset, damage: Damage::Archive }),
+            false => JournalError::io("read", &self.path)(error),
+        })?;
         self.offset += self.piece.len() as u64;
         Ok(())
     }

@@ -9,16 +9,16 @@
 //! 3. Otherwise it is a torn tail. The batch that it belongs to was never acknowledged and goes as a whole.
 //! 4. If HEAD names an entry beyond what is left, acknowledged entries are missing: corruption.
 //!
-//! A segment that another one follows has to be good to its end.
+//! A segment that another one follows has to be good to its end, and so has an archive: nothing was ever appended to it.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::journal::archive;
 use crate::journal::head::Head;
 use crate::journal::line::{self, Line, Parts};
-use crate::journal::segment::{self, read_piece};
+use crate::journal::segment::{self, Form, read_piece};
 use crate::journal::{Damage, JournalError, Place, Receipt};
 
 /// How many places within bad bytes are tried as the begin of a whole line.
@@ -99,6 +99,12 @@ struct Bad {
     damage: Damage,
 }
 
+impl Bad {
+    fn at(self, file: &str) -> Place {
+        Place { seq: self.seq, file: file.into(), offset: self.offset, damage: self.damage }
+    }
+}
+
 /// Walks one segment that continues `from`.
 fn walk(
     bytes: &mut dyn BufRead,
@@ -111,8 +117,18 @@ fn walk(
     let mut walk = Walk { whole: from, whole_bytes: 0, bytes: 0, tail: Tail::Nothing };
     let mut piece = Vec::new();
     let mut batch = Vec::new();
-    while read_piece(bytes, &mut piece).map_err(JournalError::io("read", path))? {
+    loop {
         let offset = walk.bytes;
+        match read_piece(bytes, &mut piece) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if archive::is_damage(&error) => {
+                let seq = tip.receipt.seq.saturating_add(1);
+                walk.tail = Tail::Corrupt(Bad { seq, offset, damage: Damage::Archive });
+                return Ok(walk);
+            }
+            Err(error) => return Err(JournalError::io("read", path)(error)),
+        }
         walk.bytes += piece.len() as u64;
         match tip.next_line(&piece, check) {
             Ok(line) => {
@@ -154,8 +170,11 @@ fn newest_batch(
     let mut newest = None;
     loop {
         newest = newest.max(embedded_batch(piece, check));
-        if !read_piece(bytes, piece).map_err(JournalError::io("read", path))? {
-            return Ok(newest);
+        match read_piece(bytes, piece) {
+            Ok(true) => {}
+            Ok(false) => return Ok(newest),
+            Err(error) if archive::is_damage(&error) => return Ok(newest),
+            Err(error) => return Err(JournalError::io("read", path)(error)),
         }
         *end += piece.len() as u64;
     }
@@ -172,6 +191,7 @@ fn embedded_batch(piece: &[u8], check: Check) -> Option<u64> {
 /// What the whole journal is found to hold, if it is not corrupt.
 #[derive(Debug)]
 pub(super) struct Found {
+    dir: PathBuf,
     /// The last line of the last whole batch.
     pub tip: Tip,
     /// First entries of the segments.
@@ -180,6 +200,8 @@ pub(super) struct Found {
     pub last_from: Tip,
     /// Where the last whole batch ends in the last segment.
     pub whole_bytes: u64,
+    /// The last segment is an archive: nothing is appended to it.
+    pub ends_in_archive: bool,
     /// The torn tail of the last segment.
     pub torn: Option<TornTail>,
 }
@@ -187,7 +209,12 @@ pub(super) struct Found {
 impl Found {
     /// Where the next entry would begin.
     pub fn end(&self) -> (String, u64) {
-        (segment::name(self.segments.last().copied().unwrap_or(1)), self.whole_bytes)
+        (self.name_of(self.segments.last().copied().unwrap_or(1)), self.whole_bytes)
+    }
+
+    /// The file of a segment.
+    pub fn name_of(&self, first: u64) -> String {
+        segment::name_in(&self.dir, first)
     }
 }
 
@@ -230,12 +257,9 @@ impl Begin<'_> {
 }
 
 /// The line before a segment, as the segment's first line names it.
-fn before(dir: &Path, first: u64) -> Result<Option<Tip>, JournalError> {
-    let path = segment::path(dir, first);
-    let mut piece = Vec::new();
-    let read = File::open(&path).and_then(|file| read_piece(&mut BufReader::new(file), &mut piece));
-    read.map_err(JournalError::io("read", &path))?;
-    let parts = piece.strip_suffix(b"\n").and_then(|line| line::check(line).ok());
+pub(super) fn before(dir: &Path, first: u64) -> Result<Option<Tip>, JournalError> {
+    let line = segment::first_line(dir, first)?;
+    let parts = line.as_ref().and_then(|line| line::check(line).ok());
     Ok(parts.map(|parts| {
         let receipt = Receipt { seq: parts.seq.saturating_sub(1), hash: parts.prev.to_owned() };
         Tip { receipt, batch: parts.batch.saturating_sub(1), left: 0 }
@@ -252,18 +276,26 @@ pub(super) fn walk_all(
     let head = head.map_or_else(Receipt::empty, |head| head.receipt.clone());
     let segments = segment::list(dir)?;
     let (skipped, tip) = begin.place(dir, &segments)?;
-    let mut found = Found { last_from: tip.clone(), tip, segments, whole_bytes: 0, torn: None };
+    let mut found = Found {
+        dir: dir.into(),
+        last_from: tip.clone(),
+        tip,
+        segments,
+        whole_bytes: 0,
+        ends_in_archive: false,
+        torn: None,
+    };
     for (at, &first) in found.segments.iter().enumerate().skip(skipped) {
         let is_last = at + 1 == found.segments.len();
-        let place =
-            |bad: Bad| Place { seq: bad.seq, file: segment::name(first), offset: bad.offset, damage: bad.damage };
+        let opened = segment::open(dir, first)?;
+        let (path, form) = (opened.path.clone(), opened.form);
+        let file = segment::name_of(&path);
+        let place = |bad: Bad| bad.at(&file);
         let expected = found.tip.receipt.seq.saturating_add(1);
         if first != expected {
             let bad = Bad { seq: expected, offset: 0, damage: Damage::Segment { found: first } };
             return Err(JournalError::Corrupt(place(bad)));
         }
-        let path = segment::path(dir, first);
-        let file = File::open(&path).map_err(JournalError::io("open", &path))?;
         let mut on_line = |span: Range<u64>, line: Line| {
             let forked = line.seq == head.seq && line.hash != head.hash;
             if forked {
@@ -272,11 +304,11 @@ pub(super) fn walk_all(
             }
             each(first, span, line)
         };
-        let mut bytes = BufReader::with_capacity(256 << 10, file);
-        found.last_from = found.tip.clone();
-        let walk = walk(&mut bytes, &path, found.tip, line::check, &mut on_line)?;
+        (found.last_from, found.ends_in_archive) = (found.tip.clone(), form == Form::Archive);
+        let walk = walk(&mut opened.text(), &path, found.tip, line::check, &mut on_line)?;
         let torn = match walk.tail {
             Tail::Corrupt(bad) => return Err(JournalError::Corrupt(place(bad))),
+            Tail::Torn(bad) if form == Form::Archive => return Err(JournalError::Corrupt(place(bad))),
             Tail::Torn(bad) if !is_last => {
                 let damage = if bad.offset == walk.bytes { Damage::Unfinished } else { bad.damage };
                 return Err(JournalError::Corrupt(place(Bad { damage, ..bad })));
@@ -301,7 +333,7 @@ fn nothing_missing(found: Found, head: &Receipt) -> Result<Found, JournalError> 
         Some(torn) => Place { damage: missing, ..torn.place },
         None => Place {
             seq: found.tip.receipt.seq + 1,
-            file: segment::name(last),
+            file: found.name_of(last),
             offset: found.whole_bytes,
             damage: missing,
         },
@@ -309,10 +341,28 @@ fn nothing_missing(found: Found, head: &Receipt) -> Result<Found, JournalError> 
 }
 
 /// Whether a copy of a segment's whole batches is exactly that: it leads from the line before to the tip.
-pub(super) fn leads_to(path: &Path, bytes: u64, from: Tip, tip: &Tip) -> Result<bool, JournalError> {
-    let file = File::open(path).map_err(JournalError::io("open", path))?;
-    let walk = walk(&mut BufReader::new(file), path, from, line::check, &mut |_, _| Ok(()))?;
+pub(super) fn leads_to(
+    text: &mut dyn BufRead,
+    path: &Path,
+    bytes: u64,
+    from: Tip,
+    tip: &Tip,
+) -> Result<bool, JournalError> {
+    let walk = walk(text, path, from, line::check, &mut |_, _| Ok(()))?;
     Ok(matches!(walk.tail, Tail::Nothing) && walk.whole == *tip && walk.bytes == bytes)
+}
+
+/// What is wrong with a segment that should lead from the line before it to this one; `None`: nothing.
+pub(super) fn damage_of(dir: &Path, first: u64, from: Tip, tip: &Tip) -> Result<Option<Place>, JournalError> {
+    let opened = segment::open(dir, first)?;
+    let path = opened.path.clone();
+    let walk = walk(&mut opened.text(), &path, from, line::check, &mut |_, _| Ok(()))?;
+    let bad = match walk.tail {
+        Tail::Torn(bad) | Tail::Corrupt(bad) => bad,
+        Tail::Nothing if walk.whole == *tip => return Ok(None),
+        Tail::Nothing => Bad { seq: walk.whole.receipt.seq.saturating_add(1), offset: walk.bytes, damage: Damage::Cut },
+    };
+    Ok(Some(bad.at(&segment::name_of(&path))))
 }
 
 #[cfg(test)]

@@ -3,20 +3,21 @@
 //! The entry that records it is written into the very file that takes the damaged segment's place: there is no moment at
 //! which the journal is good again and does not say why.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::domain::entry::{Facts, Log};
+use crate::journal::archive;
 use crate::journal::checkpoint::{self, Checkpoints};
 use crate::journal::disk::Disk;
 use crate::journal::head::{Head, HeadFile};
 use crate::journal::line::{self, Slot, sha256};
 use crate::journal::lock::Lock;
 use crate::journal::recover::{Begin, walk_all};
-use crate::journal::segment;
+use crate::journal::segment::{self, Form};
 use crate::journal::start::write_whole;
 use crate::journal::{Draft, JournalError, Place, Receipt};
 
@@ -29,7 +30,7 @@ pub struct Plan {
     pub kept: Receipt,
     /// Its time.
     pub kept_at: Timestamp,
-    /// Bytes of segments that are given up.
+    /// Bytes of segments that are given up; of an archive, also those that do not unpack.
     pub lost_bytes: u64,
     /// Whole lines among them.
     pub lost_lines: u64,
@@ -83,13 +84,9 @@ pub fn plan(dir: &Path) -> Result<Option<Plan>, JournalError> {
 impl Plan {
     fn count(&mut self, dir: &Path) -> Result<(), JournalError> {
         for first in [self.segment].iter().chain(&self.later.clone()) {
-            let path = segment::path(dir, *first);
             let from = if *first == self.segment { self.bytes } else { 0 };
-            let text = match behind(&path, from) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                read => read.map_err(JournalError::io("read", &path))?,
-            };
-            self.lost_bytes += text.len() as u64;
+            let Some(Rest { text, packed }) = behind(dir, *first, from)? else { continue };
+            self.lost_bytes += text.len() as u64 + packed;
             for line in text.split(|byte| *byte == b'\n') {
                 if let Ok(parts) = line::check(line) {
                     self.lost_lines += 1;
@@ -113,24 +110,29 @@ impl Plan {
         }
         let begin = format!("{:020}", self.kept.seq + 1);
         let mut files = Vec::new();
-        let path = segment::path(dir, self.segment);
-        let rest = if path.exists() {
-            behind(&path, self.bytes).map_err(JournalError::io("read", &path))?
-        } else {
-            Vec::new()
-        };
-        if !rest.is_empty() {
-            files.push(aside(dir, &begin, "damaged", &rest)?);
+        let archive = segment::archive_path(dir, self.segment);
+        let is_archive = archive.exists() && !segment::path(dir, self.segment).exists();
+        if is_archive {
+            // It stays until what is kept of it lies there as lines.
+            let name = format!("{}.damaged", segment::name_of(&archive));
+            write_whole(dir, &dir.join(&name), |to| io::copy(&mut fs::File::open(&archive)?, to).map(drop))?;
+            files.push(name);
+        } else if let Some(rest) = behind(dir, self.segment, self.bytes)?.filter(|rest| !rest.text.is_empty()) {
+            files.push(aside(dir, &begin, "damaged", &rest.text)?);
         }
         for first in self.later.iter().rev() {
-            let from = segment::path(dir, *first);
-            let name = format!("{}.damaged", segment::name(*first));
-            fs::rename(&from, dir.join(&name)).map_err(JournalError::io("move aside", &from))?;
-            files.push(name);
+            for path in [segment::path(dir, *first), segment::archive_path(dir, *first)] {
+                if path.exists() {
+                    files.push(archive::aside(dir, &path)?);
+                }
+            }
         }
         files.extend(self.notes_aside(dir, &begin)?);
         files.sort();
         let receipt = self.write(dir, at.max(self.kept_at), &files)?;
+        if is_archive {
+            fs::remove_file(&archive).map_err(JournalError::io("remove", &archive))?;
+        }
         let head = HeadFile::open(dir, Disk::default())?;
         head.write(&Head { receipt: receipt.clone(), closed: false })?;
         head.sync()?;
@@ -170,7 +172,8 @@ impl Plan {
         let path = segment::path(dir, self.segment);
         write_whole(dir, &path, |to| {
             if self.bytes > 0 {
-                let from: &mut dyn Read = &mut File::open(&path)?.take(self.bytes);
+                let kept = segment::open(dir, self.segment).map_err(io::Error::other)?;
+                let from: &mut dyn Read = &mut kept.text().take(self.bytes);
                 io::copy(from, to)?;
             }
             to.write_all(&entry)
@@ -179,12 +182,29 @@ impl Plan {
     }
 }
 
-fn behind(path: &Path, from: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The end of a segment.
+struct Rest {
+    /// What can be read.
+    text: Vec<u8>,
+    /// How much of an archive does not unpack.
+    packed: u64,
+}
+
+/// What stands in a segment behind this byte of its lines; `None`: there is no such segment.
+fn behind(dir: &Path, first: u64, from: u64) -> Result<Option<Rest>, JournalError> {
+    let opened = match segment::open(dir, first) {
+        Err(absent) if absent.is_absent() => return Ok(None),
+        opened => opened?,
+    };
+    let path = opened.path.clone();
+    let read = match opened.form {
+        Form::Archive => archive::rest(opened.file, from).map(|(text, packed)| Rest { text, packed }),
+        Form::Plain => {
+            let (mut text, mut lines) = (Vec::new(), opened.text_from(from)?);
+            lines.read_to_end(&mut text).map(|_| Rest { text, packed: 0 })
+        }
+    };
+    read.map(Some).map_err(JournalError::io("read", &path))
 }
 
 /// Keeps bytes in a side file, named by the entry that would have begun there and by what they are.

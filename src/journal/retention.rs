@@ -1,15 +1,17 @@
 //! Retention: which segments may go, and what stays of them.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::domain::entry::Seal;
+use crate::journal::archive;
 use crate::journal::line::Line;
 use crate::journal::policy::Policy;
-use crate::journal::segment::{self, read_piece};
+use crate::journal::segment::{self, Form, read_piece};
 use crate::journal::{Damage, JournalError, Place};
 
 /// A segment that another one follows.
@@ -19,8 +21,10 @@ pub struct Closed {
     pub first: u64,
     /// Its last entry.
     pub last: u64,
-    /// Its length.
+    /// How much room it takes.
     pub bytes: u64,
+    /// It is compressed.
+    pub archived: bool,
     /// When the next segment began: no entry of this one is younger.
     pub until: Timestamp,
 }
@@ -28,32 +32,36 @@ pub struct Closed {
 /// Why segments are dropped: by age, by size.
 pub const POLICIES: [&str; 2] = ["age", "size"];
 
+/// When each closed segment ended, as far as that was looked up: it never changes, and costs a look into the next one.
+pub type Ends = BTreeMap<u64, Timestamp>;
+
 /// The closed segments, oldest first, and the length of all segments.
 ///
 /// # Errors
 /// When the files cannot be read.
-pub fn closed(dir: &Path) -> Result<(Vec<Closed>, u64), JournalError> {
+pub fn closed(dir: &Path, ends: &mut Ends) -> Result<(Vec<Closed>, u64), JournalError> {
     let firsts = segment::list(dir)?;
+    ends.retain(|first, _| firsts.first().is_some_and(|oldest| first >= oldest));
     let mut all = 0;
     let mut closed = Vec::new();
     for (at, first) in firsts.iter().enumerate() {
-        let path = segment::path(dir, *first);
-        let bytes = fs::metadata(&path).map_err(JournalError::io("look at", &path))?.len();
+        let opened = segment::open(dir, *first)?;
+        let (bytes, archived) = (opened.bytes()?, opened.form == Form::Archive);
         all += bytes;
         // A segment that has just been begun may be empty yet.
         let Some(next) = firsts.get(at + 1) else { break };
-        let Some(line) = first_line(dir, *next)? else { break };
-        closed.push(Closed { first: *first, last: next - 1, bytes, until: line.at });
+        let until = match ends.get(first) {
+            Some(until) => *until,
+            None => {
+                let line = segment::first_line(dir, *next)?.and_then(|line| Line::parse(&line).ok());
+                let Some(line) = line else { break };
+                ends.insert(*first, line.at);
+                line.at
+            }
+        };
+        closed.push(Closed { first: *first, last: next - 1, bytes, archived, until });
     }
     Ok((closed, all))
-}
-
-fn first_line(dir: &Path, first: u64) -> Result<Option<Line>, JournalError> {
-    let path = segment::path(dir, first);
-    let mut piece = Vec::new();
-    let read = File::open(&path).and_then(|file| read_piece(&mut BufReader::new(file), &mut piece));
-    read.map_err(JournalError::io("read", &path))?;
-    Ok(piece.strip_suffix(b"\n").and_then(|line| Line::parse(line).ok()))
 }
 
 /// How many of the closed segments go, and by which policy: a run from the oldest on, none of which holds an entry from
@@ -90,24 +98,27 @@ pub fn seal(
     closed: &Closed,
     each: &mut dyn FnMut(&Line) -> Result<(), String>,
 ) -> Result<Seal, JournalError> {
-    let path = segment::path(dir, closed.first);
-    let file = File::open(&path).map_err(JournalError::io("open", &path))?;
-    let from: &mut dyn BufRead = &mut BufReader::with_capacity(256 << 10, file);
+    let opened = segment::open(dir, closed.first)?;
+    let (path, file) = (opened.path.clone(), segment::name_of(&opened.path));
+    let mut text = opened.text();
+    let from: &mut dyn BufRead = &mut text;
     let (mut piece, mut next, mut offset) = (Vec::new(), closed.first, 0);
     let mut seal: Option<Seal> = None;
-    while read_piece(from, &mut piece).map_err(JournalError::io("read", &path))? {
-        let place =
-            |damage| JournalError::Corrupt(Place { seq: next, file: segment::name(closed.first), offset, damage });
+    loop {
+        let place = |damage| JournalError::Corrupt(Place { seq: next, file: file.clone(), offset, damage });
+        let more = read_piece(from, &mut piece).map_err(|error| match archive::is_damage(&error) {
+            true => place(Damage::Archive),
+            false => JournalError::io("read", &path)(error),
+        });
+        if !more? {
+            break;
+        }
         let line = piece.strip_suffix(b"\n").ok_or(Damage::Cut).and_then(Line::parse).map_err(place)?;
         let follows = seal.as_ref().is_none_or(|seal| seal.hash == line.prev);
         if line.seq != next || !follows {
             return Err(place(if follows { Damage::Seq { found: line.seq } } else { Damage::Prev }));
         }
-        each(&line).map_err(|why| JournalError::Apply {
-            seq: next,
-            file: segment::name(closed.first),
-            source: why.into(),
-        })?;
+        each(&line).map_err(|why| JournalError::Apply { seq: next, file: file.clone(), source: why.into() })?;
         let seal = seal.get_or_insert_with(|| Seal {
             first: line.seq,
             last: line.seq,
@@ -122,8 +133,7 @@ pub fn seal(
         offset += piece.len() as u64;
         next += 1;
     }
-    let missing =
-        JournalError::Corrupt(Place { seq: next, file: segment::name(closed.first), offset, damage: Damage::Cut });
+    let missing = JournalError::Corrupt(Place { seq: next, file, offset, damage: Damage::Cut });
     seal.filter(|seal| seal.last == closed.last).ok_or(missing)
 }
 
@@ -134,8 +144,12 @@ pub fn seal(
 pub fn remove(dir: &Path, last: u64) -> Result<(), JournalError> {
     let firsts = segment::list(dir)?;
     for pair in firsts.windows(2).filter(|pair| pair[1] <= last.saturating_add(1)) {
-        let path = segment::path(dir, pair[0]);
-        fs::remove_file(&path).map_err(JournalError::io("remove", &path))?;
+        for path in [segment::path(dir, pair[0]), segment::archive_path(dir, pair[0])] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(JournalError::io("remove", &path))?,
+            }
+        }
     }
     segment::sync_dir(dir)
 }
@@ -153,6 +167,7 @@ mod tests {
                 first: n * 10 + 1,
                 last: n * 10 + 10,
                 bytes: 100,
+                archived: false,
                 until: at(i64::try_from(n).unwrap() * 60),
             })
             .collect();

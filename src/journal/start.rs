@@ -1,10 +1,11 @@
 //! Opening: lock, walk, judge, move a torn tail aside, replace the last segment by a copy, start the writer.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::journal::archive;
 use crate::journal::disk::Disk;
 use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::{Index, Segment};
@@ -14,7 +15,7 @@ use crate::journal::notary::Desk;
 use crate::journal::queue::Queue;
 use crate::journal::recover::{self, Begin, Found};
 use crate::journal::room::Room;
-use crate::journal::segment;
+use crate::journal::segment::{self, Form};
 use crate::journal::writer::{Active, Journal, Writer};
 use crate::journal::{Apply, JournalError, Receipt, Recovery, Settings, Torn, Verdict};
 
@@ -57,7 +58,8 @@ pub(super) fn open(
     if let Some(known) = known.filter(|known| met.is_none() && **known != found.tip.receipt) {
         return Err(elsewhere(known));
     }
-    unread(dir, &mut segments, &found)?;
+    archive::undo(dir)?;
+    known_by_length(dir, &mut segments, &found)?;
     let torn = move_aside(dir, &found)?;
     let receipt = found.tip.receipt.clone();
     let clean_stop = head.is_some_and(|head| head.closed && head.receipt == receipt) && found.torn.is_none();
@@ -80,14 +82,18 @@ pub(super) fn open(
     Ok((Journal::start(writer, lock)?, recovery))
 }
 
-/// The segments that were not walked: of these only the length is known.
-fn unread(dir: &Path, segments: &mut Vec<Segment>, found: &Found) -> Result<(), JournalError> {
+/// The segments that were not walked, and archives, whose lines lie elsewhere than they were read: of these only the length
+/// is known.
+fn known_by_length(dir: &Path, segments: &mut Vec<Segment>, found: &Found) -> Result<(), JournalError> {
     let walked = segments.first().map_or(u64::MAX, |segment| segment.first);
     let mut before = Vec::new();
     for pair in found.segments.windows(2).filter(|pair| pair[0] < walked) {
-        let path = segment::path(dir, pair[0]);
-        let bytes = fs::metadata(&path).map_err(JournalError::io("look at", &path))?.len();
-        before.push(Segment::unmarked(pair[0], pair[1] - 1, bytes));
+        before.push(Segment::unmarked(pair[0], pair[1] - 1, segment::open(dir, pair[0])?.bytes()?));
+    }
+    for segment in &mut *segments {
+        if segment::open(dir, segment.first)?.form == Form::Archive {
+            *segment = Segment::unmarked(segment.first, segment.last, segment.bytes);
+        }
     }
     segments.splice(0..0, before);
     Ok(())
@@ -123,7 +129,7 @@ fn unrecorded(dir: &Path, begin: &str) -> Result<Option<Torn>, JournalError> {
 /// Replaces the last segment by a copy of its whole batches. After a failed sync memory may show bytes that the
 /// disk does not have, after a crash bytes that were never synced; a copy has been written and synced by us.
 fn replace_last(dir: &Path, found: &Found) -> Result<(), JournalError> {
-    let Some(&first) = found.segments.last() else { return Ok(()) };
+    let Some(&first) = found.segments.last().filter(|_| !found.ends_in_archive) else { return Ok(()) };
     let path = segment::path(dir, first);
     let source = File::open(&path).map_err(JournalError::io("open", &path))?;
     write_whole(dir, &path, |to| {
@@ -132,7 +138,9 @@ fn replace_last(dir: &Path, found: &Found) -> Result<(), JournalError> {
         let from: &mut dyn Read = &mut source.take(found.whole_bytes);
         io::copy(from, to)?;
         // What was walked and what was copied were two reads: only a copy that proves itself takes the place.
-        match recover::leads_to(&segment::unfinished(&path), found.whole_bytes, found.last_from.clone(), &found.tip) {
+        let copy = segment::unfinished(&path);
+        let mut text = BufReader::new(File::open(&copy)?);
+        match recover::leads_to(&mut text, &copy, found.whole_bytes, found.last_from.clone(), &found.tip) {
             Ok(true) => Ok(()),
             Ok(false) => Err(io::Error::other("the copy is not what was read before")),
             Err(error) => Err(io::Error::other(error)),
@@ -157,10 +165,14 @@ pub(super) fn write_whole(
     segment::sync_dir(dir)
 }
 
-/// Opens the last segment for writing; a new journal gets its first.
+/// Opens the last segment for writing; a new journal gets its first, and nothing is appended to an archive.
 fn open_active(dir: &Path, found: &Found) -> Result<Active, JournalError> {
-    let first = found.segments.last().copied().unwrap_or(1);
+    let behind = found.tip.receipt.seq.saturating_add(1);
+    let (first, bytes) = match found.segments.last() {
+        Some(&last) if !found.ends_in_archive => (last, found.whole_bytes),
+        _ => (behind, 0),
+    };
     let path = segment::path(dir, first);
     let file = segment::open_to_write(&path).map_err(JournalError::io("open", &path))?;
-    Ok(Active { first, path, file, bytes: found.whole_bytes })
+    Ok(Active { first, path, file, bytes })
 }

@@ -132,7 +132,8 @@ impl Report {
         let found = walk_all(dir, Begin::First, head.as_ref(), &mut |first, span, line| {
             self.segments += u64::from(segment != first);
             segment = first;
-            let place = |damage| Place { seq: line.seq, file: segment::name(first), offset: span.start, damage };
+            let place =
+                |damage| Place { seq: line.seq, file: segment::name_in(dir, first), offset: span.start, damage };
             witness.meet(&line).map_err(|damage| JournalError::Corrupt(place(damage)))?;
             self.take(Stamp { seq: line.seq, at: line.at, hash: line.hash });
             Ok(())

@@ -73,7 +73,7 @@ impl Witness {
             match Facts::parse(&line.kind, line.data.get()) {
                 Ok(Facts::Log(Log::Opened { journal, .. })) => self.journal = Some(journal),
                 Ok(Facts::Log(Log::Key { verifier, .. })) => self.keys.push((line.seq, verifier)),
-                Ok(Facts::Log(Log::Dropped { policy, segments, journal, signed_by })) => {
+                Ok(Facts::Log(Log::Dropped { policy, segments, journal, signed_by, .. })) => {
                     self.journal.get_or_insert(journal);
                     self.dropped.push((policy, segments, signed_by));
                 }
@@ -116,7 +116,7 @@ impl Witness {
         }
         let fits = |seal: &Seal| seal.last + 1 == first && seal.hash == self.before;
         let Some((_, _, key)) = self.dropped.iter().find(|(_, seals, _)| seals.iter().any(fits)) else {
-            let (file, damage) = (crate::journal::segment::name(first), Damage::Segment { found: first });
+            let (file, damage) = (found.name_of(first), Damage::Segment { found: first });
             return Err(JournalError::Corrupt(Place { seq: 1, file, offset: 0, damage }));
         };
         if !key.is_empty() {

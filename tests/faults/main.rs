@@ -6,6 +6,7 @@ mod support;
 
 mod disk;
 mod full;
+mod hold;
 mod lanes;
 mod letters;
 mod matrix;

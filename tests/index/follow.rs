@@ -146,7 +146,7 @@ fn what_retention_drops_goes_from_the_index_too() {
     world.build();
     let before = world.all();
     let dir = world.state().join("journal");
-    let (closed, _) = retention::closed(&dir).unwrap();
+    let (closed, _) = retention::closed(&dir, &mut retention::Ends::new()).unwrap();
     let dropped: Vec<_> = closed[..closed.len() / 2]
         .iter()
         .map(|closed| retention::seal(&dir, closed, &mut |_| Ok(())).unwrap())
@@ -157,6 +157,9 @@ fn what_retention_drops_goes_from_the_index_too() {
         segments: dropped,
         journal: "0123456789abcdef".into(),
         signed_by: String::new(),
+        bundles: Vec::new(),
+        runs: Vec::new(),
+        letters: Vec::new(),
     };
     append(&journal, [(story.next().0, Facts::Log(log))]);
     let reader = journal.reader();

@@ -72,10 +72,20 @@ fn words(facts: &Facts) -> String {
         Facts::Log(Log::Recovered { bytes, file, .. }) => {
             format!("{} of a torn tail moved aside to {}", output::size(*bytes), safe(file))
         }
-        Facts::Log(Log::Dropped { policy, segments, .. }) => {
+        Facts::Log(Log::Dropped { policy, segments, runs, letters, .. }) => {
             let (first, last) =
                 (segments.first().map_or(0, |seal| seal.first), segments.last().map_or(0, |seal| seal.last));
-            format!("entries {first} to {last} were dropped by {}", safe(policy))
+            let lost = format!(
+                ", and {} and {} given up",
+                count(runs.len() as u64, "failed run"),
+                count(letters.len() as u64, "dead letter")
+            );
+            let lost = if runs.is_empty() && letters.is_empty() { String::new() } else { lost };
+            format!("entries {first} to {last} were dropped by {}{lost}", safe(policy))
+        }
+        Facts::Log(Log::Archived { first, last, bytes, packed }) => {
+            let (bytes, packed) = (output::size(*bytes), output::size(*packed));
+            format!("entries {first} to {last} were compressed, from {bytes} to {packed}")
         }
         Facts::Log(Log::Repaired { from, to, damage, .. }) => {
             format!("an operator gave up entries {from} to {to}: {}", safe(damage))

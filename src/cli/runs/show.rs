@@ -24,7 +24,9 @@ impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let Some(view) = context.access()?.run(&self.id)? else {
             let none = Fault::nothing(format!("the journal has no run {}", self.id));
-            return Err(none.hint("`soard runs list` shows the runs"));
+            let hint = "`soard runs list` shows the runs; of one that retention has dropped, `soard log query --run ID` \
+                        shows what is left, and whether it was given up";
+            return Err(none.hint(hint));
         };
         context.print(&view, human)?;
         Ok(Exit::Good)

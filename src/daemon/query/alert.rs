@@ -88,6 +88,9 @@ pub fn show(lines: Lines<'_>, id: AlertId) -> Result<Option<AlertView>, QueryErr
     let mut show = Show::new(id);
     fold(lines, &mut show)?;
     let Some(Latest { row, alert, record, part }) = show.latest else { return Ok(None) };
+    for seen in &mut show.seen {
+        seen.bundle = show.bundles.named(&seen.bundle.id);
+    }
     Ok(Some(AlertView {
         row,
         alert,
@@ -163,7 +166,8 @@ impl Show {
     }
 
     fn saw(&mut self, entry: &Entry, intake: &Intake, taken: &Taken) {
-        let bundle = self.bundles.named(&intake.bundle);
+        // Its full name may come later.
+        let bundle = BundleRef { id: intake.bundle.clone(), commit: None };
         if let Some(last) = self.seen.last_mut()
             && only_counted(&taken.decision)
             && only_counted(&last.decision)
@@ -215,7 +219,7 @@ impl Show {
 impl Fold for Show {
     fn wants(&self, line: &LogLine) -> bool {
         // Attempts and retries name only the effect's key; they are short.
-        matches!(&*line.kind, "bundle" | "attempt" | "due") || self.names.iter().any(|name| line.has(name))
+        Bundles::wants(line) || matches!(&*line.kind, "attempt" | "due") || self.names.iter().any(|name| line.has(name))
     }
 
     fn apply(&mut self, entry: &Entry) {

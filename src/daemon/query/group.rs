@@ -66,6 +66,7 @@ pub fn show(lines: Lines<'_>, id: GroupId) -> Result<Option<GroupView>, QueryErr
     let mut show = Show { id, names, group: None, runs, bundles: Bundles::default() };
     fold(lines, &mut show)?;
     let Some(mut group) = show.group else { return Ok(None) };
+    group.bundle = show.bundles.named(&group.bundle.id);
     group.runs = show.runs.views(&show.bundles);
     Ok(Some(group))
 }
@@ -92,7 +93,8 @@ impl Show {
                 let view = self.group.get_or_insert_with(|| GroupView {
                     id: *group,
                     rule: rule.clone(),
-                    bundle: self.bundles.named(&intake.bundle),
+                    // Its full name may come later.
+                    bundle: BundleRef { id: intake.bundle.clone(), commit: None },
                     key: key.clone(),
                     opened: entry.at,
                     due: *due,
@@ -123,7 +125,7 @@ impl GroupView {
 
 impl Fold for Show {
     fn wants(&self, line: &LogLine) -> bool {
-        matches!(&*line.kind, "bundle" | "attempt" | "due") || self.names.iter().any(|name| line.has(name))
+        Bundles::wants(line) || matches!(&*line.kind, "attempt" | "due") || self.names.iter().any(|name| line.has(name))
     }
 
     fn apply(&mut self, entry: &Entry) {

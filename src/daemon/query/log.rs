@@ -136,7 +136,9 @@ impl Concern {
             return Ok(true);
         }
         match &*line.kind {
-            "log" | "bundle" | "quarantine" => Ok(false),
+            "bundle" | "quarantine" => Ok(false),
+            // Retention names the runs that it gave up.
+            "log" => Ok(self.run.as_ref().is_some_and(|run| line.has(&format!("\"{run}\"")))),
             "intake" if !self.named_in(line) => Ok(false),
             _ => Ok(self.concerns_entry(&line.entry()?)),
         }

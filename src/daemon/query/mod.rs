@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::entry::{Entry, Facts};
+use crate::domain::entry::{Entry, Facts, Log};
 use crate::journal::JournalError;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
@@ -132,13 +132,22 @@ pub struct BundleRef {
 struct Bundles(BTreeMap<String, Option<String>>);
 
 impl Bundles {
+    /// Whether the line names bundles: the entry that introduces one, or those that took its place when it was dropped.
+    fn wants(line: &LogLine) -> bool {
+        line.kind == "bundle" || (line.kind == "log" && line.has("\"bundles\""))
+    }
+
     fn apply(&mut self, entry: &Entry) {
-        if let Facts::Bundle(bundle) = &entry.facts {
-            self.0.insert(bundle.id.clone(), bundle.commit.clone());
+        match &entry.facts {
+            Facts::Bundle(bundle) => drop(self.0.insert(bundle.id.clone(), bundle.commit.clone())),
+            Facts::Log(Log::Dropped { bundles, .. }) => {
+                self.0.extend(bundles.iter().map(|bundle| (bundle.id.clone(), bundle.commit.clone())));
+            }
+            _ => {}
         }
     }
 
-    /// By its id, or by the first digits of it.
+    /// By its id, or by the first digits of it; to be asked after the last line.
     fn named(&self, id: &str) -> BundleRef {
         let known = self.0.range(id.to_owned()..).next().filter(|(known, _)| known.starts_with(id));
         let (id, commit) = known.map_or((id, None), |(known, commit)| (known, commit.clone()));

@@ -10,7 +10,7 @@ use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
-use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, RunEnd, Step, StepResult};
+use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, Log, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::index::row::short;
@@ -32,6 +32,9 @@ pub struct RunView {
     /// What operators ordered for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<OrderView>,
+    /// When retention dropped what it would need to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<Timestamp>,
 }
 
 /// An operator's order for a run.
@@ -151,7 +154,7 @@ struct Show {
 
 impl Fold for Show {
     fn wants(&self, line: &LogLine) -> bool {
-        matches!(&*line.kind, "bundle" | "attempt" | "due") || line.has(&self.name)
+        Bundles::wants(line) || matches!(&*line.kind, "attempt" | "due") || line.has(&self.name)
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -188,6 +191,7 @@ pub(super) struct Open {
     closed: BTreeMap<u32, StepView>,
     end: Option<End>,
     orders: Vec<OrderView>,
+    given_up: Option<Timestamp>,
 }
 
 impl Runs {
@@ -234,7 +238,7 @@ impl Runs {
             error: None,
         };
         let (steps, closed, orders) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let open = Open { row, cause, bundle: bundle.into(), steps, closed, end: None, orders };
+        let open = Open { row, cause, bundle: bundle.into(), steps, closed, end: None, orders, given_up: None };
         self.runs.entry(id.clone()).or_insert(open);
     }
 
@@ -411,6 +415,13 @@ impl Fold for Runs {
                 self.end(entry.at, end);
             }
             Facts::Operator(operator) => self.order(entry, operator),
+            Facts::Log(Log::Dropped { runs, .. }) => {
+                for run in runs {
+                    if let Some(open) = self.runs.get_mut(run) {
+                        open.given_up = Some(entry.at);
+                    }
+                }
+            }
             Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) | Facts::Begin(_) => {}
         }
     }
@@ -435,8 +446,8 @@ impl Open {
     fn into_view(mut self, bundles: &Bundles) -> RunView {
         let (cause, bundle) = (self.cause.clone(), bundles.named(&self.bundle));
         let (steps, end) = (self.steps.values().cloned().collect(), self.end.take());
-        let orders = std::mem::take(&mut self.orders);
-        RunView { row: self.into_row(), cause, bundle, steps, end, orders }
+        let (orders, given_up) = (std::mem::take(&mut self.orders), self.given_up);
+        RunView { row: self.into_row(), cause, bundle, steps, end, orders, given_up }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::daemon::query::story::{self, at, hostile_title, lines};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{LogLine, QueryError, group};
 use crate::domain::alert::{Severity, Status};
+use crate::domain::entry::{BundleName, Facts, Log};
 use crate::domain::id::GroupId;
 use crate::index::row::TEXT_CHARS_MAX;
 
@@ -191,4 +192,27 @@ fn the_log_comes_in_pages_that_join_without_gap() {
     let last = LogFilter { last: true, limit: Some(3), ..LogFilter::default() };
     assert_eq!(seqs(&last), [head - 2, head - 1, head]);
     assert_eq!(seqs(&LogFilter { kind: Some("attempt".into()), ..last }), [8, 23, 25]);
+}
+
+#[test]
+fn a_bundle_has_its_name_and_commit_also_when_the_entry_that_introduced_it_is_gone() {
+    // As after retention: without the beginning, and with the entry that says so at the end.
+    let shown = |with_end: bool, given_up: &[&str]| {
+        let mut lines: Vec<_> = lines().into_iter().skip(2).collect();
+        let bundles = vec![BundleName { id: "3f2a91c0".repeat(8), commit: Some("9c50b39d".repeat(5)) }];
+        let (policy, journal, signed_by) = ("age".to_owned(), String::new(), String::new());
+        let runs = given_up.iter().map(|run| run.parse().unwrap()).collect();
+        let (segments, letters) = (Vec::new(), Vec::new());
+        let facts = Facts::Log(Log::Dropped { policy, segments, journal, signed_by, bundles, runs, letters });
+        let (seq, data) = (900, serde_json::value::RawValue::from_string(facts.data()).unwrap());
+        let end = LogLine { seq, at: at(900), kind: facts.kind().into(), data, hash: String::new() };
+        lines.extend(with_end.then_some(Ok(end)));
+        let view = alert::show(&mut lines.into_iter(), "a-1.0".parse().unwrap()).unwrap().unwrap();
+        let runs: Vec<_> = view.runs.iter().map(|run| (run.bundle.commit.is_some(), run.given_up.is_some())).collect();
+        (view.seen[0].bundle.commit.clone(), view.seen[0].bundle.id.len(), runs)
+    };
+    let commit = Some("9c50b39d".repeat(5));
+    assert_eq!(shown(true, &[]), (commit.clone(), 64, vec![(true, false), (true, false)]));
+    assert_eq!(shown(true, &["a-1.0/ticket"]), (commit, 64, vec![(true, false), (true, true)]));
+    assert_eq!(shown(false, &[]).0, None, "the control");
 }
