@@ -28,6 +28,9 @@ impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let folder = context.folder(self.folder.as_deref());
         daemon::logs::start(self.log).map_err(|error| Fault::new("cannot reach journald").because(error))?;
+        // Freed memory goes back to the system while the daemon rests. A worker, which must have one thread when it shuts
+        // itself in, never comes here.
+        let _ = tikv_jemalloc_ctl::background_thread::write(true);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(daemon::run(&folder));
         // A read of standard input cannot be taken back; everything else has ended in good order.
