@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use hyper::StatusCode;
+
 use crate::cli::Global;
 use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
@@ -250,6 +252,17 @@ fn asked(path: &str, request: &Request) -> String {
     pairs.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
     format!("{path}?{}", pairs.join("&"))
+}
+
+/// What the daemon found wrong with an order: wrong usage when nothing like it could ever be done.
+pub fn refused(error: ClientError) -> Fault {
+    match error {
+        ClientError::Refused { status: StatusCode::NOT_FOUND | StatusCode::CONFLICT, error } => Fault::nothing(error),
+        ClientError::Refused { status: StatusCode::BAD_REQUEST, error } => {
+            Fault::new(error).hint("--help shows how it is said")
+        }
+        other => spoken(other),
+    }
 }
 
 /// A refusal with what to do about it.

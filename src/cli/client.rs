@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -89,7 +89,7 @@ impl Client {
     /// # Errors
     /// When there is no answer, or another than expected.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path)
+        self.ask(Method::GET, path, Bytes::new())
     }
 
     /// Asks the daemon to do something.
@@ -97,12 +97,21 @@ impl Client {
     /// # Errors
     /// When there is no answer, or another than expected.
     pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::POST, path)
+        self.ask(Method::POST, path, Bytes::new())
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+    /// Asks the daemon to do something that takes a body to say.
+    ///
+    /// # Errors
+    /// When there is no answer, or another than expected.
+    pub fn send<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).expect("what is asked is plain data with string keys");
+        self.ask(Method::POST, path, body.into())
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
         let exchange = async {
-            match tokio::time::timeout(ANSWER_WAIT_MAX, exchange(&self.socket, method, path)).await {
+            match tokio::time::timeout(ANSWER_WAIT_MAX, exchange(&self.socket, method, path, body)).await {
                 Ok(answer) => answer,
                 Err(_) => Err("no answer within 5 minutes".into()),
             }
@@ -127,10 +136,10 @@ async fn open(socket: &Path) -> io::Result<UnixStream> {
 
 type Exchange = Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>>;
 
-async fn exchange(socket: &Path, method: Method, path: &str) -> Exchange {
+async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Exchange {
     let stream = TokioIo::new(open(socket).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-    let request = Request::builder().method(method).uri(path).header("host", "soard").body(Empty::<Bytes>::new())?;
+    let request = Request::builder().method(method).uri(path).header("host", "soard").body(Full::new(body))?;
     let answer = async move {
         let answer = sender.send_request(request).await?;
         let status = answer.status();

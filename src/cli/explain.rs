@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::access::spoken;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BAD, BOLD, FAINT, Look, severity_style, styled};
 use crate::cli::plain::{self, Page, safe};
@@ -17,6 +18,7 @@ use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, LoadError};
 use crate::domain::entry::{Facts, Taken};
 use crate::domain::record::{Position, Record};
+use crate::domain::silence::Silence;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::input::Input;
@@ -33,7 +35,8 @@ const RECORDS_MAX: usize = 10_000;
 /// what was decided in the past, see `soard why`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard explain -f alert.json\n  soard explain -f alerts.jsonl --all\n  \
-curl -s … | soard explain -f - --source edr --at 2026-12-24T22:00:00Z -o json")]
+soard explain -f alert.json --silences
+  curl -s … | soard explain -f - --source edr --at 2026-12-24T22:00:00Z -o json")]
 pub struct Args {
     /// Records: a JSON object, a JSON array or JSON lines; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -47,6 +50,9 @@ pub struct Args {
     /// The time at which they shall have come; default: now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
+    /// Also heed the silences that hold at the running daemon
+    #[arg(long)]
+    silences: bool,
     /// Show every rule, not only those that match and those that fail by one item
     #[arg(long)]
     all: bool,
@@ -83,6 +89,10 @@ impl Args {
         let bytes = self.read()?;
         let at = self.at.unwrap_or_else(clock::now);
         let mut state = State::default();
+        if self.silences {
+            let all: Vec<Silence> = context.daemon()?.get("/v1/silences").map_err(spoken)?;
+            state.silences = all.into_iter().collect();
+        }
         let mut one = |record: &[u8]| self.one(&content.bundle, &mut state, at, pinned.as_deref(), record);
         let records = match split::sniff(&bytes, RECORDS_MAX) {
             Content::Records(records) => records,

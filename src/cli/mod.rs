@@ -10,6 +10,7 @@ mod fault;
 mod index;
 mod log;
 mod normalise;
+mod ordered;
 mod output;
 mod plain;
 mod quarantine;
@@ -17,9 +18,12 @@ mod quickstart;
 mod reload;
 mod run;
 mod runs;
+mod samples;
 mod scrub;
+mod silence;
 mod status;
 mod table;
+mod token;
 mod version;
 mod why;
 mod worker;
@@ -91,6 +95,9 @@ enum Command {
     /// Show alerts
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// Keep alerts quiet for a while
+    #[command(subcommand)]
+    Silence(silence::Command),
     /// Say why something happened: what was decided then, by which rule at which file and line
     Why(why::Args),
     /// Show runs of playbooks
@@ -105,6 +112,12 @@ enum Command {
     /// Look after the index that lists come from
     #[command(subcommand)]
     Index(index::Command),
+    /// Make and revoke tokens for HTTP
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Try the whole way with sample alerts
+    #[command(subcommand)]
+    Samples(samples::Command),
     /// Read and verify the journal
     #[command(subcommand)]
     Log(log::Command),
@@ -151,11 +164,14 @@ impl Command {
             Self::Normalise(args) => args.run(context),
             Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
+            Self::Silence(command) => command.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Index(command) => command.run(context),
+            Self::Token(command) => command.run(context),
+            Self::Samples(command) => command.run(context),
             Self::Log(command) => command.run(context),
             Self::Status(args) => args.run(context),
             Self::Reload(args) => args.run(context),

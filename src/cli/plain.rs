@@ -5,19 +5,21 @@ use std::fmt::Display;
 use anstyle::Style;
 use serde_json::Value;
 
+use crate::cli::ordered::order;
 use crate::cli::output::{
     BAD, BOLD, FAINT, GOOD, Look, NAME, WARN, ago, count, severity_style, short_hash, status_style, styled, took, when,
+    when_ago,
 };
 use crate::cli::scrub;
 use crate::daemon::query::BundleRef;
-use crate::daemon::query::alert::{Change, Seen};
+use crate::daemon::query::alert::Seen;
 use crate::daemon::query::alerts::AlertRow;
 use crate::daemon::query::run::{OrderView, Outcome, RunView, StepView};
 use crate::daemon::query::runs::RunState;
+use crate::domain::alert::Status;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
-use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Position;
 
 /// Longest text that came from outside and is shown within a line, in cells.
@@ -120,6 +122,7 @@ pub fn position(position: &Position) -> String {
             let key = http.key.as_ref().map(|key| format!(", idempotency key {}", safe(key))).unwrap_or_default();
             format!("request from {}, record {}{key}", safe(&http.peer), u64::from(http.index) + 1)
         }
+        Position::Sample { by } => format!("a sample that {} sent", safe(by)),
         Position::Stdin { line } => format!("standard input, line {line}"),
         Position::Retry { quarantine } => format!("quarantined record {quarantine}, sent through again"),
     }
@@ -133,7 +136,7 @@ pub fn key(key: &Key) -> String {
 
 /// One decision with what each stage said, and which stage stopped what.
 pub fn decision(page: &mut Page, indent: usize, seen: &Seen, look: &Look) {
-    if let Some(Reason::Duplicate { by, count: n, anew: None }) = seen.decision.reasons.first() {
+    if let Some(Reason::Duplicate { by, count: n, anew: None, .. }) = seen.decision.reasons.first() {
         repeats(page, indent, seen, *by, *n);
         return;
     }
@@ -143,8 +146,8 @@ pub fn decision(page: &mut Page, indent: usize, seen: &Seen, look: &Look) {
     page.labelled(indent, "record", format!("{} ({})", seen.record_no, position(&seen.position)));
     page.labelled(indent, "format", safe(&seen.format));
     let mut reasons = seen.decision.reasons.as_slice();
-    if let Some((Reason::Duplicate { by, count, anew: Some(anew) }, rest)) = reasons.split_first() {
-        page.labelled(indent, "duplicate", duplicate(*by, *count, *anew));
+    if let Some((Reason::Duplicate { by, count, anew: Some(anew), was }, rest)) = reasons.split_first() {
+        page.labelled(indent, "duplicate", duplicate(*by, *count, *anew, *was));
         if matches!(anew, Anew::Changed) {
             page.labelled(indent, "suppress", styled(FAINT, "not reached: a mere change starts nothing"));
         }
@@ -180,14 +183,17 @@ const fn identity(by: Identity) -> &'static str {
     }
 }
 
-fn duplicate(by: Identity, count: u64, anew: Anew) -> String {
+fn duplicate(by: Identity, count: u64, anew: Anew, was: Option<Status>) -> String {
     let why = match anew {
         Anew::SeverityRose { from, to } => format!("decided anew, because its severity rose from {from} to {to}"),
         Anew::Reopened => "decided anew, because it was closed and is active again".to_owned(),
         Anew::NotSuppressedAnyMore => "decided anew, because its suppression no longer matches".to_owned(),
+        Anew::NotSilencedAnyMore => "decided anew, because its silence has ended".to_owned(),
         Anew::Changed => "its severity fell or its status changed: recorded, nothing started".to_owned(),
     };
-    format!("sighting {count}, known by {}; {why}", identity(by))
+    let was = was.filter(|_| anew != Anew::Reopened);
+    let was = was.map(|was| format!("; it was {was} and is open again")).unwrap_or_default();
+    format!("sighting {count}, known by {}; {why}{was}", identity(by))
 }
 
 pub fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
@@ -200,6 +206,11 @@ pub fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
             };
             page.labelled(indent, "suppress", format!("{}: {}; {until}", rule(by), styled(WARN, "dismissed")));
             page.labelled(indent, "route", styled(FAINT, "not reached: the suppression stopped it; nothing started"));
+        }
+        Reason::Silence { silence, by, until } => {
+            let who = format!("{} by {} until {}", styled(BOLD, silence), safe(by), when_ago(*until, look));
+            page.labelled(indent, "silence", format!("{who}: {}", styled(WARN, "kept quiet")));
+            page.labelled(indent, "route", styled(FAINT, "not reached: the silence stopped it; nothing started"));
         }
         Reason::Resolved => {
             page.labelled(
@@ -319,21 +330,6 @@ pub fn run_steps(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
     }
 }
 
-/// What an operator ordered, who and why.
-pub fn order(operator: &Operator) -> String {
-    let what = match &operator.order {
-        Order::RunCancel { run } => format!("cancelled {}", safe(run)),
-        Order::RunRestart { run, starts, .. } => format!("restarted {} as {}", safe(run), safe(starts)),
-        Order::RunRetry { run, again } if again.is_empty() => format!("retried {}", safe(run)),
-        Order::RunRetry { run, again } => {
-            let again: Vec<String> = again.iter().map(ToString::to_string).collect();
-            format!("retried {}, sending step {} again", safe(run), again.join(", "))
-        }
-        Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
-    };
-    format!("{} {what}: {}", safe(&operator.actor), safe(&operator.comment))
-}
-
 fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
     let state = match (&view.outcome, view.next, view.attempts.last()) {
         (Some(outcome), ..) => outcome_words(outcome),
@@ -400,11 +396,6 @@ pub fn effect(effect: &Effect) -> String {
         }
         Effect::Tag { alert, tag } => format!("tag {alert} with {}", safe(tag)),
     }
-}
-
-/// A change that a playbook made.
-pub fn change(page: &mut Page, indent: usize, change: &Change) {
-    page.line(indent, format!("{} {}  {}", when(change.at), styled(NAME, safe(&change.run)), effect(&change.effect)));
 }
 
 /// A JSON value on one line; text without its quotes.

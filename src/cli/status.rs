@@ -65,6 +65,10 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
         let lacks = safe(workers.lacks.join(", "));
         page.labelled(0, "", styled(WARN, format!("this system does not shut them in fully; it lacks: {lacks}")));
     }
+    if status.silences_active > 0 {
+        let silences = styled(WARN, count(status.silences_active, "silence"));
+        page.labelled(0, "silences", format!("{silences}; see `soard silence list`"));
+    }
     if status.quarantined > 0 {
         let see = "see `soard quarantine list`";
         let records = styled(WARN, count(status.quarantined, "record"));

@@ -25,6 +25,7 @@ use crate::daemon::report::{
     ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
+use crate::daemon::samples::SamplesReport;
 use crate::domain::effect::Class;
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
@@ -319,6 +320,7 @@ fn status_report() -> Status {
         workers: WorkersReport { running: 2, started: 3, died: 1, lacks: vec!["landlock".into()] },
         groups_open: 0,
         dead_letters: 2,
+        silences_active: 1,
         quarantined: 1,
         queue_depth: 0,
     }
@@ -426,7 +428,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                     Wish::Cancel(run) => Ok(Order::RunCancel { run }),
                     _ => Err(format!("no: {comment}")),
                 };
-                drop(done.send(order.map(|order| OrderReport { seq: 7, order })));
+                drop(done.send(order.map(|order| OrderReport { seq: Some(7), order })));
             }
             Command::Resend { ask, done } => {
                 assert!(ask.actor.contains("uid") && ask.comment == "it is back", "{ask:?}");
@@ -444,6 +446,10 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 done.send(Ok(report)).unwrap();
             }
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
+            Command::Tokens(done) => done.send(Vec::new()).unwrap(),
+            Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
+            Command::Silences(done) => done.send(Vec::new()).unwrap(),
+            Command::Body(_, done) => done.send(None).unwrap(),
         }
     }
 }

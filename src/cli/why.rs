@@ -2,6 +2,7 @@
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{BOLD, FAINT, Look, NAME, ago, count, severity_style, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::daemon::query::alert::AlertView;
@@ -70,11 +71,9 @@ fn alert(page: &mut Page, view: &AlertView, look: &Look) {
             plain::run(page, 4, view, look);
         }
     }
-    if !view.changes.is_empty() {
-        page.line(2, styled(BOLD, "changed by playbooks"));
-        for change in &view.changes {
-            plain::change(page, 4, change);
-        }
+    if !view.changes.is_empty() || !view.orders.is_empty() {
+        page.line(2, styled(BOLD, "history"));
+        ordered::alert_history(page, 4, view);
     }
 }
 

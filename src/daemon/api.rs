@@ -35,9 +35,13 @@ use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
-use crate::daemon::{actor, listing};
+use crate::daemon::samples::{Ask, SamplesReport};
+use crate::daemon::triage::Sent;
+use crate::daemon::{actor, listing, silences, tokens, triage};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::silence::Silence;
+use crate::domain::token::Token;
 use crate::engine::orders::Wish;
 use crate::index::follow::Index;
 use crate::journal::reader::Reader;
@@ -46,7 +50,7 @@ use crate::journal::reader::Reader;
 pub const SCANS_MAX: usize = 4;
 
 /// How long a command waits for the daemon's answer.
-const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How long `/v1/log?follow` waits for a line before it answers with none.
 const FOLLOW_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -75,14 +79,29 @@ pub enum Command {
     Reload(oneshot::Sender<ReloadReport>),
     /// Sign the journal with a new key.
     RotateKey(oneshot::Sender<Result<KeyReport, String>>),
-    /// Do something with a run.
+    /// Do something with a run or an alert.
     Order(Box<Ordered>),
+    /// Tell the silences that hold and those that ended last.
+    Silences(oneshot::Sender<Vec<Silence>>),
+    /// Tell the tokens, revoked ones included.
+    Tokens(oneshot::Sender<Vec<Token>>),
+    /// Tell the sequence number of the entry that holds an alert's latest body.
+    Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Send dead letters again.
     Resend {
         /// Which, on whose word and why.
         ask: Resend,
         /// What came of it.
         done: oneshot::Sender<ResendReport>,
+    },
+    /// Send sample alerts through every stage.
+    Samples {
+        /// Of these formats; none means of all.
+        formats: Vec<String>,
+        /// Who sends them.
+        actor: String,
+        /// What came of it.
+        done: oneshot::Sender<SamplesReport>,
     },
     /// Send a quarantined record through again.
     Retry {
@@ -125,13 +144,13 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-struct Shared {
-    api: Api,
+pub(super) struct Shared {
+    pub(super) api: Api,
     scans: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
-type Shares = State<Arc<Shared>>;
+pub(super) type Shares = State<Arc<Shared>>;
 
 fn router(shared: Arc<Shared>, own: u32) -> Router {
     let listing = listing::routes(shared.api.index.clone(), shared.api.reader.clone());
@@ -140,6 +159,12 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/alerts/{id}", get(alert_show))
         .route("/v1/why/{*id}", get(why_show))
+        .route("/v1/alerts/orders", post(triage::alert_orders))
+        .route("/v1/silences", get(silences::list).post(silences::add))
+        .route("/v1/silences/{id}/update", post(silences::update))
+        .route("/v1/silences/{id}/expire", post(silences::expire))
+        .route("/v1/tokens", get(tokens::list).post(tokens::add))
+        .route("/v1/tokens/{name}/revoke", post(tokens::revoke))
         .route("/v1/runs", get(run_list))
         .route("/v1/run", get(run_show))
         .route("/v1/run/cancel", post(run_cancel))
@@ -149,6 +174,7 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/deliveries/{key}", get(delivery_show))
         .route("/v1/deliveries/{key}/retry", post(delivery_retry))
         .route("/v1/destinations/{name}/retry", post(destination_retry))
+        .route("/v1/samples", post(samples_send))
         .route("/v1/quarantine", get(quarantine_list))
         .route("/v1/quarantine/{record_no}", get(quarantine_show))
         .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
@@ -164,12 +190,12 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
 
 /// Who is at the other end, as the kernel says.
 #[derive(Debug, Clone, Copy)]
-struct Peer {
+pub(super) struct Peer {
     uid: Option<u32>,
 }
 
 impl Peer {
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         self.uid.map_or_else(|| "unknown".to_owned(), actor::name)
     }
 }
@@ -209,7 +235,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 }
 
 /// What the path names, with our errors.
-struct Named<T>(T);
+pub(super) struct Named<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
     type Rejection = Failure;
@@ -219,7 +245,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     }
 }
 
-type Answer<T> = Result<Json<T>, Failure>;
+pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
 async fn status(State(shared): Shares) -> Answer<Status> {
     let mut status = shared.command(Command::Status).await?;
@@ -265,16 +291,16 @@ struct RunOrder {
 }
 
 /// Characters of a comment.
-const COMMENT_CHARS_MAX: usize = 1_000;
+pub(super) const COMMENT_CHARS_MAX: usize = 1_000;
 
 async fn run_cancel(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
     let wish = Wish::Cancel(asked.id);
-    order(peer, shares, asked.comment, wish).await
+    order(peer, shares, said_why(asked.comment)?, wish).await
 }
 
 async fn run_retry(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
     let wish = Wish::Retry(asked.id);
-    order(peer, shares, asked.comment, wish).await
+    order(peer, shares, said_why(asked.comment)?, wish).await
 }
 
 async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Asked<RunOrder>) -> Answer<OrderReport> {
@@ -282,11 +308,11 @@ async fn run_restart(peer: ConnectInfo<Peer>, shares: Shares, Asked(asked): Aske
     let alerts = shares.0.scan(1, move |lines| start::started_for(lines, &run)).await?;
     let alerts = alerts.ok_or_else(|| Failure::not_found(format!("run {}", asked.id)))?;
     let wish = Wish::Restart { run: asked.id, alerts };
-    order(peer, shares, asked.comment, wish).await
+    order(peer, shares, said_why(asked.comment)?, wish).await
 }
 
 /// The comment, if it says something.
-fn said_why(comment: String) -> Result<String, Failure> {
+pub(super) fn said_why(comment: String) -> Result<String, Failure> {
     if comment.trim().is_empty() || comment.chars().count() > COMMENT_CHARS_MAX {
         let why = format!("a comment of 1 to {COMMENT_CHARS_MAX} characters must say why");
         return Err(Failure::new(StatusCode::BAD_REQUEST, why));
@@ -294,14 +320,15 @@ fn said_why(comment: String) -> Result<String, Failure> {
     Ok(comment)
 }
 
-async fn order(
+pub(super) async fn order(
     ConnectInfo(peer): ConnectInfo<Peer>,
     State(shared): Shares,
     comment: String,
     wish: Wish,
 ) -> Answer<OrderReport> {
-    let (actor, comment) = (peer.name(), said_why(comment)?);
-    let report = shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, done }))).await?;
+    let (actor, dry_run) = (peer.name(), false);
+    let report =
+        shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, dry_run, done }))).await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
 }
 
@@ -356,6 +383,15 @@ async fn destination_retry(
     shared.command(|done| Command::Resend { ask, done }).await.map(Json)
 }
 
+async fn samples_send(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    State(shared): Shares,
+    Sent(Ask { formats }): Sent<Ask>,
+) -> Answer<SamplesReport> {
+    let actor = peer.name();
+    shared.command(|done| Command::Samples { formats, actor, done }).await.map(Json)
+}
+
 async fn quarantine_list(
     State(shared): Shares,
     Asked(filter): Asked<QuarantineFilter>,
@@ -396,7 +432,7 @@ async fn log_page(State(shared): Shares, Asked(filter): Asked<LogFilter>) -> Ans
 
 impl Shared {
     /// Asks the main loop.
-    async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+    pub(super) async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
         let busy = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is too busy to answer");
         let gone = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
         let (done, answer) = oneshot::channel();
@@ -408,7 +444,7 @@ impl Shared {
     }
 
     /// Reads the journal once, from this sequence number on, on a thread that may block.
-    async fn scan<T: Send + 'static>(
+    pub(super) async fn scan<T: Send + 'static>(
         &self,
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,

@@ -30,6 +30,11 @@ impl Steady {
         self.step(now(), Instant::now())
     }
 
+    /// The last stamp.
+    pub const fn now(&self) -> Timestamp {
+        self.at
+    }
+
     fn step(&mut self, wall: Timestamp, tick: Instant) -> Timestamp {
         if wall < self.at {
             let passed = SignedDuration::try_from(tick.duration_since(self.seen)).unwrap_or_default();

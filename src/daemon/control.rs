@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::actions::settings::Destination;
 use crate::daemon::api::Command;
+use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
 use crate::daemon::key::Keys;
@@ -26,7 +27,7 @@ use crate::daemon::report::{
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
-use crate::daemon::{DaemonError, actions, clock, resend, systemd};
+use crate::daemon::{DaemonError, actions, clock, resend, samples, systemd};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
@@ -101,6 +102,7 @@ pub fn endpoints(
     settings: &Settings,
     intake: &Intake,
     counters: &SourceCounters,
+    gate: &Arc<Gate>,
 ) -> Result<Vec<http::Endpoint>, DaemonError> {
     let mut endpoints = Vec::new();
     let mut wrong = Vec::new();
@@ -111,7 +113,8 @@ pub fn endpoints(
             Ok(tokens) => {
                 let (name, intake) = (source.name.clone(), intake.clone());
                 let counters = counters.get(&*source.name).cloned().unwrap_or_default();
-                endpoints.push(http::Endpoint { name, tokens, intake, counters });
+                let gate = gate.of_sources();
+                endpoints.push(http::Endpoint { name, tokens, gate, intake, counters });
             }
             Err(error) => wrong.push(format!("source {}: {error}", source.name)),
         }
@@ -181,9 +184,16 @@ impl Control {
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
+            Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
+            Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
+            Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
                 tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });
+            }
+            Command::Samples { formats, actor, done } => {
+                let (bundle, core) = (self.current.load_full(), self.core.clone());
+                tokio::spawn(async move { drop(done.send(samples::send(bundle, core, formats, actor).await)) });
             }
             Command::Retry { record_no, done } => drop(done.send(self.retry(record_no).await)),
         }
@@ -345,6 +355,7 @@ impl Control {
             runs_stalled: core.stalled as u64,
             workers: self.world.workers.report(),
             groups_open: core.groups as u64,
+            silences_active: core.silences as u64,
             quarantined: core.quarantine as u64,
             dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,

@@ -7,18 +7,21 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
+use crate::daemon::logged;
 use crate::daemon::prepare::{self, Batch};
 use crate::daemon::recent::{Recent, Written};
 use crate::daemon::report::OrderReport;
 use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
-use crate::domain::effect::{Effect, EffectKey};
-use crate::domain::entry::{Due, End, Entry, Facts, Log, RunEnd, Step};
-use crate::domain::id::{RunId, Trigger};
+use crate::domain::entry::{Entry, Facts, Log};
+use crate::domain::id::{AlertId, Trigger};
 use crate::domain::operator::{Operator, Order};
+use crate::domain::silence::Silence;
+use crate::domain::token::Token;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
@@ -31,6 +34,7 @@ use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Done, Draft, Receipt};
 use crate::playbooks::evaluate::Entry as EntryFunction;
 use crate::sources::intake::Answer;
+use crate::yaml::diagnostic::nearest;
 
 /// What the core can be asked.
 pub enum Message {
@@ -46,6 +50,12 @@ pub enum Message {
     Report(oneshot::Sender<CoreReport>),
     /// Do what an operator orders.
     Order(Box<Ordered>),
+    /// Sequence number of the entry that holds an alert's latest body.
+    Body(AlertId, oneshot::Sender<Option<u64>>),
+    /// The silences that hold and those that ended last.
+    Silences(oneshot::Sender<Vec<Silence>>),
+    /// The tokens, revoked ones included.
+    Tokens(oneshot::Sender<Vec<Token>>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Which entry is the first that is needed, also by what has failed since this instant, and which the last that was dropped?
@@ -77,6 +87,8 @@ pub struct Ordered {
     pub comment: String,
     /// What.
     pub wish: Wish,
+    /// Only say whether it could be done.
+    pub dry_run: bool,
     /// Gets the order once it is durable, or the reason why not.
     pub done: oneshot::Sender<Result<OrderReport, String>>,
 }
@@ -110,6 +122,8 @@ pub struct CoreReport {
     pub stalled: usize,
     /// Open groups.
     pub groups: usize,
+    /// Silences that hold.
+    pub silences: usize,
     /// Quarantined records.
     pub quarantine: usize,
     /// Effects that ended without success and can be sent again.
@@ -138,6 +152,8 @@ pub struct Core {
     pub fault: Option<Fault>,
     /// Whether the disk has room for new alerts, as of the last message.
     pub room: Arc<AtomicBool>,
+    /// Who knows the tokens over HTTP.
+    pub gate: Arc<Gate>,
     /// What waits within the core.
     pub pending: Pending,
     /// Who writes snapshots.
@@ -177,6 +193,9 @@ impl Core {
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
+                Message::Body(alert, to) => drop(to.send(self.state.alerts.get(alert).map(|slot| slot.seq))),
+                Message::Silences(to) => drop(to.send(self.state.silences.all().cloned().collect())),
+                Message::Tokens(to) => drop(to.send(self.state.tokens.all().to_vec())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(held, to) => drop(to.send((self.state.needed(held), self.state.dropped))),
                 Message::Drop(ask) => self.drop_segments(at, *ask),
@@ -270,31 +289,40 @@ impl Core {
     }
 
     fn order(&mut self, at: Timestamp, ordered: Ordered) {
-        let Ordered { actor, comment, wish, done } = ordered;
-        let order = orders::order(&self.state, wish).map_err(|refusal| refusal.to_string());
+        let Ordered { actor, comment, wish, dry_run, done } = ordered;
+        let order = orders::order(&self.state, at, wish, &comment).map_err(|refusal| refusal.to_string());
         match order.and_then(|order| self.possible(order)) {
             Err(why) => drop(done.send(Err(why))),
+            Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
             Ok(order) => {
-                let input = Input::Operator(Box::new(Operator { actor, comment, order: order.clone() }));
-                self.step(at, input, move |receipt| {
+                let (gate, by) = (self.gate.clone(), actor.clone());
+                let operator = Operator { actor, address: None, comment, order: order.clone() };
+                self.step(at, Input::Operator(Box::new(operator)), move |receipt| {
                     let seq = receipt.as_ref().map(|receipt| receipt.seq).map_err(ToString::to_string);
-                    let _ = done.send(seq.map(|seq| OrderReport { seq, order }));
+                    if let (Order::Token(order), Ok(_)) = (&order, &seq) {
+                        gate.heed(at, order, &by);
+                    }
+                    let _ = done.send(seq.map(|seq| OrderReport { seq: Some(seq), order }));
                 });
             }
         }
     }
 
-    /// Today's bundle may lack what a restart needs.
+    /// Today's bundle may lack what a start needs.
     fn possible(&self, order: Order) -> Result<Order, String> {
-        let Order::RunRestart { starts, .. } = &order else { return Ok(order) };
+        let (Order::RunRestart { starts, .. } | Order::RunStart { starts, .. }) = &order else { return Ok(order) };
         let entry = match starts.trigger {
             Trigger::Alert(_) => EntryFunction::Alert,
             Trigger::Group(_) => EntryFunction::Group,
         };
-        if self.bundle.playbooks.has_entry(&starts.playbook, entry) {
+        let playbooks = &self.bundle.playbooks;
+        if playbooks.has_entry(&starts.playbook, entry) {
             return Ok(order);
         }
-        Err(format!("today's bundle has no playbook `{}` with {}", starts.playbook, entry.function()))
+        let fitting: Vec<&str> = playbooks.names().filter(|name| playbooks.has_entry(name, entry)).collect();
+        let near = nearest(&starts.playbook, &fitting).map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        Err(format!("today's bundle has no playbook `{}` with {}{near}", starts.playbook, entry.function()))
     }
 
     /// Decides and commits; `false` when the input said nothing new.
@@ -312,7 +340,7 @@ impl Core {
     fn commit(&mut self, entry: Entry, done: impl FnOnce(Told, &Result<Receipt, AppendError>) + Send + 'static) {
         let (entry, data) = fit(entry, DATA_BYTES_MAX);
         apply(&mut self.state, &entry);
-        log(&entry);
+        logged::entry(&entry);
         let stops = matches!(entry.facts, Facts::Log(Log::Closed));
         let snapshot = self.snapshots.take(&self.state, stops);
         let (tasks, told) = (tasks::of(&self.state, &entry), Told::of(&entry));
@@ -391,6 +419,7 @@ impl Core {
             runs: self.state.runs.len(),
             stalled: self.state.halted.values().filter(|halted| halted.stalled).count(),
             groups: self.state.groups.len(),
+            silences: self.state.silences.active(self.clock.now()).count(),
             quarantine: self.state.quarantine.len(),
             letters: self.state.letters.len(),
             ..CoreReport::default()
@@ -456,62 +485,5 @@ impl Told {
 fn reply(to: Option<oneshot::Sender<Answer>>, answer: Answer) {
     if let Some(to) = to {
         let _ = to.send(answer);
-    }
-}
-
-/// What an operator wants to see in the log as it happens; everything else is in the journal.
-fn log(entry: &Entry) {
-    let seq = entry.seq;
-    match &entry.facts {
-        Facts::Quarantine(q) => {
-            tracing::warn!(seq, source = q.source, record = q.record_no, cause = q.cause, "record quarantined");
-        }
-        Facts::Due(Due::Throttle { rule, surplus, key }) => {
-            tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
-        }
-        Facts::Operator(Operator { actor, comment, order: Order::DeliveryRetry { key, run, destination, .. } }) => {
-            tracing::info!(seq, actor, comment, %run, %key, destination, "an operator sends an effect again");
-        }
-        Facts::Operator(Operator { actor, comment, order }) => {
-            tracing::info!(seq, actor, comment, ?order, "an operator gave an order");
-        }
-        Facts::Intent(intent) => said(seq, &intent.run, &intent.steps),
-        Facts::Run(end) => {
-            said(seq, &end.run, &end.steps);
-            ended(seq, end);
-        }
-        Facts::Result(result) if result.reply.error.is_some() => {
-            let key: &EffectKey = &result.key;
-            let error = result.reply.error.as_deref();
-            tracing::warn!(seq, run = %result.run, %key, class = ?result.reply.class, error, "effect failed");
-        }
-        Facts::Attempt(attempt) => {
-            let (n, error, next) = (attempt.n, &attempt.error, attempt.next);
-            tracing::info!(seq, key = %attempt.key, attempt = n, error, %next, "attempt failed, will try again");
-        }
-        _ => {}
-    }
-}
-
-/// What playbooks say with `log`.
-fn said(seq: u64, run: &RunId, steps: &[Step]) {
-    for step in steps {
-        let Effect::Log { level, text } = &step.effect else { continue };
-        match level.as_str() {
-            "error" => tracing::error!(seq, %run, "{text}"),
-            "warn" => tracing::warn!(seq, %run, "{text}"),
-            "debug" => tracing::debug!(seq, %run, "{text}"),
-            _ => tracing::info!(seq, %run, "{text}"),
-        }
-    }
-}
-
-fn ended(seq: u64, end: &RunEnd) {
-    match &end.end {
-        End::Finished { .. } => tracing::debug!(seq, run = %end.run, "run finished"),
-        End::Failed { error, place } => tracing::warn!(seq, run = %end.run, error, place, "run failed"),
-        End::Stalled { step, expected, got } => {
-            tracing::error!(seq, run = %end.run, step, expected, got, "run stalled: its replay differs from the journal");
-        }
     }
 }

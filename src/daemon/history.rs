@@ -200,6 +200,9 @@ pub fn start(history: &History, began: u64, run: &RunId) -> Result<(Vec<AlertRef
         Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, .. }, .. }) if starts == run => {
             Some((alerts.clone(), bundle.clone()))
         }
+        Facts::Operator(Operator { order: Order::RunStart { alert, starts, bundle }, .. }) if starts == run => {
+            Some((vec![*alert], bundle.clone()))
+        }
         _ => None,
     }
     .ok_or_else(|| Unread::Content(format!("entry {began} does not start {run}")))

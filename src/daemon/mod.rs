@@ -8,6 +8,7 @@
 
 pub mod actor;
 pub mod api;
+pub mod auth;
 pub mod breaker;
 pub mod bundle;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod keep;
 pub mod key;
 pub mod lanes;
 pub mod listing;
+pub mod logged;
 pub mod logs;
 pub mod opening;
 pub mod perform;
@@ -31,11 +33,15 @@ pub mod recovery;
 pub mod reload;
 pub mod report;
 pub mod resend;
+pub mod samples;
 pub mod settings;
+pub mod silences;
 pub mod snapshot;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
+pub mod tokens;
+pub mod triage;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -57,6 +63,7 @@ use tokio::time::timeout;
 
 use crate::actions::Actions;
 use crate::daemon::api::Api;
+use crate::daemon::auth::Gate;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
@@ -175,11 +182,11 @@ impl Daemon {
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
         let counters = counters(&settings);
-        let ports = Ports::open(&settings, &intake, &counters).await?;
+        let gate = Arc::new(Gate::new(state.tokens.clone()));
+        let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
         bundles.keep(&bundle).map_err(unusable)?;
-        let starts = starts(&settings, &state);
-        let unfinished = tasks::unfinished(&state);
+        let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
@@ -201,6 +208,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
+            gate,
             pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
             recent: history.recent.clone(),
@@ -331,10 +339,15 @@ struct Ports {
 }
 
 impl Ports {
-    async fn open(settings: &Settings, intake: &Intake, counters: &SourceCounters) -> Result<Self, DaemonError> {
+    async fn open(
+        settings: &Settings,
+        intake: &Intake,
+        counters: &SourceCounters,
+        gate: &Arc<Gate>,
+    ) -> Result<Self, DaemonError> {
         let server = match &settings.server {
             Some(server) => {
-                let endpoints = control::endpoints(settings, intake, counters)?;
+                let endpoints = control::endpoints(settings, intake, counters, gate)?;
                 let server = Server::bind(server.clone(), endpoints, axum::Router::new()).await?;
                 tracing::info!(address = %server.address(), "listening for alerts");
                 Some(server)

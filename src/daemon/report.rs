@@ -50,6 +50,9 @@ pub struct Status {
     pub workers: WorkersReport,
     /// Groups that have not closed.
     pub groups_open: u64,
+    /// Operators' silences that hold.
+    #[serde(default)]
+    pub silences_active: u64,
     /// Records in quarantine.
     pub quarantined: u64,
     /// Effects that ended without success and can be sent again.
@@ -84,10 +87,29 @@ pub struct WorkersReport {
 /// What came of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OrderReport {
-    /// Sequence number of its entry.
-    pub seq: u64,
+    /// Sequence number of its entry; absent when it was only asked whether it could be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// What is done.
     pub order: Order,
+}
+
+/// What came of an order for many alerts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OrdersReport {
+    /// What is done, one entry for each alert.
+    pub done: Vec<OrderReport>,
+    /// The alerts for which nothing is done.
+    pub refused: Vec<NotOrdered>,
+}
+
+/// An alert for which nothing is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotOrdered {
+    /// Which.
+    pub alert: AlertId,
+    /// Why.
+    pub why: String,
 }
 
 /// A bundle that is in charge.

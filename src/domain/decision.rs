@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
-use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::id::{AlertId, GroupId, RunId, SilenceId};
 
 /// A rule as a decision names it: by id and by place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub enum Reason {
         /// Why it was decided anew all the same; when absent, it was only counted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         anew: Option<Anew>,
+        /// Where it stood, when it was closed and this opens it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<Status>,
     },
     /// A suppression dismissed it.
     Suppress {
@@ -56,6 +59,15 @@ pub enum Reason {
     },
     /// The source says that it is over; nothing is started for it.
     Resolved,
+    /// An operator's silence holds it: it stays as it is, and nothing is started for it.
+    Silence {
+        /// Which.
+        silence: SilenceId,
+        /// Who made it.
+        by: String,
+        /// When it ends, as of this decision.
+        until: Timestamp,
+    },
     /// A route matched.
     Route {
         /// Which.
@@ -95,6 +107,8 @@ pub enum Anew {
     Reopened,
     /// The suppression that held it no longer matches.
     NotSuppressedAnyMore,
+    /// The silence that held it has ended.
+    NotSilencedAnyMore,
     /// Severity fell or status changed: recorded, nothing is started.
     Changed,
 }
@@ -158,4 +172,22 @@ pub struct AlertRef {
     pub seq: u64,
     /// Index within that entry's `alerts`.
     pub at: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_form_stays() {
+        for text in [
+            r#"{"stage":"duplicate","by":"external_id","count":2}"#,
+            r#"{"stage":"duplicate","by":"fingerprint","count":2,"anew":"not_silenced_any_more"}"#,
+            r#"{"stage":"silence","silence":"s-1","by":"ann","until":"2030-01-01T04:00:00Z"}"#,
+            r#"{"stage":"duplicate","by":"external_id","count":2,"anew":{"severity_rose":{"from":"low","to":"high"}},"was":"dismissed"}"#,
+        ] {
+            let reason: Reason = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&reason).unwrap(), text);
+        }
+    }
 }

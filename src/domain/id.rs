@@ -57,6 +57,24 @@ impl FromStr for GroupId {
     }
 }
 
+/// An operator's silence, written `s-3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SilenceId(pub u64);
+
+impl fmt::Display for SilenceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s-{}", self.0)
+    }
+}
+
+impl FromStr for SilenceId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let number = text.strip_prefix("s-").and_then(|n| n.parse().ok());
+        number.map(Self).ok_or_else(|| BadId { text: text.into(), expected: "a silence id such as s-3" })
+    }
+}
+
 /// What a run was started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trigger {
@@ -140,7 +158,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(AlertId, GroupId, RunId, Trigger);
+as_text!(AlertId, GroupId, RunId, SilenceId, Trigger);
 
 #[cfg(test)]
 mod tests {

@@ -10,4 +10,7 @@ pub mod lists;
 pub mod operator;
 pub mod record;
 pub mod secret;
+pub mod silence;
 pub mod time;
+pub mod token;
+pub mod triage;

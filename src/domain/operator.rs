@@ -3,16 +3,23 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::alert::Status;
 use crate::domain::decision::AlertRef;
 use crate::domain::effect::{EffectKey, Mode};
-use crate::domain::id::RunId;
+use crate::domain::id::{AlertId, RunId};
+use crate::domain::silence::SilenceOrder;
+use crate::domain::token::TokenOrder;
+use crate::domain::triage::AlertChange;
 
 /// An operator's order, carried out by this entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operator {
     /// Who gave it, as the control socket knows the peer: `name (uid 1000)`.
     pub actor: String,
-    /// Why, in the operator's words.
+    /// Where the order came from, when it came over a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Why, in the operator's words; empty where the order speaks for itself.
     pub comment: String,
     /// What to do.
     pub order: Order,
@@ -70,6 +77,28 @@ pub enum Order {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         progress: Option<Value>,
     },
+    /// An alert is changed.
+    Alert {
+        /// Which.
+        alert: AlertId,
+        /// Where it stood before.
+        was: Status,
+        /// What is changed.
+        change: AlertChange,
+    },
+    /// A silence is made, changed or ended.
+    Silence(SilenceOrder),
+    /// A token becomes valid, or is taken back.
+    Token(TokenOrder),
+    /// A playbook is started by hand for an alert, on today's bundle.
+    RunStart {
+        /// The alert.
+        alert: AlertRef,
+        /// The run.
+        starts: RunId,
+        /// Id of the bundle that it begins with.
+        bundle: String,
+    },
 }
 
 #[cfg(test)]
@@ -80,6 +109,19 @@ mod tests {
     fn the_written_form_stays() {
         for order in [
             r#"{"run_cancel":{"run":"a-1.0/p"}}"#,
+            r#"{"run_start":{"alert":{"id":"a-1.0","seq":3,"at":0},"starts":"a-1.0/p","bundle":"b"}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"status":{"to":"dismissed","reason":"false_positive"}}}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"resolved","change":{"status":{"to":"in_progress"}}}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":"comment"}}"#,
+            r#"{"silence":{"add":{"id":"s-1","match":["kind=x","host=~^web"],"until":"2030-01-01T04:00:00Z"}}}"#,
+            r#"{"silence":{"update":{"id":"s-1","until":"2030-01-01T05:00:00Z"}}}"#,
+            r#"{"silence":{"expire":{"id":"s-1"}}}"#,
+            r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
+            r#"{"token":{"revoke":{"name":"edr"}}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"tags":{"add":["x"],"remove":["y"]}}}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":"bo"}}}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":null}}}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"feedback":{"useful":false,"reason":"too_many"}}}}"#,
             r#"{"run_restart":{"run":"a-1.0/p","starts":"a-1.0/p~2","alerts":[{"id":"a-1.0","seq":3,"at":0}],"bundle":"b"}}"#,
             r#"{"run_retry":{"run":"g-1/p","again":[4]}}"#,
             r#"{"delivery_retry":{"key":"abc","run":"a-1.0/p","step":2,"intent":7,"began":3,"result":9,"destination":"d","mode":"probe","in_doubt":true}}"#,
@@ -89,5 +131,7 @@ mod tests {
             assert_eq!(facts.kind(), "operator");
             assert_eq!(facts.data(), text);
         }
+        let remote = r#"{"actor":"ann","address":"192.0.2.7","comment":"","order":{"run_cancel":{"run":"a-1.0/p"}}}"#;
+        assert_eq!(Facts::parse("operator", remote).unwrap().data(), remote);
     }
 }

@@ -34,6 +34,11 @@ pub enum Position {
         /// Line number, from 1.
         line: u64,
     },
+    /// A sample that ships with soard.
+    Sample {
+        /// Who sent it.
+        by: String,
+    },
     /// A quarantined record that an operator sent through again.
     Retry {
         /// Ordinal of the quarantined record.
@@ -192,6 +197,16 @@ mod tests {
             assert!(written.starts_with(&format!("{{\"{form}\":")), "{written}");
             let read: Body = serde_json::from_str(&written).unwrap();
             assert_eq!(read.bytes().unwrap(), bytes, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_written_form_stays() {
+        for text in
+            [r#"{"stdin":{"line":3}}"#, r#"{"retry":{"quarantine":8}}"#, r#"{"sample":{"by":"ann (uid 1000)"}}"#]
+        {
+            let position: Position = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&position).unwrap(), text);
         }
     }
 

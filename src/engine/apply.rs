@@ -8,13 +8,14 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
 use crate::domain::id::{RunId, Trigger};
-use crate::domain::operator::Order;
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
 use crate::engine::state::{
     Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
     State, Timer,
 };
+use crate::engine::triage;
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -64,7 +65,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         Facts::Result(result) => apply_result(state, entry.seq, result),
         Facts::Run(end) => apply_end(state, entry, end),
-        Facts::Operator(operator) => apply_order(state, entry, &operator.order),
+        Facts::Operator(operator) => apply_order(state, entry, operator),
     }
 }
 
@@ -115,6 +116,10 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
         for reason in &taken.decision.reasons {
             match reason {
                 Reason::Suppress { .. } => state.totals.suppressed += 1,
+                Reason::Silence { silence, .. } => {
+                    state.totals.silenced += 1;
+                    state.silences.count(*silence, entry.at);
+                }
                 Reason::Route { rule, window, verdict } => {
                     if let Some(window) = window {
                         apply_window(state, rule, window, taken);
@@ -148,7 +153,7 @@ fn apply_position(state: &mut State, source: &str, position: &Position) {
         Position::Retry { quarantine } => {
             state.quarantine.remove(quarantine);
         }
-        Position::Http(_) | Position::Stdin { .. } => {}
+        Position::Http(_) | Position::Stdin { .. } | Position::Sample { .. } => {}
     }
 }
 
@@ -393,7 +398,8 @@ fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {
     }
 }
 
-fn apply_order(state: &mut State, entry: &Entry, order: &Order) {
+fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
+    let order = &operator.order;
     match order {
         Order::RunCancel { run } => cancel(state, run),
         Order::RunRestart { run, starts, alerts, bundle } => {
@@ -402,6 +408,10 @@ fn apply_order(state: &mut State, entry: &Entry, order: &Order) {
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
         Order::DeliveryRetry { .. } => send_again(state, entry, order),
+        Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
+        Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
+        Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
+        Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),
     }
 }
 

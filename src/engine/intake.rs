@@ -1,4 +1,4 @@
-//! The stages that an alert passes: duplicate → suppress → for each route: mute → throttle → group → run.
+//! The stages that an alert passes: duplicate → suppress → silence → for each route: mute → throttle → group → run.
 //!
 //! Alerts of one record are decided in order, and each sees what those before it did. Since the state must not
 //! change while it is read, what they did is kept in `Ahead` until `apply` does the same to the state.
@@ -155,6 +155,8 @@ impl Stages<'_> {
             None
         } else if open && known.suppressed && suppression.is_none() {
             Some(Anew::NotSuppressedAnyMore)
+        } else if open && known.silenced && self.state.silences.holding(alert, self.at).is_none() {
+            Some(Anew::NotSilencedAnyMore)
         } else if open && !known.suppressed && !known.status.is_open() {
             Some(Anew::Reopened)
         } else if !known.suppressed && (alert.status != known.status || alert.severity != known.severity) {
@@ -162,12 +164,16 @@ impl Stages<'_> {
         } else {
             None
         };
-        let reason = Reason::Duplicate { by, count: u64::from(known.count) + 1, anew };
-        match anew {
+        let reason = Reason::Duplicate { by, count: u64::from(known.count) + 1, anew, was: None };
+        let mut decision = match anew {
             None => Decision { status: known.status, reasons: vec![reason] },
             Some(Anew::Changed) => Decision { status: alert.status, reasons: vec![reason] },
             Some(_) => self.anew(alert, matches, suppression, vec![reason], ahead),
+        };
+        if let Some(Reason::Duplicate { was, .. }) = decision.reasons.first_mut() {
+            *was = (decision.status.is_open() && !known.status.is_open()).then_some(known.status);
         }
+        decision
     }
 
     fn anew(
@@ -184,6 +190,10 @@ impl Stages<'_> {
         }
         if !alert.status.is_open() {
             reasons.push(Reason::Resolved);
+            return Decision { status: alert.status, reasons };
+        }
+        if let Some(silence) = self.state.silences.holding(alert, self.at) {
+            reasons.push(Reason::Silence { silence: silence.id, by: silence.by.clone(), until: silence.until });
             return Decision { status: alert.status, reasons };
         }
         let routes = self.rules.route(matches);
@@ -276,6 +286,7 @@ impl Stages<'_> {
 /// The alert's slot after a decision; `seq` and `identity_until` are the caller's to set.
 pub(crate) fn after(known: Option<Slot>, id: AlertId, alert: &Alert, decision: &Decision) -> Slot {
     let suppressed_now = decision.reasons.iter().any(|reason| matches!(reason, Reason::Suppress { .. }));
+    let silenced_now = decision.reasons.iter().any(|reason| matches!(reason, Reason::Silence { .. }));
     let Some(mut slot) = known else {
         return Slot {
             id,
@@ -286,6 +297,7 @@ pub(crate) fn after(known: Option<Slot>, id: AlertId, alert: &Alert, decision: &
             peak: alert.severity,
             status: decision.status,
             suppressed: suppressed_now,
+            silenced: silenced_now,
             held: false,
         };
     };
@@ -295,6 +307,7 @@ pub(crate) fn after(known: Option<Slot>, id: AlertId, alert: &Alert, decision: &
         slot.severity = alert.severity;
         slot.peak = slot.peak.max(alert.severity);
         slot.suppressed = suppressed_now;
+        slot.silenced = silenced_now || slot.silenced && *anew == Anew::Changed;
         slot.held &= !matches!(anew, Anew::SeverityRose { .. });
     }
     slot

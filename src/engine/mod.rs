@@ -10,8 +10,11 @@ pub mod input;
 pub mod intake;
 pub mod orders;
 pub mod saved;
+pub mod silences;
 pub mod state;
 pub mod tasks;
+pub mod tokens;
+pub mod triage;
 
 #[cfg(test)]
 mod tests;

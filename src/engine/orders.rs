@@ -1,11 +1,21 @@
 //! What operators may order, and why not.
 
-use crate::domain::decision::AlertRef;
-use crate::domain::id::RunId;
-use crate::domain::operator::Order;
-use crate::engine::state::{Halted, State};
+use jiff::Timestamp;
 
-/// What an operator wants with a run.
+use crate::domain::alert::Status;
+use crate::domain::decision::AlertRef;
+use crate::domain::id::{AlertId, RunId, SilenceId};
+use crate::domain::operator::Order;
+use crate::domain::silence::Term;
+use crate::domain::time::Span;
+use crate::domain::token::Role;
+use crate::domain::triage::{AlertChange, BadChange};
+use crate::engine::silences;
+use crate::engine::state::{Halted, State};
+use crate::engine::tokens;
+use crate::engine::triage;
+
+/// What an operator wants.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
     /// End it for good.
@@ -19,6 +29,49 @@ pub enum Wish {
         /// What it was started for.
         alerts: Vec<AlertRef>,
     },
+    /// Change an alert.
+    Change {
+        /// Which.
+        alert: AlertId,
+        /// What.
+        change: AlertChange,
+    },
+    /// Start a playbook for an alert, by hand.
+    Start {
+        /// Where the alert's body stands, as far as the journal has it.
+        alert: AlertRef,
+        /// Name of the playbook, without `.rhai`.
+        playbook: String,
+    },
+    /// Keep alerts quiet for a while.
+    SilenceAdd {
+        /// What an alert must have, all of it.
+        terms: Vec<Term>,
+        /// How long.
+        lasts: Span,
+    },
+    /// Let a silence end at another time.
+    SilenceUpdate {
+        /// Which.
+        id: SilenceId,
+        /// How long from now.
+        lasts: Span,
+    },
+    /// End a silence now.
+    SilenceExpire(SilenceId),
+    /// Make a token valid.
+    TokenAdd {
+        /// Whose it is.
+        name: String,
+        /// What its owner may do.
+        role: Role,
+        /// SHA-256 of the token, in hex.
+        sha256: String,
+        /// How long.
+        lasts: Span,
+    },
+    /// Take a token back.
+    TokenRevoke(String),
 }
 
 /// Why an order is not carried out.
@@ -44,13 +97,63 @@ pub enum Refusal {
     /// The playbook was never started for that.
     #[error("{0} was never started")]
     Unknown(RunId),
+    /// No alert has this id.
+    #[error("there is no alert {alert}; {}", hint(*.near, *.dropped))]
+    UnknownAlert {
+        /// The id.
+        alert: AlertId,
+        /// The nearest one that there is.
+        near: Option<AlertId>,
+        /// The last entry that retention has dropped; 0: none.
+        dropped: u64,
+    },
+    /// It stands there already.
+    #[error("{alert} is {status} already; nothing was recorded")]
+    SameStatus {
+        /// The alert.
+        alert: AlertId,
+        /// Where it stands.
+        status: Status,
+    },
+    /// The change says nothing that could be done.
+    #[error("{0}")]
+    Change(#[from] BadChange),
+    /// It cannot be done with silences.
+    #[error("{0}")]
+    Silence(#[from] silences::Refusal),
+    /// It cannot be done with tokens.
+    #[error("{0}")]
+    Token(#[from] tokens::Refusal),
+    /// The playbook was started for it before, alone or in a group.
+    #[error(
+        "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
+         `soard runs restart RUN` runs it again"
+    )]
+    RanBefore {
+        /// The alert.
+        alert: AlertId,
+        /// The playbook.
+        playbook: String,
+    },
 }
 
-/// The order that fulfils a wish.
+fn hint(near: Option<AlertId>, dropped: u64) -> String {
+    match (near, dropped) {
+        (None, 0) => "there are no alerts yet".into(),
+        (Some(near), 0) => format!("did you mean {near}?"),
+        (None, last) => format!("closed alerts up to journal entry {last} were dropped by retention"),
+        (Some(near), last) => {
+            format!("did you mean {near}? Closed alerts up to journal entry {last} were dropped by retention")
+        }
+    }
+}
+
+/// The order that fulfils a wish at this time, given the comment that goes with it.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn order(state: &State, wish: Wish) -> Result<Order, Refusal> {
+pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<Order, Refusal> {
+    let at = at.max(state.at);
     match wish {
         Wish::Cancel(run) => {
             known(state, &run)?;
@@ -83,6 +186,15 @@ pub fn order(state: &State, wish: Wish) -> Result<Order, Refusal> {
             }
             Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone() })
         }
+        Wish::Change { alert, change } => triage::change(state, alert, change, comment),
+        Wish::SilenceAdd { terms, lasts } => Ok(Order::Silence(state.silences.add(at, terms, lasts, comment)?)),
+        Wish::SilenceUpdate { id, lasts } => Ok(Order::Silence(state.silences.update(at, id, lasts)?)),
+        Wish::SilenceExpire(id) => Ok(Order::Silence(state.silences.expire(at, id)?)),
+        Wish::TokenAdd { name, role, sha256, lasts } => {
+            Ok(Order::Token(state.tokens.add(at, name, role, sha256, lasts)?))
+        }
+        Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
+        Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::id::AlertId;
 use crate::engine::state::{Alerts, Slot, State};
 
 /// Version of this form and of what `apply` makes of entries: raised with each change to either.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The oldest version whose states can still be restored: a base takes the place of entries that are gone.
 pub const RESTORED_MIN: u32 = 1;
@@ -19,6 +19,7 @@ const SUPPRESSED: u8 = 1;
 const HELD: u8 = 2;
 /// Another alert has taken over its identity.
 const NAMELESS: u8 = 4;
+const SILENCED: u8 = 8;
 
 /// A state as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,8 @@ impl Alerts {
         let mut packed = Vec::with_capacity(self.slots.len() * SLOT_BYTES);
         for (slot, identity) in self.slots.iter().zip(identities) {
             let flag = |is: bool, flag| if is { flag } else { 0 };
-            let flags = flag(slot.suppressed, SUPPRESSED) | flag(slot.held, HELD) | flag(identity.is_none(), NAMELESS);
+            let by = flag(slot.suppressed, SUPPRESSED) | flag(slot.silenced, SILENCED) | flag(slot.held, HELD);
+            let flags = by | flag(identity.is_none(), NAMELESS);
             packed.extend(slot.id.record.to_le_bytes());
             packed.extend(slot.id.index.to_le_bytes());
             packed.extend(slot.seq.to_le_bytes());
@@ -103,6 +105,7 @@ impl Alerts {
                 peak: severity(37)?,
                 status: Status::ALL.get(usize::from(record[38])).copied()?,
                 suppressed: flags & SUPPRESSED != 0,
+                silenced: flags & SILENCED != 0,
                 held: flags & HELD != 0,
             };
             if alerts.slots.last().is_some_and(|last| last.id >= slot.id) {

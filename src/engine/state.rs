@@ -12,6 +12,8 @@ use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
+use crate::engine::silences::Silences;
+use crate::engine::tokens::Tokens;
 
 /// The fold of the journal.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -71,6 +73,12 @@ pub struct State {
     /// Where each folder source stands: the last position in each file, by file name and content.
     #[serde(with = "folders")]
     pub folders: BTreeMap<String, BTreeMap<(String, String), FolderPosition>>,
+    /// Operators' silences.
+    #[serde(default)]
+    pub silences: Silences,
+    /// Who may do what over HTTP.
+    #[serde(default)]
+    pub tokens: Tokens,
     /// Totals for `soard status`.
     pub totals: Totals,
 }
@@ -93,6 +101,9 @@ pub struct Totals {
     pub duplicates: u64,
     /// Alerts that a suppression dismissed.
     pub suppressed: u64,
+    /// Alerts that a silence held back.
+    #[serde(default)]
+    pub silenced: u64,
     /// Alerts that a throttle held back.
     pub throttled: u64,
     /// Alerts that a mute or active time held back.
@@ -378,6 +389,8 @@ pub struct Slot {
     pub status: Status,
     /// A suppression dismissed it.
     pub suppressed: bool,
+    /// A silence held it when it was decided last.
+    pub silenced: bool,
     /// A playbook or an operator set the status: it outranks the source's until severity rises.
     pub held: bool,
 }
@@ -401,6 +414,14 @@ impl Alerts {
     /// The alert with this id.
     pub fn get(&self, id: AlertId) -> Option<&Slot> {
         self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &self.slots[at])
+    }
+
+    /// The alert whose id is nearest to this one.
+    pub fn nearest(&self, id: AlertId) -> Option<AlertId> {
+        let behind = self.slots.partition_point(|slot| slot.id < id);
+        let around = [behind.checked_sub(1), Some(behind)].into_iter().flatten().filter_map(|at| self.slots.get(at));
+        let far = |slot: &&Slot| (slot.id.record.abs_diff(id.record), slot.id.index.abs_diff(id.index));
+        around.min_by_key(far).map(|slot| slot.id)
     }
 
     /// The alert with this identity, unless it is forgotten by now.

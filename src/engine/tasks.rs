@@ -94,7 +94,9 @@ pub fn of(state: &State, entry: &Entry) -> Vec<Task> {
 
 fn ordered(state: &State, order: &Order) -> Vec<Task> {
     match order {
-        Order::RunRestart { starts: run, .. } => evaluate(state, run).into_iter().collect(),
+        Order::RunRestart { starts: run, .. } | Order::RunStart { starts: run, .. } => {
+            evaluate(state, run).into_iter().collect()
+        }
         Order::RunRetry { run, .. } => {
             let flights = state.flights.iter().filter(|(_, flight)| flight.run == *run && !flight.resent);
             let mut keys: Vec<&EffectKey> = flights.map(|(key, _)| key).collect();
@@ -103,7 +105,7 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
             sends.chain(evaluate(state, run)).collect()
         }
         Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
-        Order::RunCancel { .. } => Vec::new(),
+        Order::RunCancel { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => Vec::new(),
     }
 }
 

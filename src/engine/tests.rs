@@ -7,13 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::domain::alert::{Alert, Severity, Status};
-use crate::domain::decision::{Anew, Reason, RouteVerdict};
+use crate::domain::decision::{AlertRef, Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
 use crate::domain::entry::{BundleFacts, Due, End, Entry, Facts, Log, Seal, StepResult, Taken};
-use crate::domain::id::RunId;
+use crate::domain::id::{RunId, SilenceId};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{HttpPosition, Position, Record};
+use crate::domain::silence::SilenceOrder;
 use crate::domain::time::Span;
+use crate::domain::triage::{AlertChange, CloseReason};
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
@@ -412,7 +414,7 @@ fn retry(world: &World, key: &EffectKey, run: &RunId) -> Input {
         in_doubt: false,
         progress: None,
     };
-    Input::Operator(Box::new(Operator { actor: "ann".into(), comment: "why".into(), order }))
+    Input::Operator(Box::new(Operator { actor: "ann".into(), address: None, comment: "why".into(), order }))
 }
 
 #[test]
@@ -453,10 +455,10 @@ fn a_run_that_goes_on_takes_its_dead_letters_along_and_sees_what_arrived_meanwhi
         world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
         world.ask(&run, vec![], Some(End::Failed { error: "it is dead".into(), place: None }));
     };
-    let wish = |world: &World| orders::order(&world.state, Wish::Retry(run.clone()));
+    let wish = |world: &World| orders::order(&world.state, world.at, Wish::Retry(run.clone()), "why");
     let go_on = |world: &mut World| {
         let order = wish(world).unwrap();
-        let operator = Operator { actor: "ann".into(), comment: "it is back".into(), order };
+        let operator = Operator { actor: "ann".into(), address: None, comment: "it is back".into(), order };
         world.put(Input::Operator(Box::new(operator))).unwrap()
     };
     fail(&mut world);
@@ -513,6 +515,7 @@ fn what_failed_holds_the_alerts_it_is_about_for_a_time_and_is_then_given_up() {
     world.put(Input::Operator(Box::new(Operator {
         actor: "ann".into(),
         comment: "why".into(),
+        address: None,
         order: Order::RunCancel { run: run.clone() },
     })));
     assert_eq!((world.state.halted.len(), world.state.needed(held), world.state.needed(late)), (0, alert, u64::MAX));
@@ -534,7 +537,7 @@ fn a_run_that_was_given_up_is_neither_retried_nor_restarted() {
     let (alert, run, key) = failed_group(&mut world);
     let alerts = world.state.halted[&run].run.alerts.clone();
     let wishes = [Wish::Retry(run.clone()), Wish::Restart { run: run.clone(), alerts }];
-    let refused = |world: &World| wishes.clone().map(|wish| orders::order(&world.state, wish).err());
+    let refused = |world: &World| wishes.clone().map(|wish| orders::order(&world.state, world.at, wish, "why").err());
     assert_eq!(refused(&world), [None, None], "the control");
     assert_eq!(world.state.given_up(alert), (vec![run.clone()], vec![key]));
     forget(&mut world, alert);
@@ -653,4 +656,216 @@ fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
     assert!(
         matches!(&entry.facts, Facts::Result(r) if r.reply.value["status"] == 200 && r.reply.value["body"].is_null())
     );
+}
+
+fn status(to: Status) -> AlertChange {
+    AlertChange::Status { to, reason: (!to.is_open()).then_some(CloseReason::Benign) }
+}
+
+impl World {
+    fn order(&mut self, wish: Wish, comment: &str) -> Result<Vec<Task>, Refusal> {
+        let order = orders::order(&self.state, self.at, wish, comment)?;
+        let (actor, address, comment) = ("ann".into(), None, comment.to_owned());
+        let operator = Operator { actor, address, comment, order };
+        Ok(self.put(Input::Operator(Box::new(operator))).expect("nothing happened since"))
+    }
+
+    fn change(&mut self, alert: &str, change: AlertChange) -> Result<Vec<Task>, Refusal> {
+        self.order(Wish::Change { alert: alert.parse().unwrap(), change }, "")
+    }
+}
+
+#[test]
+fn an_operators_status_outranks_the_sources_until_severity_rises_and_the_entry_says_that_it_reopens() {
+    let mut world = World::new(PLAIN, NONE);
+    let id = |status: &str| json!({ "external_id": "1", "status": status });
+    world.alert(id("active"));
+    assert_eq!(world.change("a-1.0", status(Status::Dismissed)), Ok(vec![]));
+    assert!(world.change("a-1.0", status(Status::Dismissed)).unwrap_err().to_string().contains("already"));
+    for reported in ["active", "resolved", "in_progress"] {
+        let seen = world.alert(id(reported));
+        assert_eq!((seen.decision.status, anew(&seen)), (Status::Dismissed, None), "{reported}");
+    }
+    let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    let [Reason::Duplicate { anew: Some(Anew::SeverityRose { .. }), was, .. }, ..] = &worse.decision.reasons[..] else {
+        panic!("{:?}", worse.decision)
+    };
+    assert_eq!((worse.decision.status, *was), (Status::Active, Some(Status::Dismissed)));
+    // From here on the source has its say again.
+    assert_eq!(
+        world.alert(json!({ "external_id": "1", "severity": "high", "status": "resolved" })).decision.status,
+        Status::Resolved
+    );
+    assert_eq!(world.change("a-1.0", status(Status::InProgress)), Ok(vec![]));
+    assert_eq!(
+        world.alert(json!({ "external_id": "1", "severity": "high", "status": "resolved" })).decision.status,
+        Status::InProgress
+    );
+}
+
+#[test]
+fn an_operator_takes_an_alert_out_of_a_suppressions_hands() {
+    let mut world = World::new(PLAIN, &suppress("kind: Scan"));
+    let scan = json!({ "external_id": "1", "kind": "Scan" });
+    world.alert(scan.clone());
+    world.change("a-1.0", status(Status::Active)).unwrap();
+    assert_eq!(world.alert(scan.clone()).decision.status, Status::Active, "the rule does not dismiss it again");
+    assert!(!world.state.alerts.get("a-1.0".parse().unwrap()).unwrap().suppressed);
+    let worse = world.alert(json!({ "external_id": "1", "kind": "Scan", "severity": "high" }));
+    assert_eq!(worse.decision.status, Status::Dismissed, "what is worse is decided anew, by the rules");
+}
+
+#[test]
+fn what_cannot_be_done_about_an_alert_is_refused_and_nothing_is_recorded() {
+    let mut world = World::new(PLAIN, NONE);
+    assert!(world.change("a-1.0", status(Status::Active)).unwrap_err().to_string().contains("no alerts yet"));
+    world.alert(json!({ "external_id": "1" }));
+    world.record(Position::Stdin { line: 2 }, &[json!({}), json!({})]);
+    let before = world.entries.len();
+    for (alert, near) in [("a-2.7", "a-2.1"), ("a-9.0", "a-2.1"), ("a-0.0", "a-1.0"), ("a-1.1", "a-1.0")] {
+        let said = world.change(alert, AlertChange::Assign { to: None }).unwrap_err().to_string();
+        assert!(said.contains(&format!("did you mean {near}?")) && !said.contains("retention"), "{said}");
+    }
+    assert_eq!(
+        world.change("a-1.0", status(Status::Active)).unwrap_err(),
+        Refusal::SameStatus { alert: "a-1.0".parse().unwrap(), status: Status::Active }
+    );
+    let nothing = AlertChange::Tags { add: vec![], remove: vec![] };
+    assert!(matches!(world.change("a-1.0", nothing), Err(Refusal::Change(_))));
+    world.state.dropped = 3;
+    let said = world.change("a-9.0", AlertChange::Assign { to: None }).unwrap_err().to_string();
+    world.state.dropped = 0;
+    assert!(said.contains("up to journal entry 3 were dropped by retention"), "{said}");
+    assert_eq!(world.entries.len(), before);
+}
+
+#[test]
+fn a_playbook_started_by_hand_runs_once_and_can_be_restarted() {
+    let mut world = World::new(PLAIN, NONE);
+    let taken = world.alert(json!({ "external_id": "1" }));
+    let alert = AlertRef { id: taken.id, seq: world.state.seq, at: 0 };
+    let start = |playbook: &str| Wish::Start { alert, playbook: playbook.into() };
+    let tasks = world.order(start("ticket"), "why").unwrap();
+    let [Task::Evaluate(evaluate)] = &tasks[..] else { panic!("{tasks:?}") };
+    assert_eq!((evaluate.run.to_string(), &evaluate.alerts[..]), ("a-1.0/ticket".into(), &[alert][..]));
+    for ran in ["ticket", "mail"] {
+        let said = world.order(start(ran), "why").unwrap_err().to_string();
+        assert!(said.contains("soard runs restart"), "{said}");
+    }
+    world.ask(&evaluate.run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
+    let again = Wish::Restart { run: evaluate.run.clone(), alerts: vec![alert] };
+    assert!(matches!(&world.order(again, "why").unwrap()[..], [Task::Evaluate(e)] if e.run.attempt == 2));
+    let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    assert_eq!(runs(&worse), [""; 0], "a route starts nothing that ran by hand");
+}
+
+impl World {
+    fn silence(&mut self, terms: &[&str], secs: u64) -> Result<Vec<Task>, Refusal> {
+        let terms = terms.iter().map(|term| term.parse().unwrap()).collect();
+        self.order(Wish::SilenceAdd { terms, lasts: Span::from_secs(secs) }, "a drill")
+    }
+}
+
+fn silenced(taken: &Taken) -> Option<String> {
+    taken.decision.reasons.iter().find_map(|reason| match reason {
+        Reason::Silence { silence, .. } => Some(silence.to_string()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_silenced_alert_stays_active_starts_nothing_and_is_decided_anew_once_the_silence_has_ended() {
+    let mut world = World::new(PLAIN, &suppress("kind: Scan"));
+    world.silence(&["host=web-*", "severity|lt=high"], 3600).unwrap();
+    let on = |id: &str| json!({ "external_id": id, "entities": { "host": [{ "name": "web-01" }] } });
+    let held = world.alert(on("1"));
+    assert_eq!((silenced(&held), held.decision.status, runs(&held)), (Some("s-1".into()), Status::Active, vec![]));
+    assert_eq!(silenced(&world.alert(json!({ "external_id": "2" }))), None, "another host is not meant");
+    let scan =
+        world.alert(json!({ "external_id": "3", "kind": "Scan", "entities": { "host": [{ "name": "web-01" }] } }));
+    assert_eq!((scan.decision.status, silenced(&scan)), (Status::Dismissed, None), "suppressions come first");
+    world.pass(3599);
+    let again = world.alert(on("1"));
+    assert_eq!((anew(&again), silenced(&again)), (None, None), "a repeat only counts");
+    world.pass(1);
+    let after = world.alert(on("1"));
+    assert_eq!((anew(&after), runs(&after)), (Some(Anew::NotSilencedAnyMore), vec!["a-1.0/mail".to_owned()]));
+    assert_eq!(anew(&world.alert(on("1"))), None);
+    let [silence] = &world.state.silences.all().collect::<Vec<_>>()[..] else { panic!("one silence") };
+    assert_eq!((silence.held, silence.last, &*silence.by), (1, Some(silence.made), "ann"));
+    assert_eq!(world.state.silences.active(world.at).count(), 0);
+}
+
+#[test]
+fn a_silence_is_heeded_when_it_gets_worse_or_its_source_changes_its_status() {
+    let mut world = World::new(PLAIN, NONE);
+    world.silence(&["kind=x"], 3600).unwrap();
+    let x = |more: Value| {
+        let mut alert = json!({ "external_id": "1", "kind": "x" });
+        alert.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        alert
+    };
+    world.alert(x(json!({})));
+    let worse = world.alert(x(json!({ "severity": "high" })));
+    assert!(matches!(anew(&worse), Some(Anew::SeverityRose { .. })));
+    assert_eq!((silenced(&worse), runs(&worse)), (Some("s-1".into()), vec![]));
+    let taken = world.alert(x(json!({ "severity": "high", "status": "in_progress" })));
+    assert_eq!((anew(&taken), silenced(&taken)), (Some(Anew::Changed), None));
+    world.order(Wish::SilenceExpire("s-1".parse().unwrap()), "").unwrap();
+    let after = world.alert(x(json!({ "severity": "high", "status": "in_progress" })));
+    assert_eq!((anew(&after), runs(&after).len()), (Some(Anew::NotSilencedAnyMore), 1), "a change does not hide it");
+}
+
+#[test]
+fn silences_are_changed_ended_and_refused() {
+    let mut world = World::new(PLAIN, NONE);
+    let span = Span::from_secs;
+    let refused = |result: Result<Vec<Task>, Refusal>, expected: &str| {
+        let said = result.unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
+    };
+    refused(world.silence(&[], 60), "1 to 20 terms");
+    refused(world.silence(&["hots=x"], 60), "did you mean `host`?");
+    refused(world.silence(&["title=*"], 60), "every alert");
+    refused(world.silence(&["kind=x"], 59), "a silence lasts 1m to 90d, not 59s");
+    refused(world.silence(&["kind=x"], 90 * 86_400 + 1), "belongs into rules/suppress");
+    let terms = vec!["kind=x".parse().unwrap()];
+    refused(world.order(Wish::SilenceAdd { terms, lasts: span(60) }, " "), "says why");
+    world.silence(&["kind=x"], 60).unwrap();
+    let id = "s-1".parse().unwrap();
+    world.order(Wish::SilenceUpdate { id, lasts: span(600) }, "longer").unwrap();
+    world.pass(60);
+    assert_eq!(silenced(&world.alert(json!({ "kind": "x" }))), Some("s-1".into()), "it was made longer");
+    world.order(Wish::SilenceExpire(id), "").unwrap();
+    assert_eq!(silenced(&world.alert(json!({ "kind": "x" }))), None);
+    refused(world.order(Wish::SilenceExpire(id), ""), "s-1 ended at 2030-01-01T00:01:00Z");
+    refused(world.order(Wish::SilenceUpdate { id, lasts: span(60) }, ""), "s-1 ended at");
+    refused(world.order(Wish::SilenceExpire("s-7".parse().unwrap()), ""), "did you mean s-1?");
+    for n in 0..1_000 {
+        let order = SilenceOrder::Add {
+            id: SilenceId(n + 2),
+            terms: vec!["kind=x".parse().unwrap()],
+            until: span(60).after(world.at),
+        };
+        world.state.silences.apply(world.at, &order, "ann", "many");
+    }
+    refused(world.silence(&["kind=x"], 60), "1000 silences already");
+    world.pass(60);
+    world.silence(&["kind=x"], 60).unwrap();
+    assert_eq!(world.state.silences.all().count(), 1_001, "ended ones are listed, up to a limit");
+    world.state = State::default();
+    world.entries.clear();
+}
+
+/// A silence belongs to the input's past: what was decided under it is read, never decided again.
+#[test]
+fn a_snapshot_keeps_silences_and_they_hold_as_before() {
+    let mut world = World::new(PLAIN, NONE);
+    world.silence(&["title=~^T"], 60).unwrap();
+    world.alert(json!({ "external_id": "1" }));
+    let mut restored = State::restore(&world.state.save()).unwrap();
+    std::mem::swap(&mut world.state, &mut restored);
+    assert_eq!(silenced(&world.alert(json!({ "external_id": "2" }))), Some("s-1".into()));
+    world.pass(60);
+    assert_eq!(anew(&world.alert(json!({ "external_id": "1" }))), Some(Anew::NotSilencedAnyMore));
 }

@@ -12,7 +12,7 @@ use regex::{Regex, RegexBuilder};
 use crate::domain::alert::{ENTITY_TYPES, Severity, Status};
 use crate::domain::attack;
 use crate::domain::time::Span;
-use crate::index::labels;
+use crate::index::labels::{self, feedback};
 use crate::index::row::{Fate, Outcome, short};
 use crate::index::search;
 use crate::yaml::diagnostic::nearest;
@@ -338,6 +338,7 @@ impl<'a> Term<'a> {
         Ok(match self.key {
             "fate" => Test::Is(self.closed(&Fate::ALL.iter().map(|fate| fate.as_str()).collect::<Vec<_>>())?),
             "run" => Test::Is(self.closed(&Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>())?),
+            "feedback" => Test::Is(self.closed(&[feedback(true), feedback(false)])?),
             "tactic" => one(attack::tactic(self.value).unwrap_or(self.value)),
             "technique" => {
                 let id = attack::technique(self.value).map(|known| known.id).or(attack::technique_named(self.value));

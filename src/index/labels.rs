@@ -18,6 +18,9 @@ pub const FIELDS: &[&str] = &[
     "technique",
     "tag",
     "suppressed_by",
+    "silenced_by",
+    "assignee",
+    "feedback",
     "run",
     "playbook",
 ];
@@ -33,6 +36,9 @@ impl Row {
         let mut labels = vec![("source", &*self.source), ("title", &*self.title), ("fate", self.fate.as_str())];
         let one = [("vendor", &self.vendor), ("product", &self.product), ("kind", &self.kind)];
         labels.extend(one.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?))));
+        labels.extend(self.silenced_by.as_deref().map(|silence| ("silenced_by", silence)));
+        labels.extend(self.assignee.as_deref().map(|who| ("assignee", who)));
+        labels.extend(self.useful.map(|useful| ("feedback", feedback(useful))));
         labels.extend(self.suppressed_by.as_ref().map(|rule| ("suppressed_by", &*rule.id)));
         let many = [("tactic", &self.tactics), ("technique", &self.techniques), ("tag", &self.tags)];
         for (field, values) in many.into_iter().chain([("resource", &self.resources)]) {
@@ -46,6 +52,11 @@ impl Row {
         }
         labels
     }
+}
+
+/// The word for what an operator found.
+pub const fn feedback(useful: bool) -> &'static str {
+    if useful { "useful" } else { "not_useful" }
 }
 
 /// An address as 16 bytes that sort as addresses do; IPv4 as IPv6 has it.

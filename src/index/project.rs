@@ -7,6 +7,8 @@ use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Facts, Intake, Log, Step, StepResult, Taken};
 use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
+use crate::domain::triage::AlertChange;
+use crate::index::labels::feedback;
 use crate::index::row::{Outcome, Row, only_counted, short};
 use crate::index::write::{Writer, maybe, micros, number};
 use crate::index::{IndexError, search};
@@ -20,6 +22,7 @@ struct Change<'a> {
     actor: &'a str,
     what: &'a str,
     value: &'a str,
+    reason: Option<&'a str>,
     comment: Option<&'a str>,
 }
 
@@ -105,11 +108,16 @@ impl Writer {
                 at,
                 0,
                 taken.id,
-                &Change { actor: &source, what: "severity", value: severity.as_str(), comment: None },
+                &Change { actor: &source, what: "severity", value: severity.as_str(), reason: None, comment: None },
             )?;
         }
         if changed.status {
-            self.change(at, 1, taken.id, &Change { actor, what: "status", value: status.as_str(), comment: None })?;
+            self.change(
+                at,
+                1,
+                taken.id,
+                &Change { actor, what: "status", value: status.as_str(), reason: None, comment: None },
+            )?;
         }
         Ok(())
     }
@@ -122,14 +130,24 @@ impl Writer {
                 Effect::SetStatus { alert, status, comment } => {
                     let Some(known) = self.alert(*alert)? else { continue };
                     known.row.status = *status;
-                    let change =
-                        Change { actor: &actor, what: "status", value: status.as_str(), comment: comment.as_deref() };
+                    let change = Change {
+                        actor: &actor,
+                        what: "status",
+                        value: status.as_str(),
+                        reason: None,
+                        comment: comment.as_deref(),
+                    };
                     self.change(at, step.n, *alert, &change)?;
                 }
                 Effect::Tag { alert, tag } => {
                     let Some(known) = self.alert(*alert)? else { continue };
                     known.row.tag(tag);
-                    self.change(at, step.n, *alert, &Change { actor: &actor, what: "tag", value: tag, comment: None })?;
+                    self.change(
+                        at,
+                        step.n,
+                        *alert,
+                        &Change { actor: &actor, what: "tag", value: tag, reason: None, comment: None },
+                    )?;
                 }
                 effect => {
                     let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
@@ -189,6 +207,47 @@ impl Writer {
                 }
             }
             Order::DeliveryRetry { run, step, .. } => self.open_again(run, *step)?,
+            Order::RunStart { alert, starts, .. } => {
+                self.start_row(at, starts)?;
+                self.outcome(alert.id, starts, Outcome::Open)?;
+            }
+            Order::Alert { alert, change, .. } => self.triage(at, operator, *alert, change)?,
+            Order::Silence(_) | Order::Token(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What an operator changed about an alert.
+    fn triage(&mut self, at: At, by: &Operator, id: AlertId, change: &AlertChange) -> Result<(), IndexError> {
+        let Some(known) = self.alert(id)? else { return Ok(()) };
+        let (mut said, mut why) = (Vec::new(), None);
+        match change {
+            AlertChange::Status { to, reason } => {
+                known.row.set_status(*to);
+                said.push(("status", to.to_string()));
+                why = reason.map(|reason| reason.to_string());
+            }
+            AlertChange::Comment => said.push(("comment", String::new())),
+            AlertChange::Tags { add, remove } => {
+                add.iter().for_each(|tag| known.row.tag(tag));
+                remove.iter().for_each(|tag| known.row.untag(tag));
+                said.extend(add.iter().map(|tag| ("tag", tag.clone())));
+                said.extend(remove.iter().map(|tag| ("untag", tag.clone())));
+            }
+            AlertChange::Assign { to } => {
+                known.row.assignee = to.as_deref().map(short);
+                said.push(("assign", to.clone().unwrap_or_else(|| "nobody".into())));
+            }
+            AlertChange::Feedback { useful, reason } => {
+                known.row.useful = Some(*useful);
+                said.push(("feedback", feedback(*useful).to_owned()));
+                why = reason.map(|reason| reason.to_string());
+            }
+        }
+        let comment = Some(&*by.comment).filter(|comment| !comment.is_empty());
+        for (n, (what, value)) in (0..).zip(said) {
+            let reason = why.as_deref();
+            self.change(at, n, id, &Change { actor: &by.actor, what, value: &value, reason, comment })?;
         }
         Ok(())
     }
@@ -235,11 +294,20 @@ impl Writer {
     }
 
     fn change(&mut self, at: At, n: u32, id: AlertId, change: &Change<'_>) -> Result<(), IndexError> {
-        let Change { actor, what, value, comment } = change;
-        let sql = "INSERT OR REPLACE INTO changes (alert, entry, n, at, actor, what, value, comment) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let values =
-            params![number(id), at.seq.cast_signed(), n, micros(at.at), actor, what, short(value), maybe(*comment)];
+        let Change { actor, what, value, reason, comment } = change;
+        let sql = "INSERT OR REPLACE INTO changes (alert, entry, n, at, actor, what, value, reason, comment) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let values = params![
+            number(id),
+            at.seq.cast_signed(),
+            n,
+            micros(at.at),
+            actor,
+            what,
+            short(value),
+            maybe(*reason),
+            maybe(*comment)
+        ];
         self.run(sql, values)?;
         Ok(())
     }

@@ -110,6 +110,15 @@ pub struct Row {
     /// The suppression that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed_by: Option<RuleRef>,
+    /// The silence that held it when it was last decided upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced_by: Option<String>,
+    /// Who looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<String>,
+    /// Whether an operator found it useful.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub useful: Option<bool>,
     /// The runs that were started for it, alone or in a group.
     #[serde(default)]
     pub runs: Vec<RunOfAlert>,
@@ -159,6 +168,8 @@ words! {
     Fate {
         /// A suppression dismissed it.
         Suppressed = "suppressed",
+        /// An operator's silence held it.
+        Silenced = "silenced",
         /// The source says that it is over.
         Resolved = "resolved",
         /// No route matched it.
@@ -230,6 +241,9 @@ impl Row {
             tags: Vec::new(),
             source_tags: Vec::new(),
             suppressed_by: None,
+            silenced_by: None,
+            assignee: None,
+            useful: None,
             runs: Vec::new(),
             first_entry: seq,
             last_entry: seq,
@@ -286,13 +300,17 @@ impl Row {
     fn decide(&mut self, alert: &Alert, decision: &Decision) {
         self.severity = alert.severity;
         let mut fate = None;
-        self.suppressed_by = None;
+        (self.suppressed_by, self.silenced_by) = (None, None);
         for reason in &decision.reasons {
             fate = fate.max(match reason {
                 Reason::Duplicate { .. } => None,
                 Reason::Suppress { rule, .. } => {
                     self.suppressed_by = Some(rule.clone());
                     Some(Fate::Suppressed)
+                }
+                Reason::Silence { silence, .. } => {
+                    self.silenced_by = Some(silence.to_string());
+                    Some(Fate::Silenced)
                 }
                 Reason::Resolved => Some(Fate::Resolved),
                 Reason::NoRoute => Some(Fate::Unrouted),
@@ -325,6 +343,21 @@ impl Row {
             None if room => self.runs.push(RunOfAlert { id: id.clone(), outcome }),
             None => {}
         }
+    }
+
+    /// An operator says where it stands; one that is opened is no suppression's any more.
+    pub fn set_status(&mut self, to: Status) {
+        self.status = to;
+        if to.is_open() {
+            self.suppressed_by = None;
+        }
+    }
+
+    /// It has this tag no more.
+    pub fn untag(&mut self, tag: &str) {
+        let tag = short(tag);
+        self.tags.retain(|known| *known != tag);
+        self.source_tags.retain(|known| *known != tag);
     }
 
     /// It has this tag from now on.

@@ -2,6 +2,7 @@
 //! lowering one can make a run that is under way fail.
 
 use crate::domain::time::Span;
+use crate::domain::triage;
 
 /// Operations of one evaluation, counted across closures; about 50 ms of plain script.
 pub const OPERATIONS_MAX: u64 = 1_000_000;
@@ -38,7 +39,7 @@ pub const LOG_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of the error that a run failed of; the rest is cut off.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// Characters of one tag.
-pub const TAG_CHARS_MAX: usize = 64;
+pub const TAG_CHARS_MAX: usize = triage::TAG_CHARS_MAX;
 /// Text of the input that a script gets: three quarters of what a value may hold, so that the script can wrap it.
 pub const INPUT_TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX / 4 * 3;
 /// Items of arrays of the input that a script gets.

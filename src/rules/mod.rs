@@ -22,6 +22,7 @@ pub mod normalise;
 pub mod pattern;
 pub mod route;
 pub mod sigma;
+pub mod silence;
 pub mod suppress;
 pub mod test;
 pub mod times;

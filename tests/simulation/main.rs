@@ -106,7 +106,12 @@ impl Story {
                         known.retried += 1;
                     }
                 }
-                Order::RunRestart { .. } | Order::DeliveryRetry { .. } => {}
+                Order::RunRestart { .. }
+                | Order::DeliveryRetry { .. }
+                | Order::Alert { .. }
+                | Order::Silence(_)
+                | Order::Token(_)
+                | Order::RunStart { .. } => {}
             },
             _ => {}
         }
@@ -284,7 +289,11 @@ fn the_lives_see_everything() {
                         Order::RunCancel { .. } => seen.insert("cancel".to_owned()),
                         Order::RunRetry { again, .. } => seen.insert(format!("retry {}", !again.is_empty())),
                         Order::RunRestart { .. } => seen.insert("restart".to_owned()),
-                        Order::DeliveryRetry { .. } => continue,
+                        Order::DeliveryRetry { .. }
+                        | Order::Alert { .. }
+                        | Order::Silence(_)
+                        | Order::Token(_)
+                        | Order::RunStart { .. } => continue,
                     },
                     Facts::Due(Due::Group { .. }) => seen.insert("group".into()),
                     Facts::Due(Due::Retry { .. }) => seen.insert("another attempt".into()),

@@ -391,13 +391,13 @@ impl<'a> World<'a> {
             }
             _ => return,
         };
-        let Ok(order) = orders::order(&self.state, wish) else { return };
+        let Ok(order) = orders::order(&self.state, self.state.at, wish, "why not") else { return };
         if let Order::RunRetry { run, again } = &order {
             for n in again {
                 self.excuse(&EffectKey::new(&self.state.journal, run, *n));
             }
         }
-        let operator = Operator { actor: "ann".into(), comment: "why not".into(), order };
+        let operator = Operator { actor: "ann".into(), address: None, comment: "why not".into(), order };
         self.put(Input::Operator(Box::new(operator)), None, None);
     }
 

@@ -1,8 +1,11 @@
-//! `soard alerts`: the list for triage, and everything about one.
+//! `soard alerts`: the list for triage, everything about one, and what operators do about them.
 
+pub mod change;
 pub mod csv;
 pub mod history;
 pub mod list;
+pub mod order;
+pub mod run;
 pub mod show;
 
 use crate::cli::Context;
@@ -17,6 +20,18 @@ pub enum Command {
     Show(show::Args),
     /// Show who changed an alert, when and why, and what was sent for it
     History(history::Args),
+    /// Say where alerts stand: active, in_progress, resolved or dismissed
+    SetStatus(change::SetStatus),
+    /// Comment on alerts
+    Comment(change::Comment),
+    /// Add and remove tags
+    Tag(change::Tag),
+    /// Say who looks after alerts
+    Assign(change::Assign),
+    /// Say whether alerts were worth raising
+    Feedback(change::Feedback),
+    /// Start a playbook for alerts by hand
+    Run(run::Args),
 }
 
 impl Command {
@@ -25,6 +40,12 @@ impl Command {
             Self::List(args) => args.run(context),
             Self::Show(args) => args.run(context),
             Self::History(args) => args.run(context),
+            Self::SetStatus(args) => args.run(context),
+            Self::Comment(args) => args.run(context),
+            Self::Tag(args) => args.run(context),
+            Self::Assign(args) => args.run(context),
+            Self::Feedback(args) => args.run(context),
+            Self::Run(args) => args.run(context),
         }
     }
 }

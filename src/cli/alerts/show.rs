@@ -1,17 +1,19 @@
 //! `soard alerts show`.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{self, BOLD, FAINT, Look, NAME, count, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::cli::why;
 use crate::daemon::query::alert::AlertView;
 use crate::domain::alert::Alert;
 use crate::domain::attack;
-use crate::domain::effect::Effect;
-use crate::domain::id::AlertId;
+use crate::domain::decision::Reason;
+use crate::domain::id::{AlertId, SilenceId};
 
 /// Entities of one type that are named one by one.
 const ENTITIES_SHOWN: usize = 20;
@@ -54,12 +56,18 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
     if let Some(rule) = &view.row.suppressed_by {
         page.line(2, format!("held by suppression {}", plain::rule(rule)));
     }
+    if let Some((silence, by, until)) = silenced(view) {
+        page.line(2, format!("held by silence {silence} of {} until {}", safe(by), when(until)));
+    }
     if let Some(description) = &view.alert.description {
         page.gap();
         page.block(2, description, look);
     }
     page.gap();
-    fields(&mut page, 2, &view.alert, tags(view));
+    fields(&mut page, 2, &view.alert, view.tags.clone());
+    if let Some(name) = &view.assigned_to {
+        page.labelled(2, "assigned", safe(name));
+    }
     entities(&mut page, 2, &view.alert);
     guidance(&mut page, 2, &view.alert, look);
     acts(&mut page, view, look);
@@ -67,17 +75,14 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
     page.into_text()
 }
 
-/// The source's tags and those of playbooks.
-fn tags(view: &AlertView) -> Vec<String> {
-    let mut tags = view.alert.tags.clone();
-    for change in &view.changes {
-        if let Effect::Tag { tag, .. } = &change.effect
-            && !tags.contains(tag)
-        {
-            tags.push(tag.clone());
-        }
-    }
-    tags
+/// The silence that held it when it was decided last, who made it, and until when.
+fn silenced(view: &AlertView) -> Option<(SilenceId, &str, Timestamp)> {
+    let decided = |reasons: &&[Reason]| !matches!(reasons.first(), Some(Reason::Duplicate { anew: None, .. }));
+    let last = view.seen.iter().rev().map(|seen| &*seen.decision.reasons).find(decided)?;
+    last.iter().find_map(|reason| match reason {
+        Reason::Silence { silence, by, until } => Some((*silence, by.as_str(), *until)),
+        _ => None,
+    })
 }
 
 /// The alert's plain fields, a line each.
@@ -166,7 +171,8 @@ fn acts(page: &mut Page, view: &AlertView, look: &Look) {
             format!("{}  {state}, started {started}{}", styled(NAME, safe(&row.id)), words.unwrap_or_default()),
         );
     }
-    for change in &view.changes {
-        plain::change(page, 4, change);
+    if !view.changes.is_empty() || !view.orders.is_empty() {
+        page.line(2, styled(BOLD, "history"));
+        ordered::alert_history(page, 4, view);
     }
 }

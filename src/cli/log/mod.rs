@@ -9,8 +9,9 @@ pub mod verify;
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered::order;
 use crate::cli::output::{self, FAINT, Format, NAME, count, styled, when};
-use crate::cli::plain::{effect, order, safe};
+use crate::cli::plain::{effect, safe};
 use crate::daemon::query::LogLine;
 use crate::domain::decision::{Reason, RouteVerdict};
 use crate::domain::entry::{Due, End, Facts, Log, Step, Taken};
@@ -146,6 +147,7 @@ fn reason(reason: &Reason) -> String {
         Reason::Duplicate { count, anew: None, .. } => format!("repeated ({count})"),
         Reason::Duplicate { count, anew: Some(_), .. } => format!("repeated ({count}), changed"),
         Reason::Suppress { rule, .. } => format!("suppressed by {}", safe(&rule.id)),
+        Reason::Silence { silence, .. } => format!("silenced by {silence}"),
         Reason::Resolved => "over, says the source".to_owned(),
         Reason::NoRoute => "no route".to_owned(),
         Reason::Route { rule, verdict, .. } => {

@@ -7,6 +7,7 @@ use crate::cli::Context;
 use crate::cli::access::spoken;
 use crate::cli::client::{ClientError, with_query};
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::ordered;
 use crate::cli::output::{GOOD, Look, NAME, short_hash, styled};
 use crate::cli::plain::safe;
 use crate::daemon::report::OrderReport;
@@ -113,6 +114,13 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
             format!("{} {}{sent}", name(run), styled(GOOD, "goes on"))
         }
         Order::DeliveryRetry { key, .. } => format!("{key} is {}", styled(GOOD, "sent again")),
+        Order::RunStart { starts, bundle, .. } => {
+            format!("{} {} on bundle {}", name(starts), styled(GOOD, "starts"), short_hash(bundle))
+        }
+        Order::Token(order) => ordered::token_order(order),
+        Order::Silence(order) => ordered::silence_order(order),
+        Order::Alert { alert, was, change } => ordered::alert_change(*alert, *was, change),
     };
-    format!("{text} (entry {})\n", report.seq)
+    let entry = report.seq.map(|seq| format!(" (entry {seq})")).unwrap_or_default();
+    format!("{text}{entry}\n")
 }

@@ -1,5 +1,7 @@
 //! Everything on record about one alert.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,10 +14,15 @@ use crate::domain::decision::{Decision, Reason, RouteVerdict};
 use crate::domain::effect::Effect;
 use crate::domain::entry::{Due, Entry, Facts, Intake, Taken};
 use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, Position};
+use crate::domain::triage::AlertChange;
 
 /// Decisions about one alert that a view holds; later ones only count.
 pub const SEEN_MAX: usize = 500;
+
+/// Orders about one alert that a view holds: the newest.
+pub const ORDERS_MAX: usize = 500;
 
 /// Everything on record about one alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +40,15 @@ pub struct AlertView {
     pub runs: Vec<RunView>,
     /// What playbooks changed about it.
     pub changes: Vec<Change>,
+    /// What operators changed about it, and the playbooks that they started by hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<AlertOrder>,
+    /// Who looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_to: Option<String>,
+    /// Its tags: the source's and those of playbooks and operators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The part of the last record that gave it.
     pub raw: Value,
 }
@@ -80,6 +96,17 @@ pub struct Change {
     pub effect: Effect,
 }
 
+/// What an operator ordered for an alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertOrder {
+    /// Sequence number of the entry.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What, who and why.
+    pub operator: Operator,
+}
+
 /// Shows one alert; `None` when there is none with this id.
 ///
 /// # Errors
@@ -91,6 +118,9 @@ pub fn show(lines: Lines<'_>, id: AlertId) -> Result<Option<AlertView>, QueryErr
     for seen in &mut show.seen {
         seen.bundle = show.bundles.named(&seen.bundle.id);
     }
+    let mut tags = alert.tags.clone();
+    tags.extend(show.tags.iter().filter(|tag| !alert.tags.contains(tag)).cloned());
+    tags.retain(|tag| !show.tags_removed.contains(tag));
     Ok(Some(AlertView {
         row,
         alert,
@@ -98,6 +128,9 @@ pub fn show(lines: Lines<'_>, id: AlertId) -> Result<Option<AlertView>, QueryErr
         seen_left_out: show.seen_left_out,
         runs: show.runs.views(&show.bundles),
         changes: show.changes,
+        orders: show.orders,
+        assigned_to: show.assigned_to,
+        tags,
         raw: raw(&record, &part),
     }))
 }
@@ -120,6 +153,11 @@ struct Show {
     seen_left_out: u64,
     runs: Runs,
     changes: Vec<Change>,
+    orders: Vec<AlertOrder>,
+    assigned_to: Option<String>,
+    /// Tags of playbooks and operators.
+    tags: Vec<String>,
+    tags_removed: BTreeSet<String>,
     bundles: Bundles,
 }
 
@@ -140,6 +178,10 @@ impl Show {
             seen_left_out: 0,
             runs: Runs::new(Wanted::Triggers([Trigger::Alert(id)].into())),
             changes: Vec::new(),
+            orders: Vec::new(),
+            assigned_to: None,
+            tags: Vec::new(),
+            tags_removed: BTreeSet::new(),
             bundles: Bundles::default(),
         }
     }
@@ -207,11 +249,58 @@ impl Show {
                         latest.row.status = *status;
                     }
                 }
-                Effect::Tag { alert, .. } if *alert == self.id => {}
+                Effect::Tag { alert, tag } if *alert == self.id => {
+                    tag_with(&mut self.tags, &mut self.tags_removed, tag);
+                }
                 _ => continue,
             }
             let effect = step.effect.clone();
             self.changes.push(Change { seq: entry.seq, at: entry.at, run: run.clone(), step: step.n, effect });
+        }
+    }
+}
+
+/// Adds a tag, as that which was said of it last.
+fn tag_with(tags: &mut Vec<String>, removed: &mut BTreeSet<String>, tag: &String) {
+    removed.remove(tag);
+    if !tags.contains(tag) {
+        tags.push(tag.clone());
+    }
+}
+
+impl Show {
+    fn order(&mut self, entry: &Entry, operator: &Operator) {
+        match &operator.order {
+            Order::Alert { alert, change, .. } if *alert == self.id => self.changed(change),
+            Order::RunStart { alert, starts, .. } if alert.id == self.id => {
+                if let Some(latest) = &mut self.latest {
+                    latest.row.runs.push(starts.clone());
+                }
+            }
+            _ => return,
+        }
+        if self.orders.len() == ORDERS_MAX {
+            self.orders.remove(0);
+        }
+        self.orders.push(AlertOrder { seq: entry.seq, at: entry.at, operator: operator.clone() });
+    }
+
+    fn changed(&mut self, change: &AlertChange) {
+        match change {
+            AlertChange::Status { to, .. } => {
+                if let Some(latest) = &mut self.latest {
+                    latest.row.set_status(*to);
+                }
+            }
+            AlertChange::Tags { add, remove } => {
+                for tag in remove {
+                    self.tags.retain(|known| known != tag);
+                    self.tags_removed.insert(tag.clone());
+                }
+                add.iter().for_each(|tag| tag_with(&mut self.tags, &mut self.tags_removed, tag));
+            }
+            AlertChange::Assign { to } => self.assigned_to.clone_from(to),
+            AlertChange::Comment | AlertChange::Feedback { .. } => {}
         }
     }
 }
@@ -228,6 +317,7 @@ impl Fold for Show {
         self.change(entry);
         match &entry.facts {
             Facts::Intake(intake) => self.intake(entry, intake),
+            Facts::Operator(operator) => self.order(entry, operator),
             Facts::Due(Due::Group { alerts, runs, .. }) if alerts.iter().any(|alert| alert.id == self.id) => {
                 if let Some(latest) = &mut self.latest {
                     latest.row.runs.extend(runs.iter().cloned());

@@ -80,6 +80,14 @@ impl AlertRow {
         self.resource = taken.alert.about().map(short);
     }
 
+    /// An operator says where it stands; one that is opened is no suppression's any more.
+    pub(super) fn set_status(&mut self, to: Status) {
+        self.status = to;
+        if to.is_open() {
+            self.suppressed_by = None;
+        }
+    }
+
     fn decided(&mut self, alert: &Alert, decision: &Decision) {
         self.severity = alert.severity;
         self.suppressed_by = suppression(decision).cloned();

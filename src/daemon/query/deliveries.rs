@@ -293,7 +293,7 @@ impl Fold for One<'_> {
                 view.attempts.push(AttemptView { n: *n, at, error, status });
             }
             Facts::Result(result) => view.outcomes.push(Outcome::new(entry.at, result)),
-            Facts::Operator(Operator { actor, comment, order: Order::DeliveryRetry { .. } }) => {
+            Facts::Operator(Operator { actor, comment, order: Order::DeliveryRetry { .. }, .. }) => {
                 let (actor, comment) = (actor.clone(), comment.clone());
                 view.orders.push(OrderView { at: entry.at, actor, comment });
             }

@@ -178,6 +178,9 @@ impl Concern {
             Facts::Run(end) => self.wants(&end.run),
             Facts::Operator(operator) => match &operator.order {
                 Order::RunRestart { run, starts, .. } => self.wants(run) || self.wants(starts),
+                Order::RunStart { starts, .. } => self.wants(starts),
+                Order::Silence(_) | Order::Token(_) => false,
+                Order::Alert { alert, .. } => self.run.is_none() && self.alert == Some(*alert),
                 Order::RunCancel { run } | Order::RunRetry { run, .. } | Order::DeliveryRetry { run, .. } => {
                     self.wants(run)
                 }

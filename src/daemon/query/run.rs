@@ -332,16 +332,23 @@ impl Runs {
                 let cause = first.unwrap_or(Cause { seq: entry.seq, trigger, rule, alerts, title: None });
                 self.start(entry, starts, bundle, Cause { seq: entry.seq, ..cause });
             }
+            Order::RunStart { alert, starts, bundle } => {
+                let rule = RuleRef { id: "by hand".into(), place: operator.actor.clone() };
+                let trigger = Trigger::Alert(alert.id);
+                self.start(entry, starts, bundle, Cause { seq: entry.seq, trigger, rule, alerts: 1, title: None });
+            }
             Order::RunCancel { run } => {
                 let Some(open) = self.runs.get_mut(run) else { return };
                 (open.row.ended, open.row.state) = (Some(entry.at), RunState::Cancelled);
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
-            Order::DeliveryRetry { .. } => {}
+            Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => {}
         }
         let concerned = match &operator.order {
             Order::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
+            Order::RunStart { starts, .. } => [Some(starts), None],
+            Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => [None, None],
             Order::RunCancel { run } | Order::RunRetry { run, .. } | Order::DeliveryRetry { run, .. } => {
                 [Some(run), None]
             }

@@ -4,6 +4,7 @@ use crate::daemon::query::{Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::entry::{Due, Entry, Facts, Taken};
 use crate::domain::id::RunId;
+use crate::domain::operator::{Operator, Order};
 
 /// The alerts that a run was started for; `None` when the journal does not say.
 ///
@@ -23,7 +24,7 @@ struct Start<'a> {
 
 impl Fold for Start<'_> {
     fn wants(&self, line: &LogLine) -> bool {
-        self.alerts.is_none() && matches!(&*line.kind, "intake" | "due") && line.has(&self.name)
+        self.alerts.is_none() && matches!(&*line.kind, "intake" | "due" | "operator") && line.has(&self.name)
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -41,6 +42,9 @@ impl Fold for Start<'_> {
             }
             Facts::Due(Due::Group { runs, alerts, .. }) if runs.contains(&first) => {
                 self.alerts = Some(alerts.clone());
+            }
+            Facts::Operator(Operator { order: Order::RunStart { alert, starts, .. }, .. }) if *starts == first => {
+                self.alerts = Some(vec![*alert]);
             }
             _ => {}
         }

@@ -140,7 +140,7 @@ fn ended(run: &str, end: End) -> Facts {
 }
 
 fn again(count: u64, anew: Option<Anew>) -> Reason {
-    Reason::Duplicate { by: Identity::ExternalId, count, anew }
+    Reason::Duplicate { by: Identity::ExternalId, count, anew, was: None }
 }
 
 /// What happened, and when, in seconds after the beginning.
@@ -325,6 +325,7 @@ fn trouble() -> Vec<(i64, Facts)> {
             120,
             Facts::Operator(Operator {
                 actor: "ann (uid 1000)".into(),
+                address: None,
                 comment: "the issue is there now".into(),
                 order,
             }),

@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch as signal;
 
 use crate::domain::secret::{Secret, SecretRef};
+use crate::domain::token::Denied;
 use crate::sources::SourceError;
 use crate::sources::intake::{Counters, Intake};
 use crate::sources::settings::span;
@@ -113,10 +114,35 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// The tokens that are valid; without any, nothing is.
     pub tokens: Vec<Secret>,
+    /// Who knows further tokens.
+    pub gate: Gate,
     /// Where its records go.
     pub intake: Intake,
     /// What it did.
     pub counters: Arc<Counters>,
+}
+
+/// Who says whether a token may send records, given its SHA-256; by default, none may.
+#[derive(Clone, Default)]
+pub struct Gate(Option<Arc<Check>>);
+
+type Check = dyn Fn(&[u8; 32]) -> Result<(), Denied> + Send + Sync;
+
+impl Gate {
+    /// One that asks this.
+    pub fn new(check: impl Fn(&[u8; 32]) -> Result<(), Denied> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(check)))
+    }
+
+    fn check(&self, hash: &[u8; 32]) -> Result<(), Denied> {
+        self.0.as_ref().map_or(Err(Denied::Unknown), |check| check(hash))
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate")
+    }
 }
 
 /// What the server did since the start, beside what its sources count.
@@ -191,6 +217,7 @@ struct Shared {
 struct Door {
     name: Arc<str>,
     tokens: Vec<[u8; 32]>,
+    gate: Gate,
     intake: Intake,
     counters: Arc<Counters>,
 }
@@ -199,7 +226,8 @@ impl Door {
     fn new(endpoint: Endpoint) -> Self {
         let tokens = endpoint.tokens.iter().filter(|token| !token.expose().is_empty());
         let tokens = tokens.map(|token| Sha256::digest(token.expose()).into()).collect();
-        Self { name: endpoint.name, tokens, intake: endpoint.intake, counters: endpoint.counters }
+        let gate = endpoint.gate;
+        Self { name: endpoint.name, tokens, gate, intake: endpoint.intake, counters: endpoint.counters }
     }
 }
 

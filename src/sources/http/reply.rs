@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::domain::token::Denied;
 use crate::sources::http::{BODY_BYTES_MAX, Door};
 use crate::sources::intake::{Answer, count};
 
@@ -18,6 +19,8 @@ pub enum Fault {
     UnknownSource,
     Method,
     Unauthorised,
+    /// The token is known, and not valid for this.
+    Denied(Denied),
     Key,
     Type(String),
     Encoding(String),
@@ -35,7 +38,8 @@ impl Fault {
         match self {
             Self::UnknownSource => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denied::Role { .. }) => StatusCode::FORBIDDEN,
+            Self::Unauthorised | Self::Denied(_) => StatusCode::UNAUTHORIZED,
             Self::Key | Self::Broken(_) | Self::Unparsable(_) => StatusCode::BAD_REQUEST,
             Self::Type(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -70,6 +74,12 @@ impl Fault {
                 "no valid token for this source".into(),
                 "send `Authorization: Bearer TOKEN` with a token of this source",
             ),
+            Self::Denied(denied @ Denied::Role { .. }) => {
+                ("forbidden", denied.to_string(), "send a token whose role is source")
+            }
+            Self::Denied(denied) => {
+                ("unauthorised", denied.to_string(), "`soard token add NAME --role source` makes a new one")
+            }
             Self::Key => (
                 "bad-idempotency-key",
                 "the Idempotency-Key cannot be used".into(),
@@ -107,7 +117,7 @@ impl Fault {
     pub fn count(&self, door: &Door) {
         let counters = &door.counters;
         count(match self {
-            Self::Unauthorised => &counters.refused_unauthorised,
+            Self::Unauthorised | Self::Denied(_) => &counters.refused_unauthorised,
             Self::Slow => &counters.refused_slow,
             Self::TooLarge(_) => &counters.refused_too_large,
             Self::Busy => &counters.refused_busy,
@@ -127,7 +137,8 @@ impl IntoResponse for Fault {
             set(header::RETRY_AFTER, seconds);
         }
         match self {
-            Self::Unauthorised => set(header::WWW_AUTHENTICATE, "Bearer"),
+            Self::Denied(Denied::Role { .. }) => None,
+            Self::Unauthorised | Self::Denied(_) => set(header::WWW_AUTHENTICATE, "Bearer"),
             Self::Method => set(header::ALLOW, "POST"),
             _ => None,
         };

@@ -16,6 +16,7 @@ use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::oneshot;
 
 use crate::domain::record::{HttpPosition, Position, RECORD_BYTES_MAX, Record};
+use crate::domain::token::Denied;
 use crate::sources::http::body::{self, Held};
 use crate::sources::http::reply::{Fault, Receipts};
 use crate::sources::http::{Door, Peer, Shared};
@@ -107,7 +108,7 @@ async fn all(waiting: Vec<oneshot::Receiver<Answer>>) -> Vec<Answer> {
     answers
 }
 
-/// Compares with every token, in constant time.
+/// Compares with every token of the source, in constant time; then asks the gate.
 fn authorise(door: &Door, headers: &HeaderMap) -> Result<(), Fault> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Err(Fault::Unauthorised) };
@@ -115,10 +116,16 @@ fn authorise(door: &Door, headers: &HeaderMap) -> Result<(), Fault> {
     let Some((scheme, token)) = value.split_once(' ') else { return Err(Fault::Unauthorised) };
     let hash: [u8; 32] = Sha256::digest(token.trim()).into();
     let matching = door.tokens.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&hash));
-    match scheme.eq_ignore_ascii_case("bearer") && bool::from(matching) {
-        true => Ok(()),
-        false => Err(Fault::Unauthorised),
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Fault::Unauthorised);
     }
+    if matching.into() {
+        return Ok(());
+    }
+    door.gate.check(&hash).map_err(|denied| match denied {
+        Denied::Unknown | Denied::Missing => Fault::Unauthorised,
+        known => Fault::Denied(known),
+    })
 }
 
 /// The sender's key: a structured-field string (RFC 8941) or the bare characters.

@@ -43,7 +43,8 @@ impl Lab {
         let (intake, taken) = Intake::new(Limits { records: 0, bytes: 0 });
         let counters = Arc::<Counters>::default();
         let tokens = vec![Secret::new("old"), Secret::new("right"), Secret::new("")];
-        let endpoint = Endpoint { name: "s".into(), tokens, intake: intake.clone(), counters: counters.clone() };
+        let gate = Gate::default();
+        let endpoint = Endpoint { name: "s".into(), tokens, gate, intake: intake.clone(), counters: counters.clone() };
         let mut settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), ..ServerSettings::default() };
         change(&mut settings);
         let server = Server::bind(settings, vec![endpoint], Router::new()).await.unwrap();

@@ -1,0 +1,101 @@
+//! What operators ordered and what playbooks changed, in plain words.
+
+use crate::cli::output::{NAME, status_style, styled, when};
+use crate::cli::plain::{Page, effect, safe};
+use crate::daemon::query::alert::{AlertOrder, AlertView, Change};
+use crate::domain::alert::Status;
+use crate::domain::id::AlertId;
+use crate::domain::operator::{Operator, Order};
+use crate::domain::silence::SilenceOrder;
+use crate::domain::token::TokenOrder;
+use crate::domain::triage::AlertChange;
+
+/// What an operator ordered, who and why.
+pub fn order(operator: &Operator) -> String {
+    let what = match &operator.order {
+        Order::RunCancel { run } => format!("cancelled {}", safe(run)),
+        Order::RunRestart { run, starts, .. } => format!("restarted {} as {}", safe(run), safe(starts)),
+        Order::RunRetry { run, again } if again.is_empty() => format!("retried {}", safe(run)),
+        Order::RunRetry { run, again } => {
+            let again: Vec<String> = again.iter().map(ToString::to_string).collect();
+            format!("retried {}, sending step {} again", safe(run), again.join(", "))
+        }
+        Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
+        Order::Alert { alert, was, change } => alert_change(*alert, *was, change),
+        Order::Silence(order) => silence_order(order),
+        Order::Token(order) => token_order(order),
+        Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
+    };
+    let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
+    let why = if operator.comment.is_empty() { String::new() } else { format!(": {}", safe(&operator.comment)) };
+    format!("{}{address} {what}{why}", safe(&operator.actor))
+}
+
+/// What an operator ordered about a token.
+pub fn token_order(order: &TokenOrder) -> String {
+    match order {
+        TokenOrder::Add { name, role, expires, .. } => {
+            format!("made token {} with role {role}, valid until {}", safe(name), when(*expires))
+        }
+        TokenOrder::Revoke { name } => format!("revoked token {}", safe(name)),
+    }
+}
+
+/// What an operator ordered about a silence.
+pub fn silence_order(order: &SilenceOrder) -> String {
+    match order {
+        SilenceOrder::Add { id, terms, until } => {
+            let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
+            format!("made silence {id} until {} for {}", when(*until), safe(terms.join(" ")))
+        }
+        SilenceOrder::Update { id, until } => format!("let silence {id} end at {}", when(*until)),
+        SilenceOrder::Expire { id } => format!("ended silence {id}"),
+    }
+}
+
+/// What an operator changed about an alert.
+pub fn alert_change(alert: AlertId, was: Status, change: &AlertChange) -> String {
+    match change {
+        AlertChange::Status { to, reason } => {
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("set {alert} from {was} to {}{reason}", styled(status_style(*to), to))
+        }
+        AlertChange::Comment => format!("commented on {alert}"),
+        AlertChange::Tags { add, remove } => {
+            let signed = |sign: &str, tags: &[String]| tags.iter().map(|tag| format!(" {sign}{}", safe(tag))).collect();
+            let (added, removed): (String, String) = (signed("+", add), signed("-", remove));
+            format!("tagged {alert}{added}{removed}")
+        }
+        AlertChange::Assign { to: Some(name) } => format!("assigned {alert} to {}", safe(name)),
+        AlertChange::Assign { to: None } => format!("assigned {alert} to nobody"),
+        AlertChange::Feedback { useful, reason } => {
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("called {alert} {}{reason}", if *useful { "useful" } else { "not useful" })
+        }
+    }
+}
+
+/// What became of an alert through others: playbooks and operators, in order.
+pub fn alert_history(page: &mut Page, indent: usize, view: &AlertView) {
+    let by_playbooks = view.changes.iter().map(|change| (change.seq, Made::ByPlaybook(change)));
+    let by_operators = view.orders.iter().map(|order| (order.seq, Made::ByOperator(order)));
+    let mut all: Vec<(u64, Made<'_>)> = by_playbooks.chain(by_operators).collect();
+    all.sort_by_key(|(seq, _)| *seq);
+    for (_, made) in all {
+        match made {
+            Made::ByPlaybook(made) => change(page, indent, made),
+            Made::ByOperator(made) => page.line(indent, format!("{}  {}", when(made.at), order(&made.operator))),
+        }
+    }
+}
+
+/// Who made a change.
+enum Made<'a> {
+    ByPlaybook(&'a Change),
+    ByOperator(&'a AlertOrder),
+}
+
+/// A change that a playbook made.
+fn change(page: &mut Page, indent: usize, change: &Change) {
+    page.line(indent, format!("{} {}  {}", when(change.at), styled(NAME, safe(&change.run)), effect(&change.effect)));
+}
