@@ -8,14 +8,16 @@
 //! 3. `rules`: rule files to checked rules, the matcher, formats
 //! 4. `playbooks` and `engine`: pure evaluation and pure decisions
 //! 5. `journal`, `sources`, `actions`: the adapters to the world
-//! 6. `daemon`: the only place that joins the core to the world
-//! 7. `cli`: one file per subcommand
+//! 6. `index`: the journal as tables, for queries
+//! 7. `daemon`: the only place that joins the core to the world
+//! 8. `cli`: one file per subcommand
 
 pub mod actions;
 pub mod cli;
 pub mod daemon;
 pub mod domain;
 pub mod engine;
+pub mod index;
 pub mod journal;
 pub mod playbooks;
 pub mod rules;

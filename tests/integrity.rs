@@ -624,7 +624,7 @@ fn retention_leaves_seals_and_what_open_work_needs_and_a_start_finds_the_same_st
         base(first).exists().then_some(first)
     });
     assert!(first > 1 && first <= open_entry, "the segment with the open alert, entry {open_entry}, stays: {first}");
-    let shown = daemon.json(&["alerts", "list", "--status", "active"]);
+    let shown = daemon.json(&["alerts", "list", "status=active"]);
     assert!(shown.to_string().contains(r#""title":"open""#), "{shown}");
     let status = daemon.json(&["status"]);
     assert_eq!((status["runs_open"].as_u64(), status["totals"]["alerts"].as_u64()), (Some(1), Some(1201)), "{status}");

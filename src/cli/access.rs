@@ -10,8 +10,9 @@ use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
+use crate::daemon::clock;
+use crate::daemon::listing::Indexed;
 use crate::daemon::query::alert::{self, AlertView};
-use crate::daemon::query::alerts::{self, AlertFilter, AlertList};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
 use crate::daemon::query::lines;
 use crate::daemon::query::log::{self, LogFilter, LogPage};
@@ -22,6 +23,13 @@ use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::settings::{socket, state_dir_of};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
+use crate::index::IndexError;
+use crate::index::facets::{Facet, facet};
+use crate::index::place::Place;
+use crate::index::query::{self as listing, Page, Request};
+use crate::index::readers::Readers;
+use crate::index::schema;
+use crate::index::story::{Story, story};
 use crate::journal::reader::Reader;
 
 /// Where a daemon that systemd started listens.
@@ -76,8 +84,8 @@ const START_HINT: &str = "start one with `soard run DIR`, or say where it is wit
 pub enum Access {
     /// Through the daemon.
     Daemon(Client),
-    /// From the journal's files.
-    Journal(Reader),
+    /// From the files of the journal and the index.
+    Journal(Reader, Place),
 }
 
 impl Access {
@@ -98,7 +106,7 @@ impl Access {
                 };
                 let note = format!("note: {why} at {socket}; reading the journal directly");
                 output::note(&output::styled(output::FAINT, note));
-                Ok(Self::Journal(reader))
+                Ok(Self::Journal(reader, Place::of(&places.state)))
             }
             Err(cause) => {
                 let cause = output::with_causes(&cause);
@@ -108,18 +116,39 @@ impl Access {
     }
 
     /// Lists alerts.
-    pub fn alerts(&self, filter: &AlertFilter) -> Result<AlertList, Fault> {
-        Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/alerts", filter)).map_err(spoken)?,
-            Self::Journal(reader) => alerts::list(&|from| Box::new(lines(reader, from)), filter)?,
-        })
+    pub fn alerts(&self, request: &Request) -> Result<Indexed<Page>, Fault> {
+        match self {
+            Self::Daemon(client) => client.get(&asked("/v1/alerts", request)).map_err(spoken),
+            Self::Journal(reader, place) => indexed(reader, place, |conn| listing::list(conn, request, clock::now())),
+        }
+    }
+
+    /// Counts alerts by the values of a field.
+    pub fn facet(&self, request: &Request, field: &str) -> Result<Indexed<Facet>, Fault> {
+        match self {
+            Self::Daemon(client) => {
+                client.get(&asked(&format!("/v1/facets/{}", escape(field)), request)).map_err(spoken)
+            }
+            Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
+        }
+    }
+
+    /// Tells an alert's history.
+    pub fn history(&self, id: AlertId) -> Result<Option<Indexed<Story>>, Fault> {
+        match self {
+            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}/history")).map_err(spoken),
+            Self::Journal(reader, place) => {
+                let Indexed { answer, behind } = indexed(reader, place, |conn| Ok(Found(story(conn, id)?)))?;
+                Ok(answer.0.map(|answer| Indexed { answer, behind }))
+            }
+        }
     }
 
     /// Shows an alert.
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}")).map_err(spoken)?,
-            Self::Journal(reader) => alert::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, _) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -129,7 +158,7 @@ impl Access {
             Self::Daemon(client) => {
                 client.find(&format!("/v1/why/{}", escape(&subject.to_string()))).map_err(spoken)?
             }
-            Self::Journal(reader) => why(&mut lines(reader, 1), subject)?,
+            Self::Journal(reader, _) => why(&mut lines(reader, 1), subject)?,
         })
     }
 
@@ -137,7 +166,7 @@ impl Access {
     pub fn runs(&self, filter: &RunFilter) -> Result<RunList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/runs", filter)).map_err(spoken)?,
-            Self::Journal(reader) => runs::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, _) => runs::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -145,7 +174,7 @@ impl Access {
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
-            Self::Journal(reader) => run::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, _) => run::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -153,7 +182,7 @@ impl Access {
     pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/deliveries", filter)).map_err(spoken)?,
-            Self::Journal(reader) => deliveries::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, _) => deliveries::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -161,7 +190,7 @@ impl Access {
     pub fn delivery(&self, key: &EffectKey) -> Result<Option<DeliveryView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/deliveries/{key}")).map_err(spoken)?,
-            Self::Journal(reader) => deliveries::show(&mut lines(reader, 1), key)?,
+            Self::Journal(reader, _) => deliveries::show(&mut lines(reader, 1), key)?,
         })
     }
 
@@ -169,7 +198,7 @@ impl Access {
     pub fn quarantine(&self, filter: &QuarantineFilter) -> Result<QuarantineList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/quarantine", filter)).map_err(spoken)?,
-            Self::Journal(reader) => quarantine::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, _) => quarantine::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -177,7 +206,7 @@ impl Access {
     pub fn quarantined(&self, record_no: u64) -> Result<Option<QuarantineView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/quarantine/{record_no}")).map_err(spoken)?,
-            Self::Journal(reader) => quarantine::show(&mut lines(reader, 1), record_no)?,
+            Self::Journal(reader, _) => quarantine::show(&mut lines(reader, 1), record_no)?,
         })
     }
 
@@ -185,12 +214,44 @@ impl Access {
     pub fn log(&self, filter: &LogFilter) -> Result<LogPage, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/log", filter)).map_err(spoken)?,
-            Self::Journal(reader) => {
+            Self::Journal(reader, _) => {
                 let head = reader.refresh()?.seq;
                 log::page(&mut lines(reader, filter.start(head)), filter)?
             }
         })
     }
+}
+
+struct Found(Option<Story>);
+
+/// An answer of the index's file, and how far it is behind the journal.
+fn indexed<T>(
+    reader: &Reader,
+    place: &Place,
+    ask: impl FnOnce(&rusqlite::Connection) -> Result<T, IndexError>,
+) -> Result<Indexed<T>, Fault> {
+    let answer = Readers::new(place.clone()).query(|conn| {
+        let (_, position) = schema::position(conn)?;
+        Ok(Indexed { answer: ask(conn)?, behind: reader.head().seq.saturating_sub(position.seq) })
+    });
+    answer.map_err(|error| match error {
+        error if error.is_damage() || matches!(error, IndexError::Absent { .. }) => {
+            Fault::from(error).hint("`soard index rebuild` builds it from the journal")
+        }
+        error => error.into(),
+    })
+}
+
+/// `path` with a request as its query.
+fn asked(path: &str, request: &Request) -> String {
+    let Request { filter, all, sort, limit, cursor } = request;
+    let mut pairs: Vec<(&str, String)> = filter.iter().map(|term| ("filter", term.clone())).collect();
+    pairs.push(("all", all.to_string()));
+    pairs.push(("sort", sort.as_str().to_owned()));
+    pairs.extend(limit.map(|limit| ("limit", limit.to_string())));
+    pairs.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 /// What the daemon found wrong with an order: wrong usage when nothing like it could ever be done.

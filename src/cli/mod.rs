@@ -7,6 +7,7 @@ mod client;
 mod deliveries;
 mod explain;
 mod fault;
+mod index;
 mod log;
 mod normalise;
 mod ordered;
@@ -108,6 +109,9 @@ enum Command {
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Look after the index that lists come from
+    #[command(subcommand)]
+    Index(index::Command),
     /// Make and revoke tokens for HTTP
     #[command(subcommand)]
     Token(token::Command),
@@ -165,6 +169,7 @@ impl Command {
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
+            Self::Index(command) => command.run(context),
             Self::Token(command) => command.run(context),
             Self::Samples(command) => command.run(context),
             Self::Log(command) => command.run(context),
@@ -197,6 +202,7 @@ impl Context {
         match self.format {
             Format::Human => output::print(&human(value, &self.look)),
             Format::Json => output::print(&output::json(value)),
+            Format::Csv => Err(Fault::new("this command does not print CSV").hint("`soard alerts list -o csv` does")),
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Format {
     Human,
     /// For programs.
     Json,
+    /// For spreadsheets; lists of alerts only.
+    Csv,
 }
 
 /// What human output depends on.

@@ -20,7 +20,6 @@ use crate::domain::alert::Status;
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
-use crate::domain::id::RunId;
 use crate::domain::record::Position;
 
 /// Longest text that came from outside and is shown within a line, in cells.
@@ -397,11 +396,6 @@ pub fn effect(effect: &Effect) -> String {
         }
         Effect::Tag { alert, tag } => format!("tag {alert} with {}", safe(tag)),
     }
-}
-
-/// Names of runs, by playbook, in a row of a list.
-pub fn run_names(runs: &[RunId]) -> String {
-    safe(runs.iter().map(|run| run.playbook.as_str()).collect::<Vec<_>>().join(", "))
 }
 
 /// A JSON value on one line; text without its quotes.

@@ -20,10 +20,11 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, BOLD, FAINT, GOOD, Look, styled};
 use crate::cli::plain::safe;
 use crate::cli::{Context, why};
-use crate::daemon::query::alerts::{AlertFilter, AlertRow};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::Status;
 use crate::daemon::settings::{socket, state_dir_of};
+use crate::index::query;
+use crate::index::row::Row;
 
 static EXAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/examples/quickstart");
 
@@ -190,8 +191,8 @@ fn settle(daemon: &mut Daemon, places: &Places) -> Result<Status, Fault> {
 
 fn show(look: &Look, folder: &Path, places: &Places, status: &Status, received: &Received) -> Result<(), Fault> {
     let access = access::Access::open(places)?;
-    let alerts = access.alerts(&AlertFilter::default())?;
-    let dismissed = AlertFilter { suppressed: true, ..AlertFilter::default() };
+    let alerts = access.alerts(&query::Request::default())?;
+    let dismissed = query::Request { filter: vec!["fate=suppressed".into()], ..query::Request::default() };
     let suppressed = access.alerts(&dismissed)?;
     let heading = |text: &str| output::print(&format!("\n{}\n", styled(BOLD, text)));
     heading(&format!("{} alerts are on record", status.alerts.total))?;
@@ -199,7 +200,7 @@ fn show(look: &Look, folder: &Path, places: &Places, status: &Status, received: 
     heading("Dismissed by suppressions, and on record all the same")?;
     output::print(&list::human(&suppressed, look))?;
     heading("Why: the journal says what was decided, by which rule at which file and line")?;
-    for row in telling(&suppressed.alerts, &alerts.alerts) {
+    for row in telling(&suppressed.answer.alerts, &alerts.answer.alerts) {
         if let Some(why) = access.why(&Subject::Alert(row.id))? {
             output::print(&why::human(&why, look))?;
         }
@@ -216,7 +217,7 @@ fn show(look: &Look, folder: &Path, places: &Places, status: &Status, received: 
 }
 
 /// A suppressed alert, one that came more than once, and one that was acted upon.
-fn telling<'a>(suppressed: &'a [AlertRow], rows: &'a [AlertRow]) -> Vec<&'a AlertRow> {
+fn telling<'a>(suppressed: &'a [Row], rows: &'a [Row]) -> Vec<&'a Row> {
     let suppressed = suppressed.first();
     let repeated = rows.iter().find(|row| row.count > 1);
     let acted_upon = rows.iter().find(|row| !row.runs.is_empty() && row.count == 1);

@@ -8,7 +8,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
 use crate::cli::plain::{Page, safe};
 use crate::cli::table::{Cell, Table};
-use crate::daemon::report::{BundleReport, DestinationReport, RefusedBundle, SourceReport, Status};
+use crate::daemon::report::{BundleReport, DestinationReport, IndexReport, RefusedBundle, SourceReport, Status};
 use crate::domain::alert;
 use crate::domain::time::Span;
 
@@ -47,6 +47,9 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     } else if !status.journal.room {
         page.labelled(0, "", styled(BAD, "the disk is nearly full: new alerts are refused, only results are written"));
     }
+    if let Some(index) = &status.index {
+        page.labelled(0, "index", index_words(index));
+    }
     page.labelled(0, "state", safe(&status.state_dir));
     page.labelled(0, "alerts", alert_words(status));
     let open = format!("{}, {}", count(status.runs_open, "open run"), count(status.groups_open, "open group"));
@@ -83,6 +86,17 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     text.push('\n');
     text.push_str(&destinations(&status.destinations, look).render(look));
     text
+}
+
+/// How far the index is.
+fn index_words(index: &IndexReport) -> String {
+    let lag = if index.behind == 0 { "up to date".to_owned() } else { format!("{} behind", index.behind) };
+    let at = format!("entry {}, {lag}", index.entry);
+    match (&*index.doing, &index.why) {
+        ("following", _) => at,
+        (doing, None) => format!("{}, {at}", styled(WARN, safe(doing))),
+        (doing, Some(why)) => format!("{}, {at}: {}", styled(BAD, safe(doing)), safe(why)),
+    }
 }
 
 /// A bundle with its commit, its age and what it has.

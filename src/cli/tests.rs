@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use tokio::sync::{mpsc, watch};
@@ -13,7 +14,6 @@ use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
 use crate::daemon::api::{Api, Command, serve};
 use crate::daemon::core::Ordered;
-use crate::daemon::query::alerts::{AlertFilter, AlertList};
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
@@ -21,14 +21,18 @@ use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, JournalReport, NotResent, OrderReport, RefusedBundle, ReloadReport,
-    ResendReport, RetryReport, SourceReport, Status, WorkersReport,
+    AlertCounts, BundleReport, DestinationReport, IndexReport, JournalReport, NotResent, OrderReport, RefusedBundle,
+    ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
 use crate::daemon::samples::SamplesReport;
 use crate::domain::effect::Class;
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
+use crate::index::build::build;
+use crate::index::follow::Follower;
+use crate::index::place::Place;
+use crate::index::query::{Request, Sort};
 use crate::journal::reader::Reader;
 use crate::journal::writer::Journal;
 
@@ -40,7 +44,12 @@ fn plain(styled: &str) -> String {
     anstream::adapter::strip_str(styled).to_string()
 }
 
-/// A state folder with the story in its journal, and no daemon.
+/// What is asked of a list.
+fn asked(filter: &[&str]) -> Request {
+    Request { filter: filter.iter().map(|term| (*term).to_owned()).collect(), ..Request::default() }
+}
+
+/// A state folder with the story in its journal and the index, and no daemon.
 struct World {
     dir: tempfile::TempDir,
     journal: Option<Journal>,
@@ -49,8 +58,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Some(story::journal(&dir.path().join("journal")));
-        Self { dir, journal }
+        let journal = story::journal(&dir.path().join("journal"));
+        let place = Place::of(dir.path());
+        let lock = place.lock().unwrap();
+        build(&place, &journal.reader(), &mut |_| true).unwrap();
+        drop(lock);
+        Self { dir, journal: Some(journal) }
     }
 
     fn places(&self) -> Places {
@@ -91,12 +104,16 @@ fn why_says_everything_about_runs_and_groups() {
 fn lists_are_aligned() {
     let access = World::new();
     let access = access.access();
-    let alerts = access.alerts(&AlertFilter::default()).unwrap();
+    let alerts = access.alerts(&asked(&[])).unwrap();
     insta::assert_snapshot!("alerts_list", plain(&alerts::list::human(&alerts, &look())));
     let narrow = Look { width: 80, ..look() };
     insta::assert_snapshot!("alerts_list_narrow", plain(&alerts::list::human(&alerts, &narrow)));
-    let suppressed = access.alerts(&AlertFilter { suppressed: true, ..AlertFilter::default() }).unwrap();
+    let suppressed = access.alerts(&asked(&["suppressed_by=scanner"])).unwrap();
     insta::assert_snapshot!("alerts_list_suppressed", plain(&alerts::list::human(&suppressed, &look())));
+    let first = access.alerts(&Request { limit: Some(2), ..asked(&[]) }).unwrap();
+    assert!(plain(&alerts::list::human(&first, &look())).contains("2 of 6 alerts; --limit shows more, --cursor "));
+    let history = access.history("a-1.0".parse().unwrap()).unwrap().unwrap();
+    insta::assert_snapshot!("alerts_history", plain(&alerts::history::human(&history, &look())));
     let runs = access.runs(&RunFilter::default()).unwrap();
     insta::assert_snapshot!("runs_list", plain(&runs::list::human(&runs, &look())));
     let all = access.quarantine(&QuarantineFilter { all: true, ..QuarantineFilter::default() }).unwrap();
@@ -135,8 +152,7 @@ fn one_alert_record_or_entry_is_shown() {
 fn json_keeps_its_shape() {
     let world = World::new();
     let access = world.access();
-    let filter = AlertFilter { limit: Some(1), ..AlertFilter::default() };
-    insta::assert_snapshot!("alerts_list_json", json(&access.alerts(&filter).unwrap()));
+    insta::assert_snapshot!("alerts_list_json", json(&access.alerts(&asked(&["title=~PowerShell"])).unwrap()));
     insta::assert_snapshot!("why_json", json(&access.why(&"g-1".parse().unwrap()).unwrap()));
     let filter = QuarantineFilter { all: true, ..QuarantineFilter::default() };
     insta::assert_snapshot!("quarantine_list_json", json(&access.quarantine(&filter).unwrap()));
@@ -190,7 +206,14 @@ fn exit_codes_tell_nothing_found_from_could_not_run() {
     let socket = dir.to_str().unwrap();
     let code = |rest: &[&str]| code(&[&["soard", "--socket", socket], rest].concat());
     assert_eq!(code(&["alerts", "list"]), "0");
-    assert_eq!(code(&["alerts", "list", "--source", "nobody"]), "1");
+    assert_eq!(code(&["alerts", "list", "source=nobody"]), "1");
+    assert_eq!(code(&["alerts", "list", "severity>=hihg"]), "2");
+    assert_eq!(code(&["alerts", "list", "--all", "-o", "csv"]), "0");
+    assert_eq!(code(&["alerts", "list", "--count-by", "kind"]), "0");
+    assert_eq!(code(&["alerts", "list", "--count-by", "colour"]), "2");
+    assert_eq!(code(&["alerts", "history", "a-99.0"]), "1");
+    assert_eq!(code(&["runs", "list", "-o", "csv"]), "2");
+    assert_eq!(code(&["index", "rebuild"]), "0");
     assert_eq!(code(&["alerts", "show", "a-99.0"]), "1");
     assert_eq!(code(&["why", "a-1.0/none"]), "1");
     assert_eq!(code(&["runs", "list", "--state", "failed"]), "0");
@@ -212,13 +235,14 @@ fn hostile_text_never_reaches_the_terminal_raw() {
     let world = World::new();
     let access = world.access();
     let alert = access.alert("a-6.0".parse().unwrap()).unwrap().unwrap();
-    let list = access.alerts(&AlertFilter::default()).unwrap();
+    let list = access.alerts(&asked(&[])).unwrap();
     let record = access.quarantined(8).unwrap().unwrap();
     let page = access.log(&LogFilter::default()).unwrap();
     let log: String = page.lines.iter().map(|line| log::human(line, 10_000) + "\n").collect();
     let outputs = [
         alerts::show::human(&alert, &look()),
         alerts::list::human(&list, &look()),
+        alerts::csv::rows(&list.answer.alerts),
         world.why("a-6.0"),
         quarantine::show::human(&record, &look()),
         log,
@@ -272,6 +296,7 @@ fn status_report() -> Status {
         bundle: bundle_report(),
         refused_bundle: Some(RefusedBundle { at: at(150), faults: vec![fault.into()] }),
         journal: JournalReport { seq: 31, hash: "ab".repeat(32), room: false, waiting: 0 },
+        index: Some(IndexReport { entry: 29, behind: 2, doing: "following".into(), why: None }),
         sources: vec![source("defender", None), source("falco", Some("401: \x1b[31mwrong token"))],
         destinations: vec![DestinationReport {
             name: "chat".into(),
@@ -366,7 +391,7 @@ impl Daemon {
     fn start(places: &Places, reader: Reader) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (up, is_up) = std_mpsc::channel();
-        let socket = places.socket.clone();
+        let (socket, place) = (places.socket.clone(), Place::of(&places.state));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             runtime.block_on(async {
@@ -374,7 +399,9 @@ impl Daemon {
                 let (commands, inbox) = mpsc::channel(4);
                 tokio::spawn(answer(inbox));
                 up.send(()).unwrap();
-                serve(listener, Api { reader, commands }, stopped).await;
+                let follower = Follower::start(place, reader.clone(), || {});
+                serve(listener, Api { reader, index: follower.index(), commands }, stopped).await;
+                follower.finish(Duration::from_secs(10));
             });
         });
         is_up.recv().unwrap();
@@ -431,28 +458,31 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
 fn a_daemon_answers_what_the_journal_itself_says() {
     let world = World::new();
     let direct = world.access();
-    assert!(matches!(direct, Access::Journal(_)));
+    assert!(matches!(direct, Access::Journal(..)));
     let daemon = Daemon::start(&world.places(), world.journal.as_ref().unwrap().reader());
     let through = world.access();
     assert!(matches!(through, Access::Daemon(_)));
 
-    for filter in [
-        AlertFilter::default(),
-        AlertFilter {
-            suppressed: true,
-            since: Some(at(30)),
-            source: Some("defender".into()),
-            ..AlertFilter::default()
-        },
-        AlertFilter {
-            severity: "high".parse().ok(),
-            status: "active".parse().ok(),
-            limit: Some(2),
-            ..AlertFilter::default()
-        },
-        AlertFilter { source: Some("a&b=c %/ü".into()), ..AlertFilter::default() },
+    for request in [
+        asked(&[]),
+        asked(&["suppressed_by=scanner", "seen>=2026-11-22T03:00:30Z", "source=defender"]),
+        Request { limit: Some(2), ..asked(&["severity=high", "status=active"]) },
+        asked(&["source=a&b=c %/ü", "title=~[+?#]"]),
+        Request { all: true, sort: Sort::Oldest, ..asked(&["powershell"]) },
     ] {
-        assert_eq!(through.alerts(&filter).unwrap(), direct.alerts(&filter).unwrap());
+        // A cursor holds the time of the query.
+        let list = |access: &Access| {
+            let mut list = access.alerts(&request).unwrap();
+            list.answer.next = list.answer.next.map(|_| "more".into());
+            list
+        };
+        assert_eq!(list(&through), list(&direct), "{request:?}");
+        let facet = |access: &Access| access.facet(&request, "kind").unwrap();
+        assert_eq!(facet(&through), facet(&direct));
+    }
+    for id in ["a-1.0", "a-11.0", "a-99.0"] {
+        let id = id.parse().unwrap();
+        assert_eq!(through.history(id).unwrap(), direct.history(id).unwrap(), "{id}");
     }
     for id in ["a-1.0", "a-6.0", "a-99.0", "g-1", "g-9", "a-1.0/ticket", "a-1.0/none"] {
         let subject: Subject = id.parse().unwrap();
@@ -473,7 +503,7 @@ fn a_daemon_answers_what_the_journal_itself_says() {
     let log = LogFilter { run: Some(run), last: true, limit: Some(2), ..LogFilter::default() };
     assert_eq!(json(&through.log(&log).unwrap()), json(&direct.log(&log).unwrap()));
     daemon.stop();
-    assert!(matches!(world.access(), Access::Journal(_)), "after the daemon stopped, the journal is read directly");
+    assert!(matches!(world.access(), Access::Journal(..)), "after the daemon stopped, the journal is read directly");
 }
 
 #[test]
@@ -482,7 +512,9 @@ fn commands_reach_the_daemon_and_its_refusals_come_back() {
     let daemon = Daemon::start(&world.places(), world.journal.as_ref().unwrap().reader());
     let socket = world.places().socket;
     let client = Client::connect(&socket).unwrap();
-    assert_eq!(client.get::<Status>("/v1/status").unwrap(), status_report());
+    let status = client.get::<Status>("/v1/status").unwrap();
+    assert_eq!(status.index.as_ref().map(|index| index.entry + index.behind), Some(story::facts().len() as u64));
+    assert_eq!(Status { index: status_report().index, ..status }, status_report());
     assert!(client.post::<ReloadReport>("/v1/reload").unwrap().loaded);
     assert_eq!(client.post::<RetryReport>("/v1/quarantine/8/retry").unwrap().format, "generic");
     let code = |rest: &[&str]| code(&[&["soard", "--socket", socket.to_str().unwrap()], rest].concat());
@@ -495,12 +527,16 @@ fn commands_reach_the_daemon_and_its_refusals_come_back() {
         ("/v1/quarantine/9/retry", 405),
         ("/v1/nothing", 404),
         ("/v1/alerts?colour=red", 400),
-        ("/v1/alerts?severity=worst", 400),
+        ("/v1/alerts?filter=severity%3Dworst", 400),
+        ("/v1/alerts?sort=up", 400),
+        ("/v1/alerts?cursor=AAAA", 400),
+        ("/v1/facets/colour", 400),
+        ("/v1/alerts/a-99.0/history", 404),
         ("/v1/alerts/a-1", 400),
         ("/v1/why/x", 400),
         ("/v1/run", 400),
     ] {
-        match client.get::<AlertList>(path) {
+        match client.get::<serde_json::Value>(path) {
             Err(ClientError::Refused { status: got, .. }) => assert_eq!(got.as_u16(), status, "{path}"),
             other => panic!("{path}: {other:?}"),
         }

@@ -35,7 +35,7 @@ impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let Some(why) = context.access()?.why(&self.id)? else {
             let (what, list) = match self.id {
-                Subject::Alert(_) => ("alert", "`soard alerts list --severity informational` shows the alerts"),
+                Subject::Alert(_) => ("alert", "`soard alerts list --all` shows the alerts"),
                 Subject::Run(_) => ("run", "`soard runs list` shows the runs"),
                 Subject::Group(_) => ("group", "`soard why` of an alert names its group"),
             };

@@ -22,11 +22,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::daemon::actor;
 use crate::daemon::core::Ordered;
 use crate::daemon::failure::Failure;
 use crate::daemon::query::alert::{self, AlertView};
-use crate::daemon::query::alerts::{self, AlertFilter};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
@@ -34,17 +32,18 @@ use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter};
 use crate::daemon::query::start;
 use crate::daemon::query::why::{Subject, Why, why};
-use crate::daemon::query::{Lines, QueryError, Read, lines};
+use crate::daemon::query::{Lines, QueryError, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
 use crate::daemon::samples::{Ask, SamplesReport};
 use crate::daemon::triage::Sent;
-use crate::daemon::{silences, tokens, triage};
+use crate::daemon::{actor, listing, silences, tokens, triage};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::Silence;
 use crate::domain::token::Token;
 use crate::engine::orders::Wish;
+use crate::index::follow::Index;
 use crate::journal::reader::Reader;
 
 /// How many queries read the journal at once; further ones wait.
@@ -66,6 +65,8 @@ const STOP_WAIT_MAX: Duration = Duration::from_secs(3);
 pub struct Api {
     /// Reads the journal.
     pub reader: Reader,
+    /// Lists alerts.
+    pub index: Index,
     /// Commands to the daemon's main loop.
     pub commands: mpsc::Sender<Command>,
 }
@@ -152,10 +153,10 @@ pub(super) struct Shared {
 pub(super) type Shares = State<Arc<Shared>>;
 
 fn router(shared: Arc<Shared>, own: u32) -> Router {
+    let listing = listing::routes(shared.api.index.clone(), shared.api.reader.clone());
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
-        .route("/v1/alerts", get(alert_list))
         .route("/v1/alerts/{id}", get(alert_show))
         .route("/v1/why/{*id}", get(why_show))
         .route("/v1/alerts/orders", post(triage::alert_orders))
@@ -179,11 +180,12 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/quarantine/{record_no}/retry", post(quarantine_retry))
         .route("/v1/log", get(log_page))
         .route("/v1/log/key/rotate", post(key_rotate))
+        .with_state(shared)
+        .merge(listing)
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "there is no such page on the control socket"))
         .layer(middleware::from_fn(move |ConnectInfo(peer): ConnectInfo<Peer>, request, next| {
             only_owner(own, peer, request, next)
         }))
-        .with_state(shared)
 }
 
 /// Who is at the other end, as the kernel says.
@@ -246,15 +248,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
 pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
 async fn status(State(shared): Shares) -> Answer<Status> {
-    shared.command(Command::Status).await.map(Json)
+    let mut status = shared.command(Command::Status).await?;
+    status.index = Some(listing::report(&shared.api.index));
+    Ok(Json(status))
 }
 
 async fn reload(State(shared): Shares) -> Answer<ReloadReport> {
     shared.command(Command::Reload).await.map(Json)
-}
-
-async fn alert_list(State(shared): Shares, Asked(filter): Asked<AlertFilter>) -> Answer<alerts::AlertList> {
-    shared.read(move |read| alerts::list(read, &filter)).await.map(Json)
 }
 
 async fn alert_show(State(shared): Shares, Named(id): Named<AlertId>) -> Answer<AlertView> {
@@ -443,29 +443,18 @@ impl Shared {
         tokio::time::timeout(COMMAND_WAIT_MAX, ask).await.map_err(|_| busy())?
     }
 
-    /// Reads the journal once, from this sequence number on.
+    /// Reads the journal once, from this sequence number on, on a thread that may block.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.read(move |read| query(&mut *read(from))).await
-    }
-
-    /// Reads the journal on a thread that may block.
-    async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(Read<'_>) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, Failure> {
         let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
         let (reader, stop) = (self.api.reader.clone(), self.stop.clone());
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            query(&|from| {
-                let stop = stop.clone();
-                let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
-                Box::new(lines(&reader, from).map(unless_stopped))
-            })
+            let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
+            query(&mut lines(&reader, from).map(unless_stopped))
         });
         let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
         Ok(scan.await.map_err(died)??)
@@ -498,25 +487,30 @@ mod tests {
 
     use super::*;
     use crate::daemon::query::story;
+    use crate::index::follow::Follower;
+    use crate::index::place::Place;
 
     async fn status_for(uid: Option<u32>, own: u32, path: &str) -> StatusCode {
         let dir = tempfile::tempdir().unwrap();
         let journal = story::journal(dir.path());
-        let api = Api { reader: journal.reader(), commands: mpsc::channel(1).0 };
+        let follower = Follower::start(Place::of(dir.path()), journal.reader(), || {});
+        let api = Api { reader: journal.reader(), index: follower.index(), commands: mpsc::channel(1).0 };
         let (_stop, stop) = watch::channel(false);
         let shared = Arc::new(Shared { api, scans: Arc::new(Semaphore::new(1)), stop });
         let mut request = Request::get(path).body(Body::empty()).unwrap();
         request.extensions_mut().insert(ConnectInfo(Peer { uid }));
-        router(shared, own).oneshot(request).await.unwrap().status()
+        let status = router(shared, own).oneshot(request).await.unwrap().status();
+        follower.finish(Duration::ZERO);
+        status
     }
 
     #[tokio::test]
     async fn only_the_daemons_own_user_and_root_may_speak() {
-        for path in ["/v1/alerts", "/v1/why/a-1.0%2Fticket", "/v1/nothing"] {
+        for path in ["/v1/runs", "/v1/alerts", "/v1/index/rebuild", "/v1/why/a-1.0%2Fticket", "/v1/nothing"] {
             assert_eq!(status_for(Some(1001), 1000, path).await, StatusCode::FORBIDDEN, "{path}");
             assert_eq!(status_for(None, 1000, path).await, StatusCode::FORBIDDEN, "{path}");
         }
-        assert_eq!(status_for(Some(1000), 1000, "/v1/alerts").await, StatusCode::OK);
+        assert_eq!(status_for(Some(1000), 1000, "/v1/runs").await, StatusCode::OK);
         assert_eq!(status_for(Some(0), 1000, "/v1/why/a-1.0%2Fticket").await, StatusCode::OK);
         assert_eq!(status_for(Some(0), 1000, "/v1/nothing").await, StatusCode::NOT_FOUND);
     }

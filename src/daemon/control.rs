@@ -346,6 +346,7 @@ impl Control {
             bundle: self.bundle_report(),
             refused_bundle: self.refused.clone(),
             journal: JournalReport { seq: head.seq, hash: head.hash, room: core.room, waiting: core.waiting },
+            index: None,
             sources: self.source_reports(),
             destinations,
             alerts: AlertCounts { total: core.alerts as u64, by_status: core.by_status, by_severity: core.by_severity },

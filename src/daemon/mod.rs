@@ -21,6 +21,7 @@ pub mod history;
 pub mod keep;
 pub mod key;
 pub mod lanes;
+pub mod listing;
 pub mod logged;
 pub mod logs;
 pub mod opening;
@@ -80,7 +81,10 @@ use crate::daemon::tally::Tally;
 use crate::daemon::workers::Workers;
 use crate::engine::state::State;
 use crate::engine::tasks;
+use crate::index::follow::Follower;
+use crate::index::place::Place;
 use crate::journal::JournalError;
+use crate::journal::reader::Reader;
 use crate::sources::http::Server;
 use crate::sources::intake::{Intake, Limits, Offer};
 use crate::sources::{self, Ended, FolderProgress, SourceError, StartPositions};
@@ -166,6 +170,7 @@ struct Daemon {
     sources: JoinSet<Result<Ended, SourceError>>,
     core_thread: thread::JoinHandle<Result<(), String>>,
     performer: tokio::task::JoinHandle<()>,
+    index: Follower,
     stop: Stop,
 }
 
@@ -237,10 +242,11 @@ impl Daemon {
         guard("keeper", &fatal_sender, keeper);
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
-        let api = Api { reader, commands: control.commands() };
+        let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
+        let api = Api { reader, index: index.index(), commands: control.commands() };
         guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
         let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
-        Ok(Self { control, core: core_inbox, fatal, fatal_sender, sources, prepare, core_thread, performer, stop })
+        Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -314,6 +320,9 @@ impl Daemon {
         let _ = self.core.send(Message::Stop).await;
         let core = self.core_thread;
         let closed = tokio::task::spawn_blocking(move || core.join()).await;
+        // The journal has its last entry. What the index does not reach in time, it does after the next start.
+        let (index, patience) = (self.index, if ended.is_ok() { GRACE } else { Duration::ZERO });
+        let _ = tokio::task::spawn_blocking(move || index.finish(patience)).await;
         let _ = fs::remove_file(settings::socket(&self.control.settings().state));
         ended?;
         match closed {
@@ -355,6 +364,12 @@ impl Ports {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
         Ok(Self { server, socket })
     }
+}
+
+/// Keeps the index up with the journal.
+fn start_index(state: &Path, journal: &Reader, fatal: &mpsc::UnboundedSender<String>) -> Follower {
+    let fatal = fatal.clone();
+    Follower::start(Place::of(state), journal.clone(), move || drop(fatal.send("the index died".into())))
 }
 
 /// Runs a part beside the others; a part that dies stops the daemon.

@@ -29,6 +29,9 @@ pub struct Status {
     pub refused_bundle: Option<RefusedBundle>,
     /// The journal.
     pub journal: JournalReport,
+    /// The index of alerts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexReport>,
     /// Every source, by name.
     pub sources: Vec<SourceReport>,
     /// Every destination, by name.
@@ -144,6 +147,20 @@ pub struct JournalReport {
     /// Entries that wait for a full disk; 0 unless it is full.
     #[serde(default)]
     pub waiting: u64,
+}
+
+/// How the index of alerts stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IndexReport {
+    /// The last entry of the journal that is in it, or in the build under way.
+    pub entry: u64,
+    /// How many entries it is behind.
+    pub behind: u64,
+    /// `starting`, `following`, `building` or `failing`.
+    pub doing: String,
+    /// Why it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How a source stands, since the daemon was started.

@@ -115,6 +115,12 @@ impl Alert {
     pub fn ip(&self) -> Option<&str> {
         self.first_entity("ip", "address")
     }
+
+    /// What the alert is about, in a word or two: its host, else its first resource, account or address.
+    pub fn about(&self) -> Option<&str> {
+        let resource = self.resources.first().map(String::as_str);
+        self.host().or(resource).or(self.account()).or(self.ip())
+    }
 }
 
 /// A page about the alert.

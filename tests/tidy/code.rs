@@ -17,9 +17,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("journal", &["domain", "yaml"]),
     ("sources", &["domain", "yaml"]),
     ("actions", &["domain", "yaml"]),
-    ("daemon", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions"]),
-    ("cli", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "daemon"]),
-    ("main", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "daemon", "cli"]),
+    ("index", &["domain", "yaml", "journal"]),
+    ("daemon", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index"]),
+    ("cli", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "daemon"]),
+    (
+        "main",
+        &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "daemon", "cli"],
+    ),
 ];
 
 /// Folders that neither touch files, processes, environment or network outside their tests.
@@ -29,7 +33,7 @@ const PURE: &[&str] = &["domain", "yaml", "rules", "engine", "playbooks"];
 const ASYNC: &[&str] = &["sources", "actions", "daemon", "cli"];
 
 /// Folders that may measure how long something took; what time it is, only `daemon/clock.rs` knows.
-const STOPWATCH: &[&str] = &["journal", "sources", "actions", "daemon"];
+const STOPWATCH: &[&str] = &["journal", "sources", "actions", "index", "daemon"];
 
 /// Words that name nothing.
 const EMPTY_WORDS: &[&str] = &["manager", "helper", "util", "utility", "processor"];

@@ -1,102 +1,147 @@
 //! `soard alerts list`.
 
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use crate::cli::Context;
+use crate::cli::alerts::csv;
 use crate::cli::fault::{Exit, Fault};
-use crate::cli::output::{self, FAINT, Look, NAME, Since, ago, count, severity_style, status_style, styled};
-use crate::cli::plain::run_names;
+use crate::cli::output::{self, FAINT, Format, Look, NAME, ago, count, severity_style, status_style, styled};
+use crate::cli::plain::safe;
 use crate::cli::table::{Cell, Table};
-use crate::daemon::query::alerts::{AlertFilter, AlertList, AlertRow};
-use crate::domain::alert::{Severity, Status};
+use crate::daemon::listing::Indexed;
+use crate::index::facets::Facet;
+use crate::index::query::{Page, ROWS_MAX, Request, Sort};
+use crate::index::row::Row;
 
 const EXAMPLES: &str = "\
 Examples:
-  soard alerts list                              what is worth a look, the worst first
-  soard alerts list --severity high --since 4h   high ones of the last four hours
-  soard alerts list --status active --source defender
-  soard alerts list --suppressed                 what the suppressions hold back
-  soard alerts list -q --severity high | xargs -n1 soard why
-  soard alerts list -o json | jq '.alerts[].title'";
+  soard alerts list                                     what is worth a look, the worst first
+  soard alerts list 'severity>=high' 'seen>=4h'         high ones of the last four hours
+  soard alerts list host=web-1 'title=~(?i)port'
+  soard alerts list ip=10.0.0.0/8 technique=T1110       also its sub-techniques
+  soard alerts list powershell 'text=\"encoded command\"'  words that stand anywhere in the alert or its record
+  soard alerts list suppressed_by=sanctioned-scanner    what a suppression holds back
+  soard alerts list run=failed -q | xargs -n1 soard why
+  soard alerts list --all --count-by kind
+  soard alerts list --all --limit 25000 -o csv > alerts.csv";
 
-/// List alerts: open ones first, by severity, then the newest
+const KEYS: &str = "\
+Terms: KEY=VALUE, KEY!=VALUE, KEY=~REGEX, KEY!~REGEX; severity, seen and received also with >= <= > <. All of them must hold.
+  severity, status         words, with commas between several
+  seen, received           an instant, or how long ago: 30m, 4h, 7d
+  ip                       an address or a network
+  host, account, file, …   an entity of that type by its name, id, path, hash …; entity: of any type
+  source, vendor, product, kind, title, resource, tactic, technique, tag, suppressed_by, playbook
+  run                      open, finished, failed, stalled, cancelled
+  fate                     suppressed, resolved, unrouted, recorded, muted, throttled, grouped, ran
+  text                     words; WORD* begins so, \"two words\" stand together. A term without a key is text.
+Letters compare without regard to case, but in regular expressions.";
+
+/// List alerts: by severity, then the newest
 ///
-/// Informational alerts are shown when --severity asks for them, suppressed ones when --suppressed or
-/// --status dismissed does; a line below the list says how many were left out. Exits with 1 when the list is empty.
+/// Closed alerts are shown when a term asks for a status, fate or suppression, informational ones when a term asks for a
+/// severity, and all of them with --all; a line below the list says how many were left out. Exits with 1 when the
+/// list is empty.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{KEYS}\n\n{EXAMPLES}"))]
 pub struct Args {
-    /// At least this severity
-    #[arg(long, value_name = "SEVERITY", value_parser = severities())]
-    severity: Option<Severity>,
-    /// This status only
-    #[arg(long, value_name = "STATUS", value_parser = statuses())]
-    status: Option<Status>,
-    /// From this source only
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// Seen since: 30m, 4h, 7d, or an instant
-    #[arg(long, value_name = "TIME")]
-    since: Option<Since>,
-    /// Only those that a suppression holds
+    /// What the alerts must be: KEY=VALUE, KEY=~REGEX, KEY>=VALUE, or words to search for
+    #[arg(value_name = "TERM")]
+    terms: Vec<String>,
+    /// Also closed and informational ones
     #[arg(long)]
-    suppressed: bool,
+    all: bool,
+    /// In which order
+    #[arg(long, value_enum, default_value_t)]
+    sort: Sort,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u64,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    /// Count by the values of a field instead: severity, kind, source, host …
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["cursor", "limit", "quiet"])]
+    count_by: Option<String>,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
 }
 
-fn severities() -> impl TypedValueParser<Value = Severity> {
-    let words = PossibleValuesParser::new(Severity::ALL.map(Severity::as_str));
-    words.map(|word| word.parse().expect("clap lets only the severities pass"))
-}
+impl ValueEnum for Sort {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
 
-fn statuses() -> impl TypedValueParser<Value = Status> {
-    let words = PossibleValuesParser::new(Status::ALL.map(Status::as_str));
-    words.map(|word| word.parse().expect("clap lets only the statuses pass"))
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Severity => "the worst first, then what arrived last",
+            Self::Newest => "what arrived last first",
+            Self::Oldest => "what arrived first first",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
+    }
 }
 
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let filter = AlertFilter {
-            severity: self.severity,
-            status: self.status,
-            source: self.source.clone(),
-            since: self.since.map(|since| since.instant(&context.look)),
-            suppressed: self.suppressed,
-            limit: Some(self.limit),
+        let request = Request {
+            filter: self.terms.clone(),
+            all: self.all,
+            sort: self.sort,
+            limit: Some(self.limit.clamp(1, ROWS_MAX)),
+            cursor: self.cursor.clone(),
         };
-        let list = context.access()?.alerts(&filter)?;
+        if let Some(field) = &self.count_by {
+            return facet(context, &request, field);
+        }
+        let access = context.access()?;
+        let mut list = access.alerts(&request)?;
+        // A page has a limit of its own, so it may take several.
+        while let Some(cursor) = list.answer.next.clone().filter(|_| (list.answer.alerts.len() as u64) < self.limit) {
+            let left = self.limit - list.answer.alerts.len() as u64;
+            let request = Request { cursor: Some(cursor), limit: Some(left.min(ROWS_MAX)), ..request.clone() };
+            let page = access.alerts(&request)?;
+            list.answer.alerts.extend(page.answer.alerts);
+            list.answer.next = page.answer.next;
+        }
         if self.quiet {
-            list.alerts.iter().try_for_each(|row| output::print(&row.id.to_string()))?;
+            list.answer.alerts.iter().try_for_each(|row| output::print(&row.id.to_string()))?;
+        } else if context.format == Format::Csv {
+            output::print(&csv::rows(&list.answer.alerts))?;
         } else {
             context.print(&list, human)?;
         }
-        Ok(if list.alerts.is_empty() { Exit::Nothing } else { Exit::Good })
+        Ok(if list.answer.alerts.is_empty() { Exit::Nothing } else { Exit::Good })
     }
 }
 
-pub(in crate::cli) fn human(list: &AlertList, look: &Look) -> String {
+fn facet(context: &Context, request: &Request, field: &str) -> Result<Exit, Fault> {
+    let facet = context.access()?.facet(request, field)?;
+    context.print(&facet, counts)?;
+    Ok(if facet.answer.values.is_empty() { Exit::Nothing } else { Exit::Good })
+}
+
+pub(in crate::cli) fn human(list: &Indexed<Page>, look: &Look) -> String {
     let mut text = String::new();
-    if !list.alerts.is_empty() {
-        let mut table =
-            Table::new(&["ID", "SEVERITY", "STATUS", "SEEN", "TIMES", "SOURCE", "TITLE", "ABOUT", "RUNS"], 6);
-        list.alerts.iter().for_each(|row| table.row(cells(row, look)));
+    let page = &list.answer;
+    if !page.alerts.is_empty() {
+        let head = ["ID", "SEVERITY", "STATUS", "SEEN", "TIMES", "SOURCE", "TITLE", "ABOUT", "RUNS"];
+        let mut table = Table::new(&head, 6);
+        page.alerts.iter().for_each(|row| table.row(cells(row, look)));
         text.push_str(&table.render(look));
     }
-    text.push_str(&styled(FAINT, below(list)));
+    text.push_str(&styled(FAINT, below(page)));
     text.push('\n');
+    text.push_str(&late(list.behind));
     text
 }
 
-fn cells(row: &AlertRow, look: &Look) -> Vec<Cell> {
+fn cells(row: &Row, look: &Look) -> Vec<Cell> {
     let what = match &row.suppressed_by {
         Some(rule) => Cell::new(format!("suppressed by {}", rule.id), FAINT),
-        None => Cell::from(run_names(&row.runs)),
+        None => Cell::from(row.runs.iter().map(|run| &*run.id.playbook).collect::<Vec<_>>().join(", ")),
     };
     vec![
         Cell::new(row.id.to_string(), NAME),
@@ -112,21 +157,47 @@ fn cells(row: &AlertRow, look: &Look) -> Vec<Cell> {
 }
 
 /// What the list leaves out.
-fn below(list: &AlertList) -> String {
-    let shown = list.alerts.len() as u64;
-    let mut text = match list.matching {
+fn below(page: &Page) -> String {
+    let shown = page.alerts.len() as u64;
+    let matching = page.matching;
+    let mut text = match matching.n {
         0 => "no alerts".to_owned(),
         n if n == shown => count(n, "alert"),
-        n => format!("{shown} of {n} alerts; --limit shows more"),
+        n if page.next.is_none() => format!("the last {shown} of {n} alerts"),
+        n => format!("{shown} of {}{n} alerts", if matching.capped { "more than " } else { "" }),
     };
-    let hidden = [
-        (list.hidden_suppressed, "suppressed (--suppressed)"),
-        (list.hidden_informational, "informational (--severity informational)"),
-    ];
-    let hidden: Vec<String> =
-        hidden.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    if !hidden.is_empty() {
-        text.push_str(&format!("; not shown: {}", hidden.join(", ")));
+    if let Some(next) = &page.next {
+        text.push_str(&format!("; --limit shows more, --cursor {next} goes on"));
     }
+    if let Some(n) = page.left_out.filter(|n| *n > 0) {
+        text.push_str(&format!("; {n} closed or informational left out (--all)"));
+    }
+    text
+}
+
+/// That the index does not have everything yet.
+fn late(behind: u64) -> String {
+    if behind == 0 {
+        return String::new();
+    }
+    let entries = if behind == 1 { "1 entry is".to_owned() } else { format!("{behind} entries are") };
+    styled(FAINT, format!("{entries} on record and not in the index yet")) + "\n"
+}
+
+fn counts(facet: &Indexed<Facet>, look: &Look) -> String {
+    let Facet { field, of, values, others } = &facet.answer;
+    let mut table = Table::new(&["ALERTS", "VALUE"], 1);
+    for (value, n) in values {
+        table.row(vec![Cell::from(n.to_string()), Cell::from(value)]);
+    }
+    let mut text = if values.is_empty() { String::new() } else { table.render(look) };
+    let first = if of.capped { "the first " } else { "" };
+    let mut below = format!("{first}{} counted by {}", count(of.n, "alert"), safe(field));
+    if *others > 0 {
+        below.push_str(&format!("; {others} rarer values left out"));
+    }
+    text.push_str(&styled(FAINT, below));
+    text.push('\n');
+    text.push_str(&late(facet.behind));
     text
 }

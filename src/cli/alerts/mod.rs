@@ -1,6 +1,8 @@
 //! `soard alerts`: the list for triage, everything about one, and what operators do about them.
 
 pub mod change;
+pub mod csv;
+pub mod history;
 pub mod list;
 pub mod order;
 pub mod run;
@@ -12,10 +14,12 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with alerts.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List alerts: open ones first, by severity, then the newest
+    /// List alerts: by severity, then the newest
     List(list::Args),
     /// Show everything about one alert
     Show(show::Args),
+    /// Show who changed an alert, when and why, and what was sent for it
+    History(history::Args),
     /// Say where alerts stand: active, in_progress, resolved or dismissed
     SetStatus(change::SetStatus),
     /// Comment on alerts
@@ -35,6 +39,7 @@ impl Command {
         match self {
             Self::List(args) => args.run(context),
             Self::Show(args) => args.run(context),
+            Self::History(args) => args.run(context),
             Self::SetStatus(args) => args.run(context),
             Self::Comment(args) => args.run(context),
             Self::Tag(args) => args.run(context),

@@ -38,7 +38,7 @@ impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let Some(view) = context.access()?.alert(self.id)? else {
             let none = Fault::nothing(format!("the journal has no alert {}", self.id));
-            return Err(none.hint("`soard alerts list --severity informational` shows the alerts"));
+            return Err(none.hint("`soard alerts list --all` shows the alerts"));
         };
         if self.raw {
             output::print(&output::json(&view.raw))?;

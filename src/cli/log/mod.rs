@@ -49,6 +49,7 @@ fn print(lines: &[LogLine], context: &Context) -> Result<(), Fault> {
     let text: Vec<String> = match context.format {
         Format::Human => lines.iter().map(|line| human(line, context.look.width)).collect(),
         Format::Json => lines.iter().map(output::json_line).collect(),
+        Format::Csv => return context.print(&lines, |_, _| String::new()),
     };
     if text.is_empty() { Ok(()) } else { output::print(&text.join("\n")) }
 }

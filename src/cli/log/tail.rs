@@ -46,7 +46,7 @@ impl Args {
 /// Prints what comes, until the reader or the daemon goes away.
 fn follow(access: &Access, mut page: LogPage, kind: Option<String>, context: &Context) -> Result<(), Fault> {
     loop {
-        if matches!(access, Access::Journal(_)) && page.lines.is_empty() {
+        if matches!(access, Access::Journal(..)) && page.lines.is_empty() {
             std::thread::sleep(LOOK_EVERY);
         }
         let on = LogFilter { from: Some(page.next), follow: true, kind: kind.clone(), ..LogFilter::default() };

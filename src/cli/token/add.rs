@@ -47,7 +47,7 @@ impl Args {
         let made: Made = context.daemon()?.send("/v1/tokens", &ask).map_err(refused)?;
         match context.format {
             Format::Json => output::print(&output::json(&made))?,
-            Format::Human => {
+            Format::Human | Format::Csv => {
                 output::print(&made.token)?;
                 output::note(&styled(FAINT, note(&made)));
             }

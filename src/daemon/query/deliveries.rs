@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{AttemptView, Outcome};
-use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold, short};
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Entry, Facts, Intent, StepResult};
 use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
+use crate::index::row::short;
 
 /// The newest deliveries that a list knows among those that have not succeeded; older ones are left out of it.
 pub const ROWS_MAX: usize = 200_000;

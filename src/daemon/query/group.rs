@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{RunView, Runs, Wanted};
-use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold, short};
+use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::alert::Severity;
 use crate::domain::decision::{Key, Reason, RouteVerdict, RuleRef};
 use crate::domain::entry::{Due, Entry, Facts, Intake};
 use crate::domain::id::{AlertId, GroupId, Trigger};
+use crate::index::row::short;
 
 /// Members that a view names; further ones only count.
 pub const MEMBERS_MAX: usize = 1000;

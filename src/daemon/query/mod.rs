@@ -1,7 +1,7 @@
 //! Views over the journal: pure folds over its lines.
 //!
-//! There is no index yet, so a query reads the journal from its beginning. It parses only the lines that can
-//! matter to it, and keeps rows with bounded texts, never bodies.
+//! They read the journal from its beginning, parse only the lines that can matter to them, and keep rows with bounded texts,
+//! never bodies. Lists of alerts come from the index instead.
 
 pub mod alert;
 pub mod alerts;
@@ -25,14 +25,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::alert::Alert;
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::journal::JournalError;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
-
-/// Longest text in a row of a list, in characters.
-pub const ROW_TEXT_CHARS_MAX: usize = 200;
 
 /// How many rows a list has unless told otherwise.
 pub const ROWS_DEFAULT: u64 = 50;
@@ -62,11 +58,6 @@ impl LogLine {
         Ok(Entry { seq: self.seq, at: self.at, facts })
     }
 
-    /// Some of the content.
-    fn content<'a, T: Deserialize<'a>>(&'a self) -> Result<T, QueryError> {
-        serde_json::from_str(self.data.get()).map_err(|cause| self.not_understood(cause))
-    }
-
     fn not_understood(&self, cause: serde_json::Error) -> QueryError {
         QueryError::Entry { seq: self.seq, kind: self.kind.clone(), cause }
     }
@@ -79,9 +70,6 @@ impl LogLine {
 
 /// The journal's lines, in order.
 pub type Lines<'a> = &'a mut dyn Iterator<Item = Result<LogLine, QueryError>>;
-
-/// Reads the journal's lines from a sequence number on, as often as a query needs.
-pub type Read<'a> = &'a dyn Fn(u64) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>>;
 
 /// The journal's lines from this sequence number to the head as it is now.
 pub fn lines(reader: &Reader, from: u64) -> impl Iterator<Item = Result<LogLine, QueryError>> + use<> {
@@ -165,18 +153,4 @@ impl Bundles {
         let (id, commit) = known.map_or((id, None), |(known, commit)| (known, commit.clone()));
         BundleRef { id: id.into(), commit }
     }
-}
-
-/// The text, or its beginning and an ellipsis.
-fn short(text: &str) -> String {
-    match text.char_indices().nth(ROW_TEXT_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// What the alert is about, in a word or two: its host, else its first resource, account or address.
-fn about(alert: &Alert) -> Option<String> {
-    let resource = alert.resources.first().map(String::as_str);
-    alert.host().or(resource).or(alert.account()).or(alert.ip()).map(short)
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold, short};
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
 use crate::domain::entry::{Entry, Facts, Quarantine};
 use crate::domain::id::AlertId;
 use crate::domain::record::{Body, Position};
+use crate::index::row::short;
 
 /// The newest records that a list knows; older ones are left out of it, but can still be shown one by one.
 pub const RECORDS_MAX: usize = 100_000;

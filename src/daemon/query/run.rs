@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::daemon::query::runs::{RunRow, RunState};
-use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold, short};
+use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, Log, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
+use crate::index::row::short;
 
 /// One run with all its steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

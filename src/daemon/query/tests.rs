@@ -1,61 +1,40 @@
 //! Views over a small journal in which everything happens once.
 
 use crate::daemon::query::alert;
-use crate::daemon::query::alerts::{self, AlertFilter, AlertList};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter};
 use crate::daemon::query::run;
 use crate::daemon::query::runs::{self, RunFilter, RunState};
 use crate::daemon::query::story::{self, at, hostile_title, lines};
 use crate::daemon::query::why::{Subject, Why, why};
-use crate::daemon::query::{LogLine, QueryError, ROW_TEXT_CHARS_MAX, group};
+use crate::daemon::query::{LogLine, QueryError, group};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::entry::{BundleName, Facts, Log};
 use crate::domain::id::GroupId;
+use crate::index::row::TEXT_CHARS_MAX;
 
 /// The story from one entry to another.
 fn journal(from: u64, until: usize) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>> {
     Box::new(lines().into_iter().take(until).skip(usize::try_from(from).unwrap() - 1))
 }
 
-fn listed(filter: AlertFilter) -> (Vec<String>, AlertList) {
-    let list = alerts::list(&|from| journal(from, 31), &filter).unwrap();
-    (list.alerts.iter().map(|row| row.id.to_string()).collect(), list)
-}
-
-#[test]
-fn alerts_are_listed_open_ones_first_then_the_worst_then_the_newest() {
-    let (ids, list) = listed(AlertFilter::default());
-    assert_eq!(ids, ["a-11.0", "a-7.0", "a-6.0", "a-1.0", "a-10.0", "a-9.0", "a-12.0"]);
-    assert_eq!((list.matching, list.hidden_suppressed, list.hidden_informational), (7, 1, 1));
-    let one = &list.alerts[3];
-    assert_eq!((one.count, one.severity, one.status), (4, Severity::High, Status::Active));
-    assert_eq!((one.received, one.last_seen), (at(1), at(30)));
-    assert_eq!(one.resource.as_deref(), Some("web-01"));
-    assert_eq!(list.alerts[4].runs, ["g-1/chat".parse().unwrap()]);
-}
-
-#[test]
-fn alerts_are_filtered() {
-    let filter = AlertFilter::default;
-    let ids = |filter| listed(filter).0;
-    assert_eq!(ids(AlertFilter { suppressed: true, ..filter() }), ["a-5.0"]);
-    assert_eq!(ids(AlertFilter { status: Some(Status::Dismissed), ..filter() }), ["a-5.0"]);
-    assert_eq!(ids(AlertFilter { status: Some(Status::Resolved), ..filter() }), ["a-12.0"]);
-    assert_eq!(ids(AlertFilter { severity: Some(Severity::High), ..filter() }), ["a-11.0", "a-7.0", "a-6.0", "a-1.0"]);
-    let informational = ids(AlertFilter { severity: Some(Severity::Informational), ..filter() });
-    assert!(informational.contains(&"a-9.1".to_owned()));
-    assert_eq!(ids(AlertFilter { since: Some(at(100)), ..filter() }), ["a-11.0", "a-12.0"]);
-    assert_eq!(ids(AlertFilter { source: Some("falco".into()), ..filter() }), [""; 0]);
-    assert_eq!(ids(AlertFilter { limit: Some(1), ..filter() }), ["a-11.0"]);
-}
-
 #[test]
 fn a_row_keeps_only_the_beginning_of_a_long_title() {
-    let (_, list) = listed(AlertFilter::default());
-    let hostile = list.alerts.iter().find(|row| row.id.record == 6).unwrap();
+    let hostile = alert::show(&mut lines().into_iter(), "a-6.0".parse().unwrap()).unwrap().unwrap().row;
     assert!(hostile_title().len() > 10_000);
-    assert_eq!(hostile.title.chars().count(), ROW_TEXT_CHARS_MAX + 1);
+    assert_eq!(hostile.title.chars().count(), TEXT_CHARS_MAX + 1);
+}
+
+#[test]
+fn a_row_says_where_its_alert_stands() {
+    let row = alert::show(&mut lines().into_iter(), "a-1.0".parse().unwrap()).unwrap().unwrap().row;
+    assert_eq!((row.count, row.severity, row.status), (4, Severity::High, Status::Active));
+    assert_eq!((row.received, row.last_seen), (at(1), at(30)));
+    assert_eq!(row.resource.as_deref(), Some("web-01"));
+    let row = alert::show(&mut lines().into_iter(), "a-10.0".parse().unwrap()).unwrap().unwrap().row;
+    assert_eq!(row.runs, ["g-1/chat".parse().unwrap()]);
+    let row = alert::show(&mut lines().into_iter(), "a-5.0".parse().unwrap()).unwrap().unwrap().row;
+    assert_eq!(row.suppressed_by.map(|rule| rule.id).as_deref(), Some("scanner"));
 }
 
 #[test]
@@ -74,10 +53,8 @@ fn an_alert_shows_decisions_runs_changes_and_its_raw_part() {
 
 #[test]
 fn a_playbook_that_sets_the_status_moves_the_alert() {
-    let before_the_repeats = |from| journal(from, 11);
-    let filter = AlertFilter { status: Some(Status::InProgress), ..AlertFilter::default() };
-    let list = alerts::list(&before_the_repeats, &filter).unwrap();
-    assert_eq!(list.alerts[0].status, Status::InProgress);
+    let row = alert::show(&mut journal(1, 11), "a-1.0".parse().unwrap()).unwrap().unwrap().row;
+    assert_eq!(row.status, Status::InProgress);
 }
 
 #[test]

@@ -1,0 +1,307 @@
+//! The way that a query takes through the alerts.
+
+use rusqlite::Connection;
+use rusqlite::types::Value as Sql;
+
+use crate::domain::alert::{Severity, Status};
+use crate::index::IndexError;
+use crate::index::cursor::Cursor;
+use crate::index::filter::{Condition, Filter};
+use crate::index::query::{Count, Request, Sort, rows, wanted};
+use crate::index::way::{Clause, Way, first_since};
+use crate::index::write::micros;
+
+/// How much a query looks at, one way or the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A condition that gives at most this many alerts is the way to find them; to count, at most this many are looked at.
+    pub lead: u64,
+    /// As many are looked at to count where a condition takes long to look up.
+    pub dear: u64,
+    /// A condition that means more labels than this is looked up alert by alert.
+    pub labels: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { lead: 50_000, dear: 2_000, labels: 10_000 }
+    }
+}
+
+/// A query, resolved against the index as it is.
+#[derive(Debug)]
+pub struct Plan {
+    severities: Vec<Severity>,
+    statuses: Vec<Status>,
+    sort: Sort,
+    /// Numbers of alerts from one to another, both included.
+    from: i64,
+    until: i64,
+    /// What else is asked; what takes long to look up comes last.
+    ways: Vec<Way>,
+    /// The rarest of them.
+    lead: Option<Lead>,
+    limits: Limits,
+    /// Nothing can fit.
+    empty: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lead {
+    /// Which.
+    at: usize,
+    /// It gives at most [`Limits::lead`] alerts.
+    few: bool,
+}
+
+/// An alert that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub id: i64,
+    /// Its severity, as the tables have it.
+    pub severity: i64,
+}
+
+impl Plan {
+    /// Resolves a filter: looks its labels up, and finds its rarest condition.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn new(conn: &Connection, filter: &Filter, request: &Request, limits: Limits) -> Result<Self, IndexError> {
+        let (severities, statuses) = wanted(filter, request.all);
+        let empty = severities.is_empty() || statuses.is_empty();
+        let (from, until, sort) = (0, i64::MAX, request.sort);
+        let mut plan = Self { severities, statuses, sort, from, until, ways: Vec::new(), lead: None, limits, empty };
+        for condition in &filter.conditions {
+            plan.add(conn, condition)?;
+        }
+        plan.ways.sort_by_key(|way| way.dear);
+        let mut best = limits.lead + 1;
+        for (at, way) in plan.ways.iter().enumerate() {
+            let Some(lead) = &way.lead else { continue };
+            let gives = count(conn, &format!("SELECT 1 FROM ({} LIMIT {best})", lead.sql), &lead.values)?;
+            if gives < best || plan.lead.is_none() {
+                plan.lead = Some(Lead { at, few: gives <= limits.lead });
+                best = gives.max(1);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, conn: &Connection, condition: &Condition) -> Result<(), IndexError> {
+        match condition {
+            Condition::Severity(_) | Condition::Status(_) => {}
+            Condition::Seen(range) => self.ways.push(Way::seen(*range)),
+            Condition::Received(range) => {
+                self.from = self.from.max(first_since(conn, micros(range.from))?);
+                if let Some(behind) = micros(range.until).checked_add(1) {
+                    self.until = self.until.min(first_since(conn, behind)?.saturating_sub(1));
+                }
+            }
+            Condition::Text { expression, negated } => self.ways.push(Way::text(expression, *negated)),
+            Condition::Label(labelled) => match Way::labelled(conn, labelled, self.limits.labels)? {
+                Some(way) => self.ways.push(way),
+                None => self.empty |= !labelled.negated,
+            },
+        }
+        Ok(())
+    }
+
+    /// Nothing but status, severity and arrival is asked.
+    pub(super) fn is_plain(&self) -> bool {
+        self.ways.is_empty() && !self.empty
+    }
+
+    /// The alerts behind the cursor, in order.
+    ///
+    /// # Errors
+    /// [`IndexError::TooBroad`], or what SQLite says.
+    pub fn ids(&self, conn: &Connection, after: Option<&Cursor>, limit: usize) -> Result<Vec<Found>, IndexError> {
+        match self.lead {
+            _ if self.empty => Ok(Vec::new()),
+            Some(lead) if lead.few => self.led(conn, lead, after, limit),
+            _ => self.walked(conn, after, limit),
+        }
+    }
+
+    /// As many alerts that fit, in any order.
+    ///
+    /// # Errors
+    /// [`IndexError::TooBroad`], or what SQLite says.
+    pub fn some(&self, conn: &Connection, limit: usize) -> Result<Vec<Found>, IndexError> {
+        let Some(lead) = self.lead.filter(|lead| !lead.few && !self.empty) else {
+            return self.ids(conn, None, limit);
+        };
+        let (from, values) = self.through_lead(lead, None);
+        let sql = format!("SELECT a.id, a.severity {from} LIMIT {limit}");
+        rows(conn, &sql, &values, |row| Ok(Found { id: row.get(0)?, severity: row.get(1)? }))
+    }
+
+    /// `FROM … WHERE …` over the alerts of the rarest condition that fit the others as well.
+    fn through_lead(&self, lead: Lead, most: Option<u64>) -> (String, Vec<Sql>) {
+        let list = |numbers: Vec<i64>| numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        let severities = list(self.severities.iter().map(|severity| *severity as i64).collect());
+        let statuses = list(self.statuses.iter().map(|status| *status as i64).collect());
+        let Clause { sql: ids, mut values } = self.ways[lead.at].lead.clone().expect("it was chosen for it");
+        let limit = most.map(|most| format!(" LIMIT {most}")).unwrap_or_default();
+        let mut sql = format!(
+            "FROM ({ids}{limit}) AS d CROSS JOIN alerts AS a ON a.id = d.id WHERE +a.status IN ({statuses}) AND +a.severity IN \
+             ({severities}) AND +a.id BETWEEN ? AND ?"
+        );
+        values.extend([self.from, self.until].map(Sql::from));
+        self.add_probes(Some(lead.at), &mut sql, &mut values);
+        (sql, values)
+    }
+
+    fn add_probes(&self, but: Option<usize>, sql: &mut String, values: &mut Vec<Sql>) {
+        for (_, way) in self.ways.iter().enumerate().filter(|(at, _)| Some(*at) != but) {
+            sql.push_str(" AND ");
+            sql.push_str(&way.probe.sql);
+            values.extend(way.probe.values.iter().cloned());
+        }
+    }
+
+    fn led(
+        &self,
+        conn: &Connection,
+        lead: Lead,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Found>, IndexError> {
+        let (from, mut values) = self.through_lead(lead, None);
+        let mut sql = format!("SELECT a.id, a.severity {from}");
+        if let Some(after) = after {
+            let behind = match self.sort {
+                Sort::Severity => " AND (a.severity < ? OR (a.severity = ? AND a.id < ?))",
+                Sort::Newest => " AND a.id < ?",
+                Sort::Oldest => " AND a.id > ?",
+            };
+            sql.push_str(behind);
+            let bounds = [after.severity, after.severity, after.id].map(Sql::from);
+            values.extend(bounds.into_iter().skip(if self.sort == Sort::Severity { 0 } else { 2 }));
+        }
+        let order = match self.sort {
+            Sort::Severity => "+a.severity DESC, +a.id DESC",
+            Sort::Newest => "+a.id DESC",
+            Sort::Oldest => "+a.id ASC",
+        };
+        sql.push_str(&format!(" ORDER BY {order} LIMIT {limit}"));
+        rows(conn, &sql, &values, |row| Ok(Found { id: row.get(0)?, severity: row.get(1)? }))
+    }
+
+    /// Cell by cell of status and severity, each in the order of arrival.
+    fn walked(&self, conn: &Connection, after: Option<&Cursor>, limit: usize) -> Result<Vec<Found>, IndexError> {
+        let mut found: Vec<Found> = Vec::new();
+        let groups: Vec<&[Severity]> = match self.sort {
+            Sort::Severity => self.severities.chunks(1).collect(),
+            Sort::Newest | Sort::Oldest => vec![&self.severities],
+        };
+        for group in groups {
+            let after = match (after, self.sort) {
+                (Some(after), Sort::Severity) if group[0] as i64 > after.severity => continue,
+                (Some(after), Sort::Severity) if (group[0] as i64) < after.severity => None,
+                (after, _) => after,
+            };
+            let left = limit - found.len();
+            found.extend(self.group(conn, group, after, left)?);
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first alerts of some severities, in the order of arrival.
+    fn group(
+        &self,
+        conn: &Connection,
+        severities: &[Severity],
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Found>, IndexError> {
+        let oldest = self.sort == Sort::Oldest;
+        let (mut from, mut until) = (self.from, self.until);
+        match after {
+            Some(after) if oldest => from = from.max(after.id.saturating_add(1)),
+            Some(after) => until = until.min(after.id.saturating_sub(1)),
+            None => {}
+        }
+        let mut found = Vec::new();
+        for severity in severities {
+            for status in &self.statuses {
+                let Clause { mut sql, mut values } = cell("a.id, a.severity", *severity, *status, (from, until));
+                self.add_probes(None, &mut sql, &mut values);
+                let order = if oldest { "ASC" } else { "DESC" };
+                sql.push_str(&format!(" ORDER BY a.id {order} LIMIT {limit}"));
+                let read = |row: &rusqlite::Row<'_>| Ok(Found { id: row.get(0)?, severity: row.get(1)? });
+                found.extend(rows(conn, &sql, &values, read)?);
+            }
+        }
+        found.sort_by_key(|found| if oldest { found.id } else { -found.id });
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// How many alerts fit. Exact where nothing but status, severity and arrival is asked, or where the rarest condition gives
+    /// few; otherwise as many as there are among the alerts that are looked at.
+    ///
+    /// # Errors
+    /// [`IndexError::TooBroad`], or what SQLite says.
+    pub fn count(&self, conn: &Connection) -> Result<Count, IndexError> {
+        let exact = |n| Count { n, capped: false };
+        if self.empty {
+            return Ok(exact(0));
+        }
+        let dear = |but: Option<usize>| self.ways.iter().enumerate().any(|(at, way)| way.dear && Some(at) != but);
+        match self.lead {
+            _ if self.ways.is_empty() => Ok(exact(self.cells(conn)?.iter().map(|(_, _, n)| n).sum())),
+            Some(lead) => {
+                let most = if dear(Some(lead.at)) { self.limits.dear } else { self.limits.lead };
+                let Clause { sql, values } = self.ways[lead.at].lead.clone().expect("it was chosen for it");
+                let all = count(conn, &format!("SELECT 1 FROM ({sql} LIMIT {})", most + 1), &values)?;
+                let (from, values) = self.through_lead(lead, Some(most));
+                let n = count(conn, &format!("SELECT 1 {from}"), &values)?;
+                Ok(Count { n, capped: all > most })
+            }
+            None => self.count_walked(conn, if dear(None) { self.limits.dear } else { self.limits.lead }),
+        }
+    }
+
+    fn count_walked(&self, conn: &Connection, most: u64) -> Result<Count, IndexError> {
+        let (mut n, mut left, mut capped) = (0, most, false);
+        for (severity, status, all) in self.cells(conn)? {
+            let Clause { sql: inner, mut values } = cell("a.*", severity, status, (self.from, self.until));
+            let mut sql = format!("SELECT 1 FROM ({inner} ORDER BY a.id DESC LIMIT {left}) AS a WHERE true");
+            self.add_probes(None, &mut sql, &mut values);
+            n += count(conn, &sql, &values)?;
+            capped |= all > left;
+            left = left.saturating_sub(all);
+        }
+        Ok(Count { n, capped })
+    }
+
+    /// How many alerts each cell has, whatever else is asked.
+    pub(super) fn cells(&self, conn: &Connection) -> Result<Vec<(Severity, Status, u64)>, IndexError> {
+        let mut cells = Vec::new();
+        for severity in &self.severities {
+            for status in &self.statuses {
+                let Clause { sql, values } = cell("1", *severity, *status, (self.from, self.until));
+                cells.push((*severity, *status, count(conn, &sql, &values)?));
+            }
+        }
+        Ok(cells)
+    }
+}
+
+fn cell(what: &str, severity: Severity, status: Status, (from, until): (i64, i64)) -> Clause {
+    let sql = format!(
+        "SELECT {what} FROM alerts AS a INDEXED BY alerts_by_rank WHERE a.status = ? AND a.severity = ? AND a.id BETWEEN ? AND ?"
+    );
+    Clause { sql, values: [status as i64, severity as i64, from, until].map(Sql::from).to_vec() }
+}
+
+fn count(conn: &Connection, select: &str, values: &[Sql]) -> Result<u64, IndexError> {
+    let found = rows(conn, &format!("SELECT count(*) FROM ({select})"), values, |row| row.get::<_, i64>(0))?;
+    Ok(found.first().map_or(0, |n| n.cast_unsigned()))
+}
