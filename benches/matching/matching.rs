@@ -298,6 +298,10 @@ fn reload() {
     println!("the longest own time of an alert was {}", millis(longest_own));
 }
 
+/// As in the released binary.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let asked = |word: &str| std::env::args().any(|argument| argument == word);
     println!("rsigma-eval {}; {} alerts of {} bytes on average", rival_version(), ALERTS, {
