@@ -15,13 +15,11 @@ pub mod clock;
 pub mod control;
 pub mod core;
 pub mod deliver;
-pub mod failure;
 pub mod fault;
 pub mod history;
 pub mod keep;
 pub mod key;
 pub mod lanes;
-pub mod listing;
 pub mod logged;
 pub mod logs;
 pub mod opening;
@@ -35,13 +33,11 @@ pub mod report;
 pub mod resend;
 pub mod samples;
 pub mod settings;
-pub mod silences;
 pub mod snapshot;
+pub mod socket;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
-pub mod tokens;
-pub mod triage;
 pub mod workers;
 
 use std::collections::BTreeMap;
@@ -62,7 +58,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::actions::Actions;
-use crate::daemon::api::Api;
+use crate::daemon::api::{Api, Console, Doors};
 use crate::daemon::auth::Gate;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
@@ -132,7 +128,7 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// See [`DaemonError`].
-pub async fn run(dir: &Path) -> Result<(), DaemonError> {
+pub async fn run(dir: &Path, console: Console) -> Result<(), DaemonError> {
     outlive_file_size_limit()?;
     let content = reload::load_in_daemon(dir)?;
     for warning in content.warnings() {
@@ -140,7 +136,7 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     }
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
-    Daemon::start(content, recovered, actions).await?.run().await
+    Daemon::start(content, recovered, actions, console).await?.run().await
 }
 
 /// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
@@ -176,7 +172,12 @@ struct Daemon {
 
 impl Daemon {
     /// Everything that can fail comes first; only then does anything leave the daemon.
-    async fn start(content: Content, recovered: Recovered, actions: Actions) -> Result<Self, DaemonError> {
+    async fn start(
+        content: Content,
+        recovered: Recovered,
+        actions: Actions,
+        console: Console,
+    ) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
         let Recovered { state, journal, recovery, snapshot } = recovered;
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
@@ -208,7 +209,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
-            gate,
+            gate: gate.clone(),
             pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
             recent: history.recent.clone(),
@@ -243,9 +244,11 @@ impl Daemon {
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
-        let api = Api { reader, index: index.index(), commands: control.commands() };
-        guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
-        let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
+        let (commands, told) = (control.commands(), stop.performer.subscribe());
+        let Doors { socket, server } = console(Api { reader, index: index.index(), commands, gate, stop: told });
+        guard("control socket", &fatal_sender, socket::serve(ports.socket, socket, stop.performer.subscribe()));
+        let server = ports.server.map(|listening| listening.beside(server));
+        let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
 
@@ -348,7 +351,7 @@ impl Ports {
         let server = match &settings.server {
             Some(server) => {
                 let endpoints = control::endpoints(settings, intake, counters, gate)?;
-                let server = Server::bind(server.clone(), endpoints, axum::Router::new()).await?;
+                let server = Server::bind(server.clone(), endpoints).await?;
                 tracing::info!(address = %server.address(), "listening for alerts");
                 Some(server)
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,7 +45,7 @@ pub const SAMPLES: [(&str, &str); 15] = [
 ];
 
 /// Samples to send.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     /// Of these formats; none means of all.
@@ -52,7 +53,7 @@ pub struct Ask {
 }
 
 /// What became of samples.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SamplesReport {
     /// Those that are on record.
     pub sent: Vec<Sent>,
@@ -61,7 +62,7 @@ pub struct SamplesReport {
 }
 
 /// A sample that is on record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
     /// Its format.
     pub format: String,
@@ -70,7 +71,7 @@ pub struct Sent {
 }
 
 /// A sample that is not on record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failed {
     /// Its format.
     pub format: String,
