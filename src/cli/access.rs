@@ -11,7 +11,6 @@ use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
 use crate::daemon::clock;
-use crate::daemon::report::Indexed;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
 use crate::daemon::query::lines;
@@ -20,6 +19,7 @@ use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, Q
 use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
+use crate::daemon::report::Indexed;
 use crate::daemon::settings::{socket, state_dir_of};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
@@ -126,9 +126,7 @@ impl Access {
     /// Counts alerts by the values of a field.
     pub fn facet(&self, request: &Request, field: &str) -> Result<Indexed<Facet>, Fault> {
         match self {
-            Self::Daemon(client) => {
-                client.get(&asked(&format!("/facets/{}", escape(field)), request)).map_err(spoken)
-            }
+            Self::Daemon(client) => client.get(&asked(&format!("/facets/{}", escape(field)), request)).map_err(spoken),
             Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::console::ask::{Answer, Ask, COMMENT_CHARS_MAX, Nothing, said_why};
@@ -72,11 +72,12 @@ impl JsonSchema for Wanted {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let text = |about: &str| json!({ "type": "string", "description": about });
-        let many = |about: &str| json!({ "type": "array", "items": { "type": "string" }, "description": about });
-        let mut properties = BTreeMap::from([
-            ("filter", many("A term as people write them: `severity>=high`, `title=~scan`, or words; all of them hold.")),
-            ("all", json!({ "type": "boolean", "description": "Also closed and informational alerts." })),
-            ("sort", json!({ "type": "string", "enum": Sort::ALL.map(Sort::as_str), "description": "In which order." })),
+        let mut properties = filters();
+        properties.extend([
+            (
+                "sort",
+                json!({ "type": "string", "enum": Sort::ALL.map(Sort::as_str), "description": "In which order." }),
+            ),
             (
                 "limit",
                 json!({ "type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS_DEFAULT,
@@ -84,10 +85,34 @@ impl JsonSchema for Wanted {
             ),
             ("cursor", text("Where the page before ended: its `next`.")),
         ]);
-        for key in filter::keys() {
-            properties.entry(key).or_insert_with(|| many(&format!("Short for `filter={key}=…`.")));
-        }
         json_schema!({ "type": "object", "properties": properties })
+    }
+}
+
+/// Parameters that say which alerts are meant.
+fn filters() -> BTreeMap<&'static str, Value> {
+    let about = "A term as people write them: `severity>=high`, `title=~scan`, or words; all of them hold.";
+    let terms = json!({ "type": "array", "items": { "type": "string" }, "description": about });
+    let all = json!({ "type": "boolean", "description": "Also closed and informational alerts." });
+    let keys = filter::keys().into_iter().map(|key| {
+        let about = format!("Short for `filter={key}=…`; several values have commas between them.");
+        (key, json!({ "type": "string", "minLength": 1, "description": about }))
+    });
+    keys.chain([("filter", terms), ("all", all)]).collect()
+}
+
+/// Which alerts are counted: as in a list, without an order.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Counted(Wanted);
+
+impl JsonSchema for Counted {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Counted".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "properties": filters() })
     }
 }
 
@@ -100,7 +125,8 @@ fn request(pairs: Vec<(String, String)>) -> Result<Request, String> {
             "all" => request.all = value.parse().map_err(|_| format!("all={value:?}: write true or false"))?,
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=ROWS_MAX).contains(limit));
-                request.limit = Some(limit.ok_or_else(|| format!("limit={value:?}: write a number from 1 to {ROWS_MAX}"))?);
+                request.limit =
+                    Some(limit.ok_or_else(|| format!("limit={value:?}: write a number from 1 to {ROWS_MAX}"))?);
             }
             "cursor" => request.cursor = Some(value),
             "sort" => {
@@ -137,8 +163,8 @@ impl JsonSchema for OneField {
     }
 }
 
-async fn counts(ask: Ask<OneField, Wanted>) -> Answer<Indexed<Facet>> {
-    let (Wanted(request), field) = (ask.query, ask.path.field);
+async fn counts(ask: Ask<OneField, Counted>) -> Answer<Indexed<Facet>> {
+    let (Counted(Wanted(request)), field) = (ask.query, ask.path.field);
     ask.shared.ask(move |conn, now| facet(conn, &request, &field, now)).await
 }
 
@@ -160,6 +186,7 @@ async fn show(ask: Ask<OneAlert>) -> Answer<AlertView> {
 #[serde(deny_unknown_fields)]
 struct About {
     /// An alert (`a-1042.0`), a group (`g-17`) or a run (`a-1042.0/notify-email`).
+    #[schemars(regex(pattern = r"^[ag]-[0-9]"))]
     id: String,
 }
 
@@ -180,6 +207,7 @@ pub struct Orders {
     pub want: Want,
     /// Why; may be empty where the change speaks for itself.
     #[serde(default)]
+    #[schemars(length(max = 1_000))]
     pub comment: String,
     /// Only say what would be done.
     #[serde(default)]

@@ -55,9 +55,7 @@ fn told(operation: &Operation, shapes: &mut SchemaGenerator, inline: &mut Schema
     };
     let mut parameters = parameters("path", &(operation.path)(inline));
     parameters.extend(self::parameters("query", &(operation.query)(inline)));
-    let failure = |description: &str| {
-        json!({ "description": description, "content": { "application/json": { "schema": error } } })
-    };
+    let failure = |description: &str| json!({ "description": description, "content": { "application/json": { "schema": error } } });
     let mut told = json!({
         "operationId": route.id,
         "summary": route.summary,

@@ -50,7 +50,8 @@ async fn only_owner(own: Option<u32>, peer: Peer, mut request: Request, next: Ne
         request.extensions_mut().insert(Local(peer.name()));
         return next.run(request).await;
     }
-    Failure::new(StatusCode::FORBIDDEN, "only the daemon's own user and root may use the control socket").into_response()
+    Failure::new(StatusCode::FORBIDDEN, "only the daemon's own user and root may use the control socket")
+        .into_response()
 }
 
 fn may_speak(own: Option<u32>, peer: Option<u32>) -> bool {

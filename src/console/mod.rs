@@ -5,7 +5,7 @@
 //! that it takes and the types that it reads and answers, and the OpenAPI document is made of that same registration: what it says
 //! cannot differ from what is served.
 //!
-//! Read in this order: [`routes`] (how a route is registered), [`door`] (who comes in), [`alerts`] (a file of routes), [`document`].
+//! Read in this order: [`mod@routes`] (how a route is registered), [`door`] (who comes in), [`alerts`] (a file of routes), [`document`].
 
 pub mod alerts;
 pub mod ask;
@@ -54,9 +54,7 @@ pub fn doors(api: Api) -> Doors {
     let shared = Arc::new(Shared::new(api, document));
     let stray = async || Failure::not_found("there is no such page; /api/v1/openapi.json says what there is");
     let wrong = async || Failure::method();
-    let router = Router::new()
-        .nest(BASE, router.fallback(stray).method_not_allowed_fallback(wrong))
-        .with_state(shared);
+    let router = Router::new().nest(BASE, router.fallback(stray).method_not_allowed_fallback(wrong)).with_state(shared);
     let socket = door::socket(Router::new().merge(router.clone()).fallback(stray));
     Doors { socket, server: door::server(router) }
 }

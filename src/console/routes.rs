@@ -87,8 +87,11 @@ pub struct Routes {
 
 impl Routes {
     /// Registers a route whose answer is JSON.
-    pub fn add<P, Q, B, A, F>(&mut self, route: Route, serve: impl Fn(Ask<P, Q, B>) -> F + Clone + Send + Sync + 'static)
-    where
+    pub fn add<P, Q, B, A, F>(
+        &mut self,
+        route: Route,
+        serve: impl Fn(Ask<P, Q, B>) -> F + Clone + Send + Sync + 'static,
+    ) where
         P: Part,
         Q: Part,
         B: Part,

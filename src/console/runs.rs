@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::console::ask::{Answer, Ask, Nothing, said_why};
 use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
-use crate::console::shared::Comment;
+use crate::console::shared::Because;
 use crate::daemon::api::Command;
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryState, DeliveryView};
 use crate::daemon::query::run::{self, RunView};
@@ -65,17 +65,17 @@ async fn show(ask: Ask<OneRun>) -> Answer<RunView> {
     view.ok_or_else(|| Failure::no(format!("run {id}")))
 }
 
-async fn cancel(ask: Ask<OneRun, Nothing, Comment>) -> Answer<OrderReport> {
+async fn cancel(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let wish = Wish::Cancel(ask.path.id()?);
     ask.shared.order(ask.caller, said_why(ask.body.comment)?, wish).await
 }
 
-async fn retry(ask: Ask<OneRun, Nothing, Comment>) -> Answer<OrderReport> {
+async fn retry(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let wish = Wish::Retry(ask.path.id()?);
     ask.shared.order(ask.caller, said_why(ask.body.comment)?, wish).await
 }
 
-async fn restart(ask: Ask<OneRun, Nothing, Comment>) -> Answer<OrderReport> {
+async fn restart(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let (run, comment) = (ask.path.id()?, said_why(ask.body.comment)?);
     let wanted = run.clone();
     let alerts = ask.shared.scan(1, move |lines| start::started_for(lines, &wanted)).await?;
@@ -92,19 +92,26 @@ async fn delivery_list(ask: Ask<Nothing, DeliveryFilter>) -> Answer<DeliveryList
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OneDelivery {
-    /// Its key.
-    key: EffectKey,
+    /// Its key, also as receivers saw it: `msg_…`.
+    #[schemars(regex(pattern = "^(msg_)?[a-z2-7]{26}$"))]
+    key: String,
+}
+
+impl OneDelivery {
+    fn key(&self) -> Answer<EffectKey> {
+        self.key.parse().map_err(Failure::bad)
+    }
 }
 
 async fn delivery(ask: Ask<OneDelivery>) -> Answer<DeliveryView> {
-    let key = ask.path.key;
+    let key = ask.path.key()?;
     let wanted = key.clone();
     let view = ask.shared.scan(1, move |lines| deliveries::show(lines, &wanted)).await?;
     view.ok_or_else(|| Failure::no(format!("delivery {key}")))
 }
 
-async fn delivery_retry(ask: Ask<OneDelivery, Nothing, Comment>) -> Answer<ResendReport> {
-    let (which, comment) = (Which::Key(ask.path.key), said_why(ask.body.comment)?);
+async fn delivery_retry(ask: Ask<OneDelivery, Nothing, Because>) -> Answer<ResendReport> {
+    let (which, comment) = (Which::Key(ask.path.key()?), said_why(ask.body.comment)?);
     let ask_for = Resend { which, who: Who::from(ask.caller), comment };
     ask.shared.command(|done| Command::Resend { ask: ask_for, done }).await
 }
@@ -123,7 +130,8 @@ struct OneDestination {
 pub struct Letters {
     /// Those with this outcome.
     pub outcome: DeliveryState,
-    /// Why.
+    /// Why; it stands in the journal beside the name.
+    #[schemars(length(max = 1_000), regex(pattern = r"\S"))]
     pub comment: String,
 }
 

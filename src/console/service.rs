@@ -21,7 +21,10 @@ pub fn add(routes: &mut Routes) {
     routes.add(Route::change("/reload", "reload", "Load rules and playbooks anew").role(admin), reload);
     routes.add(Route::read("/index", "get_index", "How the index of alerts stands"), index);
     routes.add(Route::change("/index/rebuild", "rebuild_index", "Build the index anew").role(admin), rebuild);
-    routes.add(Route::change("/samples", "send_samples", "Send sample alerts through every stage and sink"), send_samples);
+    routes.add(
+        Route::change("/samples", "send_samples", "Send sample alerts through every stage and sink"),
+        send_samples,
+    );
 }
 
 async fn description(ask: Ask) -> Answer<Value> {

@@ -17,7 +17,7 @@ use crate::daemon::api::{Api, Command};
 use crate::daemon::clock;
 use crate::daemon::core::Ordered;
 use crate::daemon::query::{Lines, QueryError, lines};
-use crate::daemon::report::{Indexed, IndexReport, OrderReport};
+use crate::daemon::report::{IndexReport, Indexed, OrderReport};
 use crate::domain::operator::Who;
 use crate::domain::token::Caller;
 use crate::engine::orders::Wish;
@@ -40,12 +40,22 @@ const FRESH_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often a request that waits for news looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What an operator says about an order that speaks for itself, or has to say about one that does not.
+/// What an operator may say about an order that speaks for itself.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Comment {
     /// Why; it stands in the journal beside the name.
     #[serde(default)]
+    #[schemars(length(max = 1_000))]
+    pub comment: String,
+}
+
+/// What an operator has to say about an order.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Because {
+    /// Why; it stands in the journal beside the name.
+    #[schemars(length(max = 1_000), regex(pattern = r"\S"))]
     pub comment: String,
 }
 
@@ -87,7 +97,8 @@ impl Shared {
     /// When it cannot be carried out.
     pub async fn order(&self, caller: Caller, comment: String, wish: Wish) -> Answer<OrderReport> {
         let (who, dry_run) = (Who::from(caller), false);
-        let report = self.command(|done| Command::Order(Box::new(Ordered { who, comment, wish, dry_run, done }))).await?;
+        let report =
+            self.command(|done| Command::Order(Box::new(Ordered { who, comment, wish, dry_run, done }))).await?;
         report.map_err(Failure::conflict)
     }
 

@@ -33,24 +33,29 @@ struct OneSilence {
 /// A silence to make.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewSilence")]
 pub struct Quiet {
     /// What an alert must have, all of it.
     #[serde(rename = "match")]
+    #[schemars(length(min = 1))]
     pub terms: Vec<Term>,
     /// How long.
     pub lasts: Span,
     /// Why.
+    #[schemars(length(max = 1_000), regex(pattern = r"\S"))]
     pub comment: String,
 }
 
 /// Another end for a silence.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SilenceEnd")]
 pub struct End {
     /// How long from now.
     pub lasts: Span,
     /// Why; may be empty.
     #[serde(default)]
+    #[schemars(length(max = 1_000))]
     pub comment: String,
 }
 

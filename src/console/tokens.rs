@@ -40,8 +40,10 @@ struct OneToken {
 /// A token to make.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewToken")]
 pub struct New {
     /// Whose it is.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_.-]{0,63}$"))]
     pub name: String,
     /// What its owner may do.
     pub role: Role,
@@ -49,11 +51,13 @@ pub struct New {
     pub lasts: Span,
     /// What for; may be empty.
     #[serde(default)]
+    #[schemars(length(max = 1_000))]
     pub comment: String,
 }
 
 /// A token that was made, with the only copy of it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MadeToken")]
 pub struct Made {
     /// The token.
     pub token: String,

@@ -102,7 +102,9 @@ mod tests {
     fn a_request_is_admitted_by_its_token_and_role_and_refused_in_words() {
         use Role::{Admin, Viewer};
         let gate = gate();
-        for (needs, token, caller) in [(Viewer, "vi", "vi viewer"), (Viewer, "ad", "ad admin"), (Admin, "ad", "ad admin")] {
+        for (needs, token, caller) in
+            [(Viewer, "vi", "vi viewer"), (Viewer, "ad", "ad admin"), (Admin, "ad", "ad admin")]
+        {
             assert_eq!(ask(&gate, needs, &[&format!("Bearer token-of-{token}")]), Ok(caller.into()));
         }
         for (needs, values, message) in [

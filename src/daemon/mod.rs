@@ -24,6 +24,7 @@ pub mod logged;
 pub mod logs;
 pub mod opening;
 pub mod perform;
+pub mod ports;
 pub mod prepare;
 pub mod query;
 pub mod recent;
@@ -42,7 +43,6 @@ pub mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -51,14 +51,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::actions::Actions;
-use crate::daemon::api::{Api, Console, Doors};
+use crate::daemon::api::{Api, Console};
 use crate::daemon::auth::Gate;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
@@ -68,6 +67,7 @@ use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
+use crate::daemon::ports::Ports;
 use crate::daemon::recovery::{Recovered, recover};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
@@ -233,8 +233,7 @@ impl Daemon {
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
-        let current = Arc::new(ArcSwap::new(bundle));
-        let tally = Arc::new(Tally::default());
+        let (current, tally) = (Arc::new(ArcSwap::new(bundle)), Arc::new(Tally::default()));
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
@@ -244,10 +243,9 @@ impl Daemon {
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
-        let (commands, told) = (control.commands(), stop.performer.subscribe());
-        let Doors { socket, server } = console(Api { reader, index: index.index(), commands, gate, stop: told });
-        guard("control socket", &fatal_sender, socket::serve(ports.socket, socket, stop.performer.subscribe()));
-        let server = ports.server.map(|listening| listening.beside(server));
+        let (commands, gone) = (control.commands(), stop.performer.subscribe());
+        let api = Api { reader, index: index.index(), commands, gate, stop: gone };
+        let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
@@ -332,40 +330,6 @@ impl Daemon {
             Ok(Ok(closed)) => closed.map_err(DaemonError::Fatal),
             _ => Err(DaemonError::Fatal("the core died".into())),
         }
-    }
-}
-
-/// What the daemon listens on.
-struct Ports {
-    server: Option<Server>,
-    socket: UnixListener,
-}
-
-impl Ports {
-    async fn open(
-        settings: &Settings,
-        intake: &Intake,
-        counters: &SourceCounters,
-        gate: &Arc<Gate>,
-    ) -> Result<Self, DaemonError> {
-        let server = match &settings.server {
-            Some(server) => {
-                let endpoints = control::endpoints(settings, intake, counters, gate)?;
-                let server = Server::bind(server.clone(), endpoints).await?;
-                tracing::info!(address = %server.address(), "listening for alerts");
-                Some(server)
-            }
-            None => None,
-        };
-        let path = settings::socket(&settings.state);
-        let unusable = |cause| DaemonError::State { path: path.clone(), cause };
-        if path.exists() {
-            // The journal's lock is ours, so no other daemon listens there.
-            fs::remove_file(&path).map_err(unusable)?;
-        }
-        let socket = UnixListener::bind(&path).map_err(unusable)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
-        Ok(Self { server, socket })
     }
 }
 

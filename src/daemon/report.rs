@@ -12,6 +12,7 @@ use crate::domain::operator::Order;
 
 /// Everything `soard status` shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DaemonStatus")]
 pub struct Status {
     /// Version of soard.
     pub version: String,
@@ -166,6 +167,7 @@ pub struct IndexReport {
 
 /// An answer of the index, and how far the index is behind the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Indexed{T}")]
 pub struct Indexed<T> {
     /// The answer.
     #[serde(flatten)]

@@ -55,8 +55,12 @@ pub async fn resend(world: &Arc<World>, ask: Resend) -> ResendReport {
         match spawn_blocking(move || order(&history, result, letter)).await {
             Ok(Ok(order)) => {
                 let (to, durable) = oneshot::channel();
-                let operator =
-                    Operator { actor: ask.who.actor.clone(), address: ask.who.address.clone(), comment: ask.comment.clone(), order };
+                let operator = Operator {
+                    actor: ask.who.actor.clone(),
+                    address: ask.who.address.clone(),
+                    comment: ask.comment.clone(),
+                    order,
+                };
                 // A core that is gone drops the other end, which is the answer.
                 let _ = world.core.send(Message::Input(Input::Operator(Box::new(operator)), Some(to))).await;
                 orders.push((key, durable));

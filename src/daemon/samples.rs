@@ -47,6 +47,7 @@ pub const SAMPLES: [(&str, &str); 15] = [
 /// Samples to send.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Samples")]
 pub struct Ask {
     /// Of these formats; none means of all.
     pub formats: Vec<String>,
@@ -63,6 +64,7 @@ pub struct SamplesReport {
 
 /// A sample that is on record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SampleSent")]
 pub struct Sent {
     /// Its format.
     pub format: String,
@@ -72,6 +74,7 @@ pub struct Sent {
 
 /// A sample that is not on record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SampleFailed")]
 pub struct Failed {
     /// Its format.
     pub format: String,

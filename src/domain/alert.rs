@@ -181,6 +181,7 @@ impl FromStr for Severity {
 /// Where an alert stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "AlertStatus")]
 pub enum Status {
     /// Nobody has dealt with it yet.
     #[default]

@@ -369,6 +369,7 @@ pub struct RunEnd {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "RunEnd")]
 pub enum End {
     /// The script returned.
     Finished {

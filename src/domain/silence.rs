@@ -99,7 +99,11 @@ impl JsonSchema for Term {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "`key=value`, or `key=~regex`." })
+        json_schema!({
+            "type": "string",
+            "pattern": r"^[^=!\s]+(=|!=|=~|!~).+$",
+            "description": "`key=value`, `key!=value`, `key=~regex` or `key!~regex`.",
+        })
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Story {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HistoryChange")]
 pub struct Change {
     /// Sequence number of its entry.
     pub entry: u64,
@@ -52,6 +53,7 @@ pub struct Change {
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HistoryRun")]
 pub struct Run {
     /// Which.
     pub id: RunId,
@@ -71,6 +73,7 @@ pub struct Run {
 
 /// One webhook or mail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HistoryDelivery")]
 pub struct Delivery {
     /// Its key, the same through all attempts.
     pub key: String,

@@ -9,8 +9,8 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered;
 use crate::cli::output::{self, BAD, FAINT, GOOD, Look, count, styled};
 use crate::cli::plain::safe;
-use crate::daemon::report::{OrderReport, OrdersReport};
 use crate::console::alerts::{ALERTS_MAX, Orders, Want};
+use crate::daemon::report::{OrderReport, OrdersReport};
 use crate::domain::id::{AlertId, BadId};
 use crate::domain::operator::Order;
 

@@ -7,7 +7,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, BAD, GOOD, Look, count, styled};
 use crate::cli::plain::safe;
 use crate::console::runs::Letters;
-use crate::console::shared::Comment;
+use crate::console::shared::Because;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryList, DeliveryState};
 use crate::daemon::report::ResendReport;
 use crate::domain::effect::EffectKey;
@@ -74,8 +74,7 @@ impl Args {
         let mut all = ResendReport::default();
         for key in &self.keys {
             let path = format!("/deliveries/{key}/retry");
-            let one: ResendReport =
-                daemon.send(&path, &Comment { comment: comment.into() }).map_err(spoken)?;
+            let one: ResendReport = daemon.send(&path, &Because { comment: comment.into() }).map_err(spoken)?;
             all.again.extend(one.again);
             all.refused.extend(one.refused);
         }

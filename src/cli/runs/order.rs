@@ -9,7 +9,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered;
 use crate::cli::output::{GOOD, Look, NAME, short_hash, styled};
 use crate::cli::plain::safe;
-use crate::console::shared::Comment;
+use crate::console::shared::Because;
 use crate::daemon::report::OrderReport;
 use crate::domain::id::RunId;
 use crate::domain::operator::Order;
@@ -79,7 +79,7 @@ impl Retry {
 
 impl Target {
     fn order(&self, context: &Context, what: &str) -> Result<Exit, Fault> {
-        let comment = Comment { comment: self.comment.clone() };
+        let comment = Because { comment: self.comment.clone() };
         let daemon = context.daemon()?;
         match daemon.send::<OrderReport>(&format!("{}/{what}", run_path(&self.id)), &comment) {
             Ok(report) => {

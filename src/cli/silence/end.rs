@@ -4,9 +4,9 @@ use crate::cli::Context;
 use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::silence::add::human;
-use crate::daemon::report::OrderReport;
 use crate::console::shared::Comment;
 use crate::console::silences::End;
+use crate::daemon::report::OrderReport;
 use crate::domain::id::SilenceId;
 use crate::domain::time::Span;
 

@@ -6,8 +6,8 @@ use crate::cli::client::escape;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{GOOD, styled};
 use crate::cli::plain::safe;
-use crate::daemon::report::OrderReport;
 use crate::console::shared::Comment;
+use crate::daemon::report::OrderReport;
 
 /// Refuse a token from now on
 ///

@@ -84,6 +84,7 @@ pub struct Seen {
 
 /// A change that a playbook made to an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PlaybookChange")]
 pub struct Change {
     /// Sequence number of the entry.
     pub seq: u64,

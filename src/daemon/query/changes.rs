@@ -18,6 +18,7 @@ pub const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What one entry is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EntryChange")]
 pub struct Change {
     /// Sequence number of the entry.
     pub seq: u64,
@@ -120,7 +121,10 @@ mod tests {
         let reader = journal.reader();
         let all = page(&mut lines(&reader, 1), 0).unwrap();
         assert_eq!(all.after, reader.head().seq);
-        assert_eq!(all.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), (1..=all.after).collect::<Vec<_>>());
+        assert_eq!(
+            all.changes.iter().map(|change| change.seq).collect::<Vec<_>>(),
+            (1..=all.after).collect::<Vec<_>>()
+        );
         let ticket: Vec<&str> = all
             .changes
             .iter()

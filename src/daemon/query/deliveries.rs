@@ -166,6 +166,7 @@ pub struct DeliveryView {
 
 /// An operator's order to send a delivery again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeliveryOrder")]
 pub struct OrderView {
     /// When.
     pub at: Timestamp,

@@ -40,6 +40,7 @@ pub struct RunView {
 
 /// An operator's order for a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunOrder")]
 pub struct OrderView {
     /// When.
     pub at: Timestamp,
@@ -113,6 +114,7 @@ pub struct AttemptView {
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeliveryOutcome")]
 pub struct Outcome {
     /// When.
     pub at: Timestamp,
