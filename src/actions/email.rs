@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::actions::settings::email::{EmailSettings, Transport};
 use crate::actions::smtp::{Delivered, Failure, Reason, Server};
 use crate::actions::templates::{Rendered, Subject};
-use crate::actions::{Outcome, Request, folder, message, resolve, scrub};
+use crate::actions::trial::{self, Stages};
+use crate::actions::{Outcome, Request, Trial, folder, message, resolve, scrub};
 use crate::domain::effect::{Class, EmailRequest, Mode, Reply};
 use crate::domain::secret::{Secret, SecretRef};
 
@@ -69,13 +70,50 @@ impl Mailer {
         }
     }
 
+    /// Sends one marked mail, and notes each stage.
+    pub(super) async fn try_out(&self, trial: Trial<'_>, stages: &mut Stages) {
+        let mark = message::Mark { key: trial.key, run: None, at: trial.at, log_head: trial.log_head };
+        let bytes = match message::build(&self.settings, &trial::mail(trial.destination), &mark) {
+            Ok(bytes) => bytes,
+            Err(fault) => return stages.bad("message", fault),
+        };
+        let server = match &self.way {
+            Way::Folder(path) => {
+                return match folder::write(path, trial.key, bytes).await {
+                    Ok(file) => stages.good("folder", file.display()),
+                    Err(error) => stages.bad("folder", format!("cannot write into {}: {error}", path.display())),
+                };
+            }
+            Way::Smtp(server) => server,
+        };
+        if !server.reach(stages).await {
+            return;
+        }
+        let to: Vec<Address> = self.settings.to.iter().map(|to| to.email.clone()).collect();
+        match server.deliver(&self.settings.from.email, &to, &bytes, stages).await {
+            Ok(delivered) => {
+                for (to, reason) in delivered.refused.iter().chain(&delivered.later) {
+                    stages.bad(format!("RCPT TO {to}"), &reason.text);
+                }
+                if !delivered.accepted.is_empty() {
+                    stages.good("message", delivered.reply);
+                }
+            }
+            Err(Failure::Later(reason) | Failure::Refused(reason) | Failure::Ambiguous(reason, _)) => {
+                let (stage, said) = reason.text.split_once(": ").unwrap_or(("message", &reason.text));
+                stages.bad(stage, said);
+            }
+        }
+    }
+
     fn bytes(&self, request: &Request<'_>, email: &EmailRequest) -> Result<Vec<u8>, String> {
         let subject =
             Subject { input: request.input, run: request.run, key: request.key, at: request.at, data: &email.data };
         let rendered = request.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
-        message::build(&self.settings, &rendered, request)
+        let Request { key, run, at, log_head, .. } = *request;
+        message::build(&self.settings, &rendered, &message::Mark { key, run: Some(run), at, log_head })
     }
 
     async fn to_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
@@ -103,7 +141,7 @@ impl Mailer {
         if open.is_empty() {
             return progress.done(None, String::new());
         }
-        match server.deliver(&self.settings.from.email, &open, bytes).await {
+        match server.deliver(&self.settings.from.email, &open, bytes, &mut Stages::default()).await {
             Ok(delivered) => progress.take(delivered),
             Err(Failure::Later(reason)) => progress.again(reason, false),
             Err(Failure::Refused(reason)) => {

@@ -2,16 +2,32 @@
 
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Message, MultiPart, SinglePart};
 
+use crate::actions::scrub;
 use crate::actions::settings::email::EmailSettings;
 use crate::actions::templates::Rendered;
-use crate::actions::{Request, scrub};
+use crate::domain::effect::EffectKey;
+use crate::domain::id::RunId;
+
+/// What marks a mail.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark<'a> {
+    /// The effect's key.
+    pub key: &'a EffectKey,
+    /// The run that asked for it.
+    pub run: Option<&'a RunId>,
+    /// The mail's date.
+    pub at: Timestamp,
+    /// `SEQ:HASH` of the journal entry that asked for it.
+    pub log_head: &'a str,
+}
 
 /// The mail as it goes over the wire: ASCII, lines of at most 998 bytes, each ended by CRLF.
-pub(super) fn build(settings: &EmailSettings, mail: &Rendered, request: &Request<'_>) -> Result<Vec<u8>, String> {
-    let Request { key, run, at, log_head, .. } = *request;
+pub(super) fn build(settings: &EmailSettings, mail: &Rendered, mark: &Mark<'_>) -> Result<Vec<u8>, String> {
+    let Mark { key, run, at, log_head } = *mark;
     let mut builder = Message::builder().from(settings.from.clone());
     for mailbox in &settings.to {
         builder = builder.to(mailbox.clone());
@@ -27,7 +43,7 @@ pub(super) fn build(settings: &EmailSettings, mail: &Rendered, request: &Request
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
         .message_id(Some(format!("<{key}@{}>", settings.from.email.domain())))
         .raw_header(header("Auto-Submitted", "auto-generated"))
-        .raw_header(header("X-Soard-Run", &run.to_string()))
+        .raw_header(header("X-Soard-Run", &run.map_or_else(|| "none: a test".to_owned(), ToString::to_string)))
         .raw_header(header("X-Soard-Key", key.as_str()))
         .raw_header(header("X-Soard-Log-Head", log_head));
     let text = part(ContentType::TEXT_PLAIN, &mail.text)?;

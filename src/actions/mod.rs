@@ -11,6 +11,7 @@ pub mod settings;
 mod signature;
 mod smtp;
 pub mod templates;
+pub mod trial;
 pub mod webhook;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use crate::actions::email::Mailer;
 use crate::actions::settings::{Settings, Target};
 use crate::actions::templates::Templates;
+use crate::actions::trial::Stages;
 use crate::actions::webhook::{Clients, Sender};
 use crate::domain::effect::{Class, Effect, EffectKey, Reply};
 use crate::domain::id::RunId;
@@ -130,6 +132,31 @@ impl Actions {
             (Link::Email(mailer), Effect::Email(email)) => mailer.send(&request, email).await,
             _ => Outcome::rejected(format!("destination `{name}` does not take a `{}`", request.effect.kind())),
         }
+    }
+}
+
+/// A trial: which destination, and what marks its message.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<'a> {
+    /// Name of the destination.
+    pub destination: &'a str,
+    /// A key of its own.
+    pub key: &'a EffectKey,
+    /// When.
+    pub at: Timestamp,
+    /// `SEQ:HASH` of the entry by which an operator ordered it.
+    pub log_head: &'a str,
+}
+
+impl Actions {
+    /// Sends one marked message and tells what the peer said at each stage; `None`: there is no such destination.
+    pub async fn try_out(&self, trial: Trial<'_>) -> Option<Stages> {
+        let mut stages = Stages::default();
+        match self.links.get(trial.destination)? {
+            Link::Webhook(sender) => sender.try_out(trial, &mut stages).await,
+            Link::Email(mailer) => mailer.try_out(trial, &mut stages).await,
+        }
+        Some(stages)
     }
 }
 

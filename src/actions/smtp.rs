@@ -15,6 +15,7 @@ use lettre::transport::smtp::response::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::actions::settings::email::{Smtp, Tls};
+use crate::actions::trial::{self, Stages};
 use crate::actions::{read_ca, scrub};
 use crate::domain::secret::Secret;
 
@@ -100,16 +101,31 @@ impl Server {
         })
     }
 
-    /// Hands one mail to the server for these recipients.
-    pub(super) async fn deliver(&self, from: &Address, to: &[Address], bytes: &[u8]) -> Result<Delivered, Failure> {
+    /// Looks whether the server can be reached at all.
+    pub(super) async fn reach(&self, stages: &mut Stages) -> bool {
+        trial::reach(&self.host, self.port, self.timeout, stages).await
+    }
+
+    /// Hands one mail to the server for these recipients, and notes what it said at each stage that went well.
+    pub(super) async fn deliver(
+        &self,
+        from: &Address,
+        to: &[Address],
+        bytes: &[u8],
+        stages: &mut Stages,
+    ) -> Result<Delivered, Failure> {
         let deadline = Instant::now() + self.timeout * DIALOGUE_TIMEOUTS;
-        let mut connection = self.connect(deadline).await.map_err(Failure::Later)?;
+        let mut connection = self.connect(deadline, stages).await.map_err(Failure::Later)?;
         let stage = self.stage(deadline, connection.command(Mail::new(Some(from.clone()), Vec::new()))).await;
-        stage.map_err(|fault| fault.failure("MAIL FROM"))?;
+        let reply = stage.map_err(|fault| fault.failure("MAIL FROM"))?;
+        stages.good("MAIL FROM", reply_line(&reply));
         let mut delivered = Delivered::default();
         for recipient in to {
             match self.stage(deadline, connection.command(Rcpt::new(recipient.clone(), Vec::new()))).await {
-                Ok(_) => delivered.accepted.push(recipient.to_string()),
+                Ok(reply) => {
+                    stages.good(format!("RCPT TO {recipient}"), reply_line(&reply));
+                    delivered.accepted.push(recipient.to_string());
+                }
                 Err(fault) if fault.permanent => delivered.refused.push((recipient.to_string(), fault.reason)),
                 // 421 and a broken connection end the dialogue; any other 4xx is about this recipient.
                 Err(fault) if fault.reason.code.is_some_and(|code| code != 421) => {
@@ -119,26 +135,31 @@ impl Server {
             }
         }
         if !delivered.accepted.is_empty() {
-            self.stage(deadline, connection.command(Data)).await.map_err(|fault| fault.failure("DATA"))?;
+            let reply = self.stage(deadline, connection.command(Data)).await.map_err(|fault| fault.failure("DATA"))?;
+            stages.good("DATA", reply_line(&reply));
             delivered = self.content(&mut connection, bytes, delivered).await?;
         }
         let _ = timeout(QUIT_TIMEOUT, connection.quit()).await;
         Ok(delivered)
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<AsyncSmtpConnection, Reason> {
+    async fn connect(&self, deadline: Instant, stages: &mut Stages) -> Result<AsyncSmtpConnection, Reason> {
         let implicit = self.parameters.clone().filter(|_| self.tls == Tls::Implicit);
         let server = (self.host.as_str(), self.port);
         let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &self.hello, implicit, None);
         let mut connection = self.stage(deadline, connecting).await.map_err(|fault| fault.at("connecting"))?;
+        let encrypted = if self.tls == Tls::Implicit { ", encrypted" } else { "" };
+        stages.good("greeting", format!("{}{encrypted}", connection.server_info().name()));
         if self.tls == Tls::Starttls {
             let parameters = self.parameters.clone().expect("made for every encrypted server");
             let upgrade = connection.starttls(parameters, &self.hello);
             self.stage(deadline, upgrade).await.map_err(|fault| fault.at("STARTTLS"))?;
+            stages.good("STARTTLS", "encrypted, and the certificate is good");
         }
         if let Some(login) = &self.login {
             let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], login);
             self.stage(deadline, login).await.map_err(|fault| self.without_secrets(fault.at("AUTH")))?;
+            stages.good("AUTH", "the server knows us");
         }
         Ok(connection)
     }

@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::actions::probe::{Probe, Says};
 use crate::actions::settings::webhook::{Login, METHODS, Text, WebhookSettings, check_url, is_reserved_header};
 use crate::actions::signature::SigningKey;
-use crate::actions::{Outcome, Request, read_ca, resolve, scrub};
-use crate::domain::effect::{Class, Mode, Reply, WebhookRequest};
+use crate::actions::trial::{self, Stages};
+use crate::actions::{Outcome, Request, Trial, read_ca, resolve, scrub};
+use crate::domain::effect::{Class, EffectKey, Mode, Reply, WebhookRequest};
 use crate::domain::secret::{Secret, SecretRef};
 use crate::domain::time::Span;
 
@@ -140,7 +141,8 @@ impl Sender {
     }
 
     pub(super) async fn send(&self, request: &Request<'_>, webhook: &WebhookRequest) -> Outcome {
-        let http = match self.build(request, webhook) {
+        let mark = Mark { key: request.key, now: request.now, log_head: request.log_head };
+        let http = match self.build(&mark, webhook) {
             Ok(http) => http,
             Err(fault) => return Outcome::rejected(fault),
         };
@@ -152,6 +154,40 @@ impl Sender {
         match self.client.execute(http).await {
             Ok(response) => self.class(self.read(response, request.now).await),
             Err(error) => self.broken(error),
+        }
+    }
+
+    /// Sends one marked request, and notes each stage.
+    pub(super) async fn try_out(&self, trial: Trial<'_>, stages: &mut Stages) {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port_or_known_default().unwrap_or(443);
+        if !trial::reach(host, port, CONNECT_TIMEOUT_MAX.min(self.timeout), stages).await {
+            return;
+        }
+        let webhook = WebhookRequest {
+            destination: trial.destination.into(),
+            method: None,
+            path: Vec::new(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: Some(trial::body(trial.destination)),
+        };
+        let mark = Mark { key: trial.key, now: trial.at, log_head: trial.log_head };
+        let answer = match self.build(&mark, &webhook) {
+            Ok(http) => self.client.execute(http).await,
+            Err(fault) => return stages.bad("request", fault),
+        };
+        match answer {
+            Ok(response) => {
+                let answer = self.read(response, trial.at).await;
+                let said = answer.error.trim_start_matches("the receiver answered ");
+                if (200..300).contains(&answer.status) {
+                    stages.good("request", said)
+                } else {
+                    stages.bad("request", said)
+                }
+            }
+            Err(error) => stages.bad("request", self.hide(&scrub::error_line(&error.without_url()))),
         }
     }
 
@@ -181,7 +217,7 @@ impl Sender {
         }
     }
 
-    fn build(&self, request: &Request<'_>, webhook: &WebhookRequest) -> Result<reqwest::Request, String> {
+    fn build(&self, mark: &Mark<'_>, webhook: &WebhookRequest) -> Result<reqwest::Request, String> {
         let method = match webhook.method.as_deref().map(str::to_ascii_uppercase) {
             None => self.method.clone(),
             Some(method) if METHODS.contains(&method.as_str()) => method.parse().map_err(|_| "bad method")?,
@@ -195,8 +231,8 @@ impl Sender {
             headers.entry("content-type").or_insert(HeaderValue::from_static("application/json"));
         }
         headers.extend(self.headers.clone());
-        let id = format!("msg_{}", request.key);
-        let timestamp = request.now.as_second();
+        let id = format!("msg_{}", mark.key);
+        let timestamp = mark.now.as_second();
         let bytes = body.unwrap_or_default();
         let signatures: Vec<String> = self.keys.iter().map(|key| key.sign(&id, timestamp, &bytes)).collect();
         let mut own = |name: &'static str, value: String| {
@@ -205,8 +241,8 @@ impl Sender {
         };
         own("webhook-id", id);
         own("webhook-timestamp", timestamp.to_string());
-        own("x-soard-log-head", request.log_head.to_owned());
-        own("idempotency-key", format!("\"{}\"", request.key));
+        own("x-soard-log-head", mark.log_head.to_owned());
+        own("idempotency-key", format!("\"{}\"", mark.key));
         if !signatures.is_empty() {
             own("webhook-signature", signatures.join(" "));
         }
@@ -322,6 +358,13 @@ impl Sender {
         };
         self.hidden.iter().fold(text.to_owned(), hide)
     }
+}
+
+/// What marks a request.
+struct Mark<'a> {
+    key: &'a EffectKey,
+    now: Timestamp,
+    log_head: &'a str,
 }
 
 /// A receiver's answer, read within limits.

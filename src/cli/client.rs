@@ -62,6 +62,13 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// The daemon does not have what was asked for.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+    }
+}
+
 impl Client {
     /// Finds out whether a daemon listens there.
     ///

@@ -5,6 +5,7 @@ mod alerts;
 mod check;
 mod client;
 mod deliveries;
+mod destinations;
 mod explain;
 mod fault;
 mod index;
@@ -106,6 +107,9 @@ enum Command {
     /// Look after what playbooks send: list it, and send dead letters again
     #[command(subcommand)]
     Deliveries(deliveries::Command),
+    /// Look after where playbooks send to, and try it out
+    #[command(subcommand)]
+    Destinations(destinations::Command),
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -168,6 +172,7 @@ impl Command {
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
+            Self::Destinations(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Index(command) => command.run(context),
             Self::Token(command) => command.run(context),

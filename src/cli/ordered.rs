@@ -24,6 +24,7 @@ pub fn order(operator: &Operator) -> String {
         Order::Alert { alert, was, change } => alert_change(*alert, *was, change),
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
+        Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();

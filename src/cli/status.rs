@@ -171,7 +171,8 @@ fn oddities(sources: &[SourceReport]) -> String {
     page.into_text()
 }
 
-fn destinations(destinations: &[DestinationReport], look: &Look) -> Table {
+/// A table of destinations.
+pub(super) fn destinations(destinations: &[DestinationReport], look: &Look) -> Table {
     let head = ["DESTINATION", "KIND", "SENT", "FAILED", "IN FLIGHT", "WAITING", "BREAKER", "LAST ERROR"];
     let mut table = Table::new(&head, 7);
     for to in destinations {

@@ -451,6 +451,8 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 done.send(Ok(report)).unwrap();
             }
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
+            Command::Destinations(done) => done.send(Vec::new()).unwrap(),
+            Command::TryOut { done, .. } => done.send(Ok(None)).unwrap(),
             Command::Tokens(done) => done.send(Vec::new()).unwrap(),
             Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),

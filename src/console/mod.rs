@@ -10,6 +10,7 @@
 pub mod alerts;
 pub mod ask;
 pub mod changes;
+pub mod destinations;
 pub mod document;
 pub mod door;
 pub mod failure;
@@ -41,6 +42,7 @@ pub fn routes() -> Routes {
     alerts::add(&mut routes);
     changes::add(&mut routes);
     runs::add(&mut routes);
+    destinations::add(&mut routes);
     quarantine::add(&mut routes);
     silences::add(&mut routes);
     tokens::add(&mut routes);

@@ -2,6 +2,7 @@
 //!
 //! How it is asked, over HTTP, is not the daemon's: whoever starts it gives it a [`Console`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,10 +10,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daemon::auth::Gate;
 use crate::daemon::core::Ordered;
-use crate::daemon::report::{KeyReport, ReloadReport, ResendReport, RetryReport, Status};
+use crate::daemon::report::{
+    DestinationReport, KeyReport, ReloadReport, ResendReport, RetryReport, Status, TrialReport,
+};
 use crate::daemon::resend::Resend;
 use crate::daemon::samples::SamplesReport;
 use crate::domain::id::AlertId;
+use crate::domain::operator::Who;
 use crate::domain::silence::Silence;
 use crate::domain::token::Token;
 use crate::index::follow::Index;
@@ -59,6 +63,19 @@ pub enum Command {
     Tokens(oneshot::Sender<Vec<Token>>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
+    /// Tell how each destination stands, and how it is set up.
+    Destinations(oneshot::Sender<Vec<(DestinationReport, BTreeMap<String, String>)>>),
+    /// Send one marked message to a destination.
+    TryOut {
+        /// Which.
+        name: String,
+        /// Who wants it.
+        who: Who,
+        /// Why; may be empty.
+        comment: String,
+        /// What the peer said; `None`: there is no such destination.
+        done: oneshot::Sender<Result<Option<TrialReport>, String>>,
+    },
     /// Send dead letters again.
     Resend {
         /// Which, on whose word and why.

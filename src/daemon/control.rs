@@ -27,7 +27,7 @@ use crate::daemon::report::{
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
-use crate::daemon::{DaemonError, actions, clock, resend, samples, systemd};
+use crate::daemon::{DaemonError, actions, clock, resend, samples, systemd, trial};
 use crate::domain::entry::Facts;
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
@@ -187,6 +187,15 @@ impl Control {
             Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
             Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
+            Command::Destinations(done) => {
+                if let Some(core) = self.core_report().await {
+                    let _ = done.send(self.destinations(&core));
+                }
+            }
+            Command::TryOut { name, who, comment, done } => {
+                let world = self.world.clone();
+                tokio::spawn(async move { drop(done.send(trial::try_out(&world, name, who, comment).await)) });
+            }
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
                 tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });
@@ -384,6 +393,11 @@ impl Control {
             }
         };
         self.settings.sources.iter().map(report).collect()
+    }
+
+    fn destinations(&self, core: &CoreReport) -> Vec<(DestinationReport, BTreeMap<String, String>)> {
+        let told = self.settings.destinations.iter().map(|(_, destination)| destination.told());
+        self.destination_reports(core).into_iter().zip(told).collect()
     }
 
     fn destination_reports(&self, core: &CoreReport) -> Vec<DestinationReport> {

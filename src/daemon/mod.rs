@@ -39,6 +39,7 @@ pub mod socket;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
+pub mod trial;
 pub mod workers;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::actions::trial::Stage;
 use crate::domain::effect::EffectKey;
 use crate::domain::id::AlertId;
 use crate::domain::operator::Order;
@@ -229,6 +230,23 @@ pub struct DestinationReport {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// What a peer said to one marked message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialReport {
+    /// Name of the destination.
+    pub destination: String,
+    /// `webhook` or `email`.
+    pub kind: String,
+    /// Sequence number of the entry that ordered it.
+    pub seq: u64,
+    /// The message's key, by which the peer knows it.
+    pub key: EffectKey,
+    /// Every stage went well.
+    pub good: bool,
+    /// The stages, in order; the first that goes wrong is the last, but for recipients, of whom each is told.
+    pub stages: Vec<Stage>,
 }
 
 /// How many alerts are on record.

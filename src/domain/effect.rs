@@ -28,6 +28,12 @@ impl EffectKey {
         Self(data_encoding::BASE32_NOPAD.encode(&digest[..16]).to_ascii_lowercase())
     }
 
+    /// The key of a trial, which the entry with this sequence number ordered.
+    pub fn of_trial(journal: &str, seq: u64) -> Self {
+        let digest = Sha256::digest(format!("v1\n{journal}\ntrial\n{seq}"));
+        Self(data_encoding::BASE32_NOPAD.encode(&digest[..16]).to_ascii_lowercase())
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -106,6 +106,11 @@ pub enum Order {
     Silence(SilenceOrder),
     /// A token becomes valid, or is taken back.
     Token(TokenOrder),
+    /// One marked message is sent to a destination.
+    DestinationTest {
+        /// Name of the destination.
+        destination: String,
+    },
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -124,7 +129,7 @@ impl Order {
             Self::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
             Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => [Some(run), None],
             Self::RunStart { starts, .. } => [Some(starts), None],
-            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) => [None, None],
+            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) | Self::DestinationTest { .. } => [None, None],
         };
         runs.into_iter().flatten()
     }
@@ -147,6 +152,7 @@ mod tests {
             r#"{"silence":{"expire":{"id":"s-1"}}}"#,
             r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
             r#"{"token":{"revoke":{"name":"edr"}}}"#,
+            r#"{"destination_test":{"destination":"oncall"}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"tags":{"add":["x"],"remove":["y"]}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":"bo"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":null}}}}"#,

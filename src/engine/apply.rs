@@ -411,6 +411,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
+        Order::DestinationTest { .. } => {}
         Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),
     }
 }

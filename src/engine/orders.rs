@@ -72,6 +72,8 @@ pub enum Wish {
     },
     /// Take a token back.
     TokenRevoke(String),
+    /// Send one marked message to a destination.
+    TryOut(String),
 }
 
 /// Why an order is not carried out.
@@ -194,6 +196,7 @@ pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<
             Ok(Order::Token(state.tokens.add(at, name, role, sha256, lasts)?))
         }
         Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
+        Wish::TryOut(destination) => Ok(Order::DestinationTest { destination }),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

@@ -105,7 +105,11 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
             sends.chain(evaluate(state, run)).collect()
         }
         Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
-        Order::RunCancel { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => Vec::new(),
+        Order::RunCancel { .. }
+        | Order::Alert { .. }
+        | Order::Silence(_)
+        | Order::Token(_)
+        | Order::DestinationTest { .. } => Vec::new(),
     }
 }
 

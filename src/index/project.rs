@@ -212,7 +212,7 @@ impl Writer {
                 self.outcome(alert.id, starts, Outcome::Open)?;
             }
             Order::Alert { alert, change, .. } => self.triage(at, operator, *alert, change)?,
-            Order::Silence(_) | Order::Token(_) => {}
+            Order::Silence(_) | Order::Token(_) | Order::DestinationTest { .. } => {}
         }
         Ok(())
     }

@@ -111,6 +111,7 @@ impl Story {
                 | Order::Alert { .. }
                 | Order::Silence(_)
                 | Order::Token(_)
+                | Order::DestinationTest { .. }
                 | Order::RunStart { .. } => {}
             },
             _ => {}
@@ -293,6 +294,7 @@ fn the_lives_see_everything() {
                         | Order::Alert { .. }
                         | Order::Silence(_)
                         | Order::Token(_)
+                        | Order::DestinationTest { .. }
                         | Order::RunStart { .. } => continue,
                     },
                     Facts::Due(Due::Group { .. }) => seen.insert("group".into()),

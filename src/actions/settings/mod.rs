@@ -2,6 +2,7 @@
 
 pub mod email;
 pub mod probe;
+pub mod told;
 pub mod webhook;
 
 use std::collections::BTreeMap;

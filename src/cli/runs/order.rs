@@ -112,6 +112,7 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
             format!("{} {} on bundle {}", name(starts), styled(GOOD, "starts"), short_hash(bundle))
         }
         Order::Token(order) => ordered::token_order(order),
+        Order::DestinationTest { destination } => format!("destination {} is tried out", safe(destination)),
         Order::Silence(order) => ordered::silence_order(order),
         Order::Alert { alert, was, change } => ordered::alert_change(*alert, *was, change),
     };

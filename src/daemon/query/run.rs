@@ -346,7 +346,11 @@ impl Runs {
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
-            Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => {}
+            Order::DeliveryRetry { .. }
+            | Order::Alert { .. }
+            | Order::Silence(_)
+            | Order::Token(_)
+            | Order::DestinationTest { .. } => {}
         }
         for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {

@@ -1,0 +1,29 @@
+//! `soard destinations`: where playbooks send to.
+
+pub mod list;
+pub mod show;
+pub mod test;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+
+/// What to do with destinations.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List destinations and how they stand
+    List(list::Args),
+    /// Show how one is set up, how it stands and what failed last
+    Show(show::Args),
+    /// Send one marked message, and tell what the peer says at each stage
+    Test(test::Args),
+}
+
+impl Command {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        match self {
+            Self::List(args) => args.run(context),
+            Self::Show(args) => args.run(context),
+            Self::Test(args) => args.run(context),
+        }
+    }
+}
