@@ -2,11 +2,13 @@
 
 mod access;
 mod alerts;
+mod approvals;
 mod check;
 mod client;
 mod deliveries;
 mod explain;
 mod fault;
+mod hold;
 mod index;
 mod log;
 mod normalise;
@@ -106,6 +108,16 @@ enum Command {
     /// Look after what playbooks send: list it, and send dead letters again
     #[command(subcommand)]
     Deliveries(deliveries::Command),
+    /// Show what playbooks ask people
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// Let a playbook do what it asks for
+    Approve(approvals::decide::Approve),
+    /// Keep a playbook from doing what it asks for
+    Deny(approvals::decide::Deny),
+    /// Keep webhooks and mails from going out for a while
+    #[command(subcommand)]
+    Hold(hold::Command),
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -168,6 +180,10 @@ impl Command {
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
+            Self::Approvals(command) => command.run(context),
+            Self::Approve(args) => args.run(context),
+            Self::Deny(args) => args.run(context),
+            Self::Hold(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Index(command) => command.run(context),
             Self::Token(command) => command.run(context),

@@ -13,7 +13,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
 use crate::daemon::api::{Api, Command, serve};
-use crate::daemon::core::Ordered;
+use crate::daemon::order::Ordered;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
@@ -21,12 +21,13 @@ use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, IndexReport, JournalReport, NotResent, OrderReport, RefusedBundle,
-    ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
+    AlertCounts, BundleReport, DestinationReport, HoldsReport, IndexReport, JournalReport, NotResent, OrderReport,
+    RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
 use crate::daemon::samples::SamplesReport;
 use crate::domain::effect::Class;
+use crate::domain::hold::{Hold, Scope};
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
 use crate::index::build::build;
@@ -321,6 +322,16 @@ fn status_report() -> Status {
         groups_open: 0,
         dead_letters: 2,
         silences_active: 1,
+        approvals_open: 1,
+        on_hold: HoldsReport {
+            holds: vec![Hold {
+                scope: Scope::Destination("chat".into()),
+                since: at(140),
+                by: "ann (uid 1000)".into(),
+                comment: "it floods \x1b[31mus".into(),
+            }],
+            waiting: 3,
+        },
         quarantined: 1,
         queue_depth: 0,
     }
@@ -447,6 +458,8 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             }
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
             Command::Tokens(done) => done.send(Vec::new()).unwrap(),
+            Command::Approvals(done) => done.send(Vec::new()).unwrap(),
+            Command::Holds(done) => done.send(HoldsReport::default()).unwrap(),
             Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
             Command::Body(_, done) => done.send(None).unwrap(),

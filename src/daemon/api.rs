@@ -22,8 +22,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::daemon::core::Ordered;
 use crate::daemon::failure::Failure;
+use crate::daemon::order::Ordered;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
@@ -33,11 +33,12 @@ use crate::daemon::query::runs::{self, RunFilter};
 use crate::daemon::query::start;
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::query::{Lines, QueryError, lines};
-use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
+use crate::daemon::report::{HoldsReport, KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
 use crate::daemon::samples::{Ask, SamplesReport};
 use crate::daemon::triage::Sent;
-use crate::daemon::{actor, listing, silences, tokens, triage};
+use crate::daemon::{actor, approvals, holds, listing, silences, tokens, triage};
+use crate::domain::approval::Approval;
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::Silence;
@@ -85,6 +86,10 @@ pub enum Command {
     Silences(oneshot::Sender<Vec<Silence>>),
     /// Tell the tokens, revoked ones included.
     Tokens(oneshot::Sender<Vec<Token>>),
+    /// Tell the approvals that are open and those that were closed last.
+    Approvals(oneshot::Sender<Vec<Approval>>),
+    /// Tell what is on hold.
+    Holds(oneshot::Sender<HoldsReport>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Send dead letters again.
@@ -163,6 +168,9 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/silences", get(silences::list).post(silences::add))
         .route("/v1/silences/{id}/update", post(silences::update))
         .route("/v1/silences/{id}/expire", post(silences::expire))
+        .route("/v1/approvals", get(approvals::list))
+        .route("/v1/approvals/{id}/decide", post(approvals::decide))
+        .route("/v1/holds", get(holds::list).post(holds::change))
         .route("/v1/tokens", get(tokens::list).post(tokens::add))
         .route("/v1/tokens/{name}/revoke", post(tokens::revoke))
         .route("/v1/runs", get(run_list))
@@ -327,8 +335,9 @@ pub(super) async fn order(
     wish: Wish,
 ) -> Answer<OrderReport> {
     let (actor, dry_run) = (peer.name(), false);
-    let report =
-        shared.command(|done| Command::Order(Box::new(Ordered { actor, comment, wish, dry_run, done }))).await?;
+    let report = shared
+        .command(|done| Command::Order(Box::new(Ordered { actor, address: None, comment, wish, dry_run, done })))
+        .await?;
     report.map(Json).map_err(|why| Failure::new(StatusCode::CONFLICT, why))
 }
 

@@ -22,20 +22,23 @@ use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, Content, LoadError};
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, JournalReport, KeyReport, RefusedBundle, ReloadReport, RetryReport,
-    SourceReport, Status,
+    AlertCounts, BundleReport, DestinationReport, HoldsReport, JournalReport, KeyReport, RefusedBundle, ReloadReport,
+    RetryReport, SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
 use crate::daemon::{DaemonError, actions, clock, resend, samples, systemd};
 use crate::domain::entry::Facts;
+use crate::domain::hold::{Hold, Scope};
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
 use crate::engine::input::Input;
+use crate::engine::orders::Wish;
 use crate::journal::notary::Notary;
 use crate::journal::room::Room;
 use crate::sources::intake::{Answer, Counters, Intake};
 use crate::sources::{Kind, http};
+use crate::yaml::diagnostic::nearest;
 
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 64;
@@ -183,9 +186,18 @@ impl Control {
             }
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
-            Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
+            Command::Order(ordered) => match self.unknown(&ordered.wish) {
+                Some(why) => drop(ordered.done.send(Err(why))),
+                None => drop(self.core.send(Message::Order(ordered)).await),
+            },
             Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
             Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
+            Command::Approvals(done) => drop(self.core.send(Message::Approvals(done)).await),
+            Command::Holds(done) => {
+                if let Some(core) = self.core_report().await {
+                    let _ = done.send(self.holds_report(core.holds));
+                }
+            }
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
@@ -356,10 +368,35 @@ impl Control {
             workers: self.world.workers.report(),
             groups_open: core.groups as u64,
             silences_active: core.silences as u64,
+            approvals_open: core.approvals as u64,
+            on_hold: self.holds_report(core.holds),
             quarantined: core.quarantine as u64,
             dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,
         })
+    }
+
+    fn holds_report(&self, holds: Vec<Hold>) -> HoldsReport {
+        HoldsReport { holds, waiting: self.world.counters.on_hold() }
+    }
+
+    /// Why a hold would never hold anything: nothing has this name.
+    fn unknown(&self, wish: &Wish) -> Option<String> {
+        let (what, name, known): (_, _, Vec<String>) = match wish {
+            Wish::HoldOn(Scope::Destination(name)) => {
+                ("destination", name, self.settings.destinations.iter().map(|(name, _)| name.to_owned()).collect())
+            }
+            Wish::HoldOn(Scope::Playbook(name)) => {
+                ("playbook", name, self.current.load().playbooks.names().map(str::to_owned).collect())
+            }
+            _ => return None,
+        };
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        if known.contains(&name.as_str()) {
+            return None;
+        }
+        let near = nearest(name, &known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        Some(format!("there is no {what} `{name}`{near}"))
     }
 
     fn bundle_report(&self) -> BundleReport {

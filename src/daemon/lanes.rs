@@ -1,7 +1,7 @@
 //! One lane for each destination: a queue, a number of attempts at a time, and a breaker. What waits in one lane is
 //! never in the way of another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -13,15 +13,40 @@ use crate::actions::settings::{BreakerSettings, CONCURRENCY, Settings};
 use crate::daemon::breaker::{Breaker, Health, Leave, Limits};
 use crate::daemon::perform::{Counter, World};
 use crate::daemon::{clock, deliver, stop};
+use crate::domain::effect::EffectKey;
+use crate::domain::id::RunId;
+use crate::engine::holds::Holds;
 use crate::engine::tasks::Send;
+
+/// What the lanes are told.
+pub enum Job {
+    /// Make an attempt.
+    Send(Box<Send>),
+    /// Make none for this run any more.
+    Withdraw(RunId),
+    /// Make none with this key any more.
+    Spare(EffectKey),
+}
 
 /// The lanes, by name of the destination.
 #[derive(Default)]
-struct Lanes(BTreeMap<String, Lane>);
+struct Lanes {
+    lanes: BTreeMap<String, Lane>,
+    gone: Gone,
+}
+
+/// What may still wait in a lane and is not to be sent any more.
+#[derive(Default)]
+struct Gone {
+    runs: HashSet<RunId>,
+    keys: HashSet<EffectKey>,
+}
 
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Box<Send>>,
+    /// What came to its turn and is on hold with its playbook.
+    held: VecDeque<Box<Send>>,
     under_way: usize,
     breaker: Breaker,
 }
@@ -35,14 +60,15 @@ struct Ended {
 
 /// Makes attempts until the jobs end or the daemon stops, then waits for those under way. What has not begun by then is
 /// found again at the next start.
-pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Box<Send>>, mut stopping: watch::Receiver<bool>) {
+pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Job>, mut stopping: watch::Receiver<bool>) {
     let mut lanes = Lanes::default();
     let mut under_way: JoinSet<Ended> = JoinSet::new();
+    let mut holds = world.holds.clone();
     loop {
         let wakes = lanes.wakes();
         let touched = tokio::select! {
             job = jobs.recv() => match job {
-                Some(job) => lanes.push(job),
+                Some(job) => lanes.take(job),
                 None => break,
             },
             Some(ended) = under_way.join_next(), if !under_way.is_empty() => match ended {
@@ -52,6 +78,11 @@ pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Box<Send>>
             () = tokio::time::sleep_until(wakes.unwrap_or_else(Instant::now).into()), if wakes.is_some() => None,
             () = world.renewed.notified() => {
                 lanes.renew(&world);
+                None
+            },
+            // A core that is gone changes nothing any more, and the daemon stops.
+            Ok(()) = holds.changed() => {
+                lanes.release();
                 None
             },
             () = stop::told(&mut stopping) => break,
@@ -68,15 +99,34 @@ pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Box<Send>>
 }
 
 impl Lanes {
-    fn push(&mut self, job: Box<Send>) -> Option<String> {
+    fn take(&mut self, job: Job) -> Option<String> {
+        let job = match job {
+            Job::Send(job) => job,
+            Job::Withdraw(run) => {
+                self.gone.runs.insert(run);
+                return None;
+            }
+            Job::Spare(key) => {
+                self.gone.keys.insert(key);
+                return None;
+            }
+        };
         let destination = job.destination.clone();
-        self.0.entry(destination.clone()).or_default().waiting.push_back(job);
+        self.lanes.entry(destination.clone()).or_default().waiting.push_back(job);
         Some(destination)
+    }
+
+    /// What is on hold is another now: what was held comes to its turn again, before what came later.
+    fn release(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.held.append(&mut lane.waiting);
+            std::mem::swap(&mut lane.held, &mut lane.waiting);
+        }
     }
 
     fn ended(&mut self, world: &World, ended: Ended) -> Option<String> {
         let Ended { destination, leave, health } = ended;
-        let lane = self.0.get_mut(&destination).expect("an attempt began in its lane");
+        let lane = self.lanes.get_mut(&destination).expect("an attempt began in its lane");
         lane.under_way -= 1;
         let limits = limits(&world.destinations.load().settings, &destination);
         if lane.breaker.ended(leave, health, Instant::now(), limits) {
@@ -89,33 +139,67 @@ impl Lanes {
     /// Starts what may start now: in one lane, or in all.
     fn start(&mut self, world: &World, only: Option<&str>, mut spawn: impl FnMut(Box<Send>, Leave)) {
         let destinations = world.destinations.load();
-        for (name, lane) in self.0.iter_mut().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        let holds = world.holds.borrow().clone();
+        let Self { lanes, gone } = self;
+        for (name, lane) in lanes.iter_mut().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
             let concurrency = destinations.settings.get(name).map_or(CONCURRENCY, |to| to.concurrency);
-            while lane.under_way < concurrency && !lane.waiting.is_empty() {
-                let Some(leave) = lane.breaker.leave(Instant::now()) else { break };
+            let held = holds.holds_destination(name);
+            while !held && lane.under_way < concurrency {
+                let Some(job) = lane.next(&holds, gone) else { break };
+                let Some(leave) = lane.breaker.leave(Instant::now()) else {
+                    lane.waiting.push_front(job);
+                    break;
+                };
                 lane.under_way += 1;
-                spawn(lane.waiting.pop_front().expect("it is not empty"), leave);
+                spawn(job, leave);
             }
-            lane.report(&world.counters.of(name));
+            let on_hold = lane.held.len() + if held { lane.waiting.len() } else { 0 };
+            let counter = world.counters.of(name);
+            counter.on_hold.store(on_hold as u64, Ordering::Relaxed);
+            lane.report(&counter);
+        }
+        if lanes.values().all(|lane| lane.waiting.is_empty() && lane.held.is_empty()) {
+            *gone = Gone::default();
         }
     }
 
     /// When the next open breaker lets an attempt through that waits.
     fn wakes(&self) -> Option<Instant> {
-        let waiting = self.0.values().filter(|lane| !lane.waiting.is_empty());
+        let waiting = self.lanes.values().filter(|lane| !lane.waiting.is_empty());
         waiting.filter_map(|lane| lane.breaker.open_until()).min()
     }
 
     /// The destinations were loaded anew, perhaps because one of them was mended.
     fn renew(&mut self, world: &World) {
-        for (name, lane) in &mut self.0 {
+        for (name, lane) in &mut self.lanes {
             lane.breaker = Breaker::default();
             lane.report(&world.counters.of(name));
         }
     }
 }
 
+impl Gone {
+    fn has(&mut self, job: &Send) -> bool {
+        self.keys.remove(&job.key) || !job.resent && self.runs.contains(&job.run)
+    }
+}
+
 impl Lane {
+    /// The next one that may go out.
+    fn next(&mut self, holds: &Holds, gone: &mut Gone) -> Option<Box<Send>> {
+        loop {
+            let job = self.waiting.pop_front()?;
+            if gone.has(&job) {
+                continue;
+            }
+            if holds.holds_playbook(&job.run.playbook) {
+                self.held.push_back(job);
+                continue;
+            }
+            return Some(job);
+        }
+    }
+
     /// What `soard status` shows of it.
     fn report(&self, counter: &Counter) {
         counter.under_way.store(self.under_way as u64, Ordering::Relaxed);

@@ -8,6 +8,7 @@
 
 pub mod actor;
 pub mod api;
+pub mod approvals;
 pub mod auth;
 pub mod breaker;
 pub mod bundle;
@@ -18,6 +19,7 @@ pub mod deliver;
 pub mod failure;
 pub mod fault;
 pub mod history;
+pub mod holds;
 pub mod keep;
 pub mod key;
 pub mod lanes;
@@ -25,6 +27,7 @@ pub mod listing;
 pub mod logged;
 pub mod logs;
 pub mod opening;
+pub mod order;
 pub mod perform;
 pub mod prepare;
 pub mod query;
@@ -195,6 +198,7 @@ impl Daemon {
         let (task_queue, tasks) = mpsc::unbounded_channel();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
         let (next_due, due) = watch::channel(None);
+        let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
         let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
         let history = History { journal: reader.clone(), recent: Arc::default() };
@@ -209,6 +213,7 @@ impl Daemon {
             fault: fault::from_env(),
             room: room.clone(),
             gate,
+            holds: tell_holds,
             pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
             recent: history.recent.clone(),
@@ -229,6 +234,7 @@ impl Daemon {
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
             fatal: fatal_sender.clone(),
+            holds,
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });

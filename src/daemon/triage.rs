@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::daemon::api::{Answer, COMMAND_WAIT_MAX, COMMENT_CHARS_MAX, Command, Peer, Shared, Shares, said_why};
-use crate::daemon::core::Ordered;
 use crate::daemon::failure::Failure;
+use crate::daemon::order::Ordered;
 use crate::daemon::query::Lines;
 use crate::daemon::report::{NotOrdered, OrderReport, OrdersReport};
 use crate::domain::decision::AlertRef;
@@ -105,7 +105,7 @@ async fn give(shared: &Shared, actor: &str, ask: Ask) -> Result<OrdersReport, Fa
         };
         let (done, answer) = oneshot::channel();
         let (actor, comment, dry_run) = (actor.to_owned(), ask.comment.clone(), ask.dry_run);
-        let ordered = Ordered { actor, comment, wish, dry_run, done };
+        let ordered = Ordered { actor, address: None, comment, wish, dry_run, done };
         shared.api.commands.send(Command::Order(Box::new(ordered))).await.map_err(|_| gone())?;
         waiting.push((alert, answer));
     }

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use crate::domain::approval::{Approval, ApprovalOrder, ApprovalRequest, How, Outcome};
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
-use crate::domain::effect::{Class, Effect};
+use crate::domain::effect::{Class, Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
-use crate::domain::id::{RunId, Trigger};
+use crate::domain::id::{ApprovalId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
@@ -229,7 +230,7 @@ fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: 
     state.ran.insert(hash);
     let (started, began, entries) = (entry.at, entry.seq, Vec::new());
     let (waiting, refused) = (std::collections::BTreeSet::new(), Vec::new());
-    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused };
+    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused, starter: None };
     state.runs.insert(run.clone(), open);
 }
 
@@ -269,6 +270,11 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 open.entries.push(entry.seq);
             }
         }
+        Due::Approval { approval, run, step, choice } => {
+            let (how, choice) = (How::TimedOut, Some(*choice));
+            let (at, seq, comment) = (entry.at, entry.seq, String::new());
+            answer(state, *approval, run, *step, Outcome { at, seq, how, choice, by: None, comment });
+        }
         Due::Retry { key } => {
             if let Some(flight) = state.flights.get_mut(key)
                 && let Some(next) = flight.next.take()
@@ -288,8 +294,8 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
 }
 
 fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
-    let Some(run) = state.runs.get_mut(id) else { return };
     for step in steps {
+        let Some(run) = state.runs.get_mut(id) else { return };
         run.steps = step.n + 1;
         match &step.effect {
             Effect::Sleep { until } => {
@@ -302,30 +308,63 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     slot.held = true;
                 }
             }
-            effect => {
-                let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
+            Effect::Approve(request) => {
                 run.waiting.insert(step.n);
-                let needs = run.needs();
-                let flight = Flight {
-                    run: id.clone(),
-                    step: step.n,
-                    intent: entry.seq,
-                    asked: entry.at,
-                    began: run.began,
-                    destination: destination.into(),
-                    failed: 0,
-                    next: None,
-                    mode: step.mode.unwrap_or_default(),
-                    begun: false,
-                    ambiguous: false,
-                    progress: None,
-                    error: None,
-                    resent: false,
-                    needs,
-                };
-                state.flights.insert(key.clone(), flight);
+                fly(state, entry, id, step);
+                ask(state, entry, id, step.n, request);
             }
+            _ => fly(state, entry, id, step),
         }
+    }
+}
+
+/// An effect that leaves the daemon is under way.
+fn fly(state: &mut State, entry: &Entry, id: &RunId, step: &Step) {
+    let (Some(key), Some(destination)) = (&step.key, step.effect.destination()) else { return };
+    let Some(run) = state.runs.get_mut(id) else { return };
+    run.waiting.insert(step.n);
+    let flight = Flight {
+        run: id.clone(),
+        step: step.n,
+        intent: entry.seq,
+        asked: entry.at,
+        began: run.began,
+        destination: destination.into(),
+        failed: 0,
+        next: None,
+        mode: step.mode.unwrap_or_default(),
+        begun: false,
+        ambiguous: false,
+        progress: None,
+        error: None,
+        resent: false,
+        notice: matches!(step.effect, Effect::Approve(_)),
+        needs: run.needs(),
+    };
+    state.flights.insert(key.clone(), flight);
+}
+
+fn ask(state: &mut State, entry: &Entry, run: &RunId, step: u32, request: &ApprovalRequest) {
+    let Some(id) = request.id else { return };
+    let starter = state.runs.get(run).and_then(|run| run.starter.clone());
+    let (run, asked, request) = (run.clone(), entry.at, request.clone());
+    state.timers.insert((request.until, Timer::Approval(id)));
+    state.approvals.ask(id, Approval { id, run, step, asked, request, starter, outcome: None });
+}
+
+/// A question has its answer; whoever was to be told of it need not be told any more.
+fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Outcome) {
+    let seq = outcome.seq;
+    if let Some(request) = state.approvals.close(id, outcome) {
+        state.timers.remove(&(request.until, Timer::Approval(id)));
+    }
+    let key = EffectKey::new(&state.journal, run, step);
+    if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
+        state.timers.remove(&(next, Timer::Retry(key)));
+    }
+    if let Some(open) = state.runs.get_mut(run) {
+        open.waiting.remove(&step);
+        open.entries.push(seq);
     }
 }
 
@@ -345,6 +384,9 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
         return if is_ok {
             learn(state, seq, result)
         };
+    }
+    if flight.as_ref().is_some_and(|flight| flight.notice) {
+        return;
     }
     let Some(run) = state.runs.get_mut(&result.run) else { return };
     run.waiting.remove(&result.step);
@@ -401,18 +443,36 @@ fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {
 fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
     let order = &operator.order;
     match order {
-        Order::RunCancel { run } => cancel(state, run),
+        Order::RunCancel { run } => cancel(state, entry, run, operator),
         Order::RunRestart { run, starts, alerts, bundle } => {
             unhalt(state, run);
             start(state, entry, starts, bundle.clone(), alerts.clone());
+            by_hand(state, starts, operator);
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
         Order::DeliveryRetry { .. } => send_again(state, entry, order),
         Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
-        Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),
+        Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
+        Order::Approval(order) => decided(state, entry, order, operator),
+        Order::RunStart { alert, starts, bundle } => {
+            start(state, entry, starts, bundle.clone(), vec![*alert]);
+            by_hand(state, starts, operator);
+        }
     }
+}
+
+fn by_hand(state: &mut State, id: &RunId, operator: &Operator) {
+    if let Some(run) = state.runs.get_mut(id) {
+        run.starter = Some(operator.name().to_owned());
+    }
+}
+
+fn decided(state: &mut State, entry: &Entry, order: &ApprovalOrder, operator: &Operator) {
+    let (how, choice, by) = (How::Decided, Some(order.choice), Some(operator.actor.clone()));
+    let (at, seq, comment) = (entry.at, entry.seq, operator.comment.clone());
+    answer(state, order.approval, &order.run, order.step, Outcome { at, seq, how, choice, by, comment });
 }
 
 /// A halted run is open again; the effects that had failed are under way again, and no dead letters any more.
@@ -453,6 +513,7 @@ fn send_again(state: &mut State, entry: &Entry, order: &Order) {
         progress: progress.clone(),
         error: None,
         resent: true,
+        notice: false,
         needs,
     };
     state.flights.insert(key.clone(), flight);
@@ -465,17 +526,23 @@ fn unhalt(state: &mut State, id: &RunId) -> Option<Halted> {
 }
 
 /// The run and all that it waits for are gone; what comes of a request under way is nobody's any more.
-fn cancel(state: &mut State, id: &RunId) {
+fn cancel(state: &mut State, entry: &Entry, id: &RunId, operator: &Operator) {
     state.totals.runs_cancelled += 1;
     unhalt(state, id);
     if state.runs.remove(id).is_none() {
         return;
     }
+    for approval in state.approvals.of(id) {
+        let (at, seq, how) = (entry.at, entry.seq, How::Withdrawn);
+        let (by, comment) = (Some(operator.actor.clone()), operator.comment.clone());
+        state.approvals.close(approval, Outcome { at, seq, how, choice: None, by, comment });
+    }
     state.flights.retain(|_, flight| flight.run != *id || flight.resent);
-    let flights = &state.flights;
+    let (flights, approvals) = (&state.flights, &state.approvals);
     state.timers.retain(|(_, timer)| match timer {
         Timer::Sleep(run, _) => run != id,
         Timer::Retry(key) => flights.contains_key(key),
+        Timer::Approval(approval) => approvals.deadline(*approval).is_some(),
         Timer::Throttle(_) | Timer::Group(_) => true,
     });
 }

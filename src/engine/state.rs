@@ -10,8 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
-use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
+use crate::engine::approvals::Approvals;
+use crate::engine::holds::Holds;
 use crate::engine::silences::Silences;
 use crate::engine::tokens::Tokens;
 
@@ -79,6 +81,12 @@ pub struct State {
     /// Who may do what over HTTP.
     #[serde(default)]
     pub tokens: Tokens,
+    /// What operators keep from going out.
+    #[serde(default)]
+    pub holds: Holds,
+    /// What playbooks ask people.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// Totals for `soard status`.
     pub totals: Totals,
 }
@@ -147,6 +155,9 @@ pub struct Run {
     pub waiting: BTreeSet<u32>,
     /// Effects of the last intent that ended without success, as long as nothing else is on record after them.
     pub refused: Vec<Refused>,
+    /// Who started it by hand.
+    #[serde(default)]
+    pub starter: Option<String>,
 }
 
 /// An effect that ended without success.
@@ -208,6 +219,9 @@ pub struct Flight {
     pub error: Option<String>,
     /// An operator had it sent again: its run has its outcome already.
     pub resent: bool,
+    /// It tells people of a question: its run waits for their answer, not for its outcome.
+    #[serde(default)]
+    pub notice: bool,
     /// The first entry that sending it needs: it is about alerts.
     #[serde(default = "unknown")]
     pub needs: u64,
@@ -305,6 +319,7 @@ pub(crate) enum Timer {
     Group(GroupId),
     Sleep(RunId, u32),
     Retry(EffectKey),
+    Approval(ApprovalId),
 }
 
 impl State {

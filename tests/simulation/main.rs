@@ -15,7 +15,7 @@ use std::thread;
 use content::Content;
 use soard::domain::effect::{Effect, EffectKey, Mode};
 use soard::domain::entry::{Due, End, Facts, Step};
-use soard::domain::id::RunId;
+use soard::domain::id::{ApprovalId, RunId};
 use soard::domain::operator::Order;
 use soard::engine::state::State;
 use world::{Fault, World};
@@ -71,6 +71,7 @@ fn check(world: &World) -> Result<(), String> {
 struct Story {
     records: BTreeSet<u64>,
     timers: BTreeSet<(RunId, u32)>,
+    approvals: BTreeSet<ApprovalId>,
     cancelled: BTreeSet<RunId>,
     finished: BTreeSet<RunId>,
 }
@@ -82,6 +83,7 @@ impl Story {
             Facts::Due(Due::Timer { run, step }) if !self.timers.insert((run.clone(), *step)) => {
                 return Err(format!("I9: the timer of {run} step {step} fired twice"));
             }
+            Facts::Due(Due::Approval { approval, .. }) => self.decided(*approval)?,
             Facts::Intent(intent) => {
                 for step in &intent.steps {
                     self.intended(seq, &intent.run, step, effects)?;
@@ -106,16 +108,22 @@ impl Story {
                         known.retried += 1;
                     }
                 }
+                Order::Approval(order) => self.decided(order.approval)?,
                 Order::RunRestart { .. }
                 | Order::DeliveryRetry { .. }
                 | Order::Alert { .. }
                 | Order::Silence(_)
+                | Order::Hold(_)
                 | Order::Token(_)
                 | Order::RunStart { .. } => {}
             },
             _ => {}
         }
         Ok(())
+    }
+
+    fn decided(&mut self, approval: ApprovalId) -> Result<(), String> {
+        if self.approvals.insert(approval) { Ok(()) } else { Err(format!("I9: {approval} was decided twice")) }
     }
 
     fn intended(
@@ -289,12 +297,15 @@ fn the_lives_see_everything() {
                         Order::RunCancel { .. } => seen.insert("cancel".to_owned()),
                         Order::RunRetry { again, .. } => seen.insert(format!("retry {}", !again.is_empty())),
                         Order::RunRestart { .. } => seen.insert("restart".to_owned()),
+                        Order::Approval(order) => seen.insert(format!("{}", order.choice)),
                         Order::DeliveryRetry { .. }
                         | Order::Alert { .. }
                         | Order::Silence(_)
+                        | Order::Hold(_)
                         | Order::Token(_)
                         | Order::RunStart { .. } => continue,
                     },
+                    Facts::Due(Due::Approval { .. }) => seen.insert("timed out".into()),
                     Facts::Due(Due::Group { .. }) => seen.insert("group".into()),
                     Facts::Due(Due::Retry { .. }) => seen.insert("another attempt".into()),
                     Facts::Due(Due::Throttle { .. }) => seen.insert("surplus".into()),
@@ -320,10 +331,13 @@ fn the_lives_see_everything() {
         "Rejected",
         "Unknown",
         "another attempt",
+        "approve",
         "attempt",
         "begin",
         "cancel",
+        "deny",
         "failed",
+        "finished asks",
         "finished catches",
         "finished chain",
         "finished group",
@@ -337,6 +351,7 @@ fn the_lives_see_everything() {
         "retry true",
         "sleep",
         "surplus",
+        "timed out",
     ] {
         assert!(seen.contains(what), "no life has seen {what}: {seen:?}");
     }
