@@ -1,7 +1,7 @@
 //! One lane for each destination: a queue, a number of attempts at a time, and a breaker. What waits in one lane is
 //! never in the way of another.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::actions::settings::{BreakerSettings, CONCURRENCY, Settings};
 use crate::daemon::breaker::{Breaker, Health, Leave, Limits};
+use crate::daemon::fault::Fault;
 use crate::daemon::perform::{Counter, World};
 use crate::daemon::{clock, deliver, stop};
 use crate::domain::effect::EffectKey;
@@ -30,17 +31,7 @@ pub enum Job {
 
 /// The lanes, by name of the destination.
 #[derive(Default)]
-struct Lanes {
-    lanes: BTreeMap<String, Lane>,
-    gone: Gone,
-}
-
-/// What may still wait in a lane and is not to be sent any more.
-#[derive(Default)]
-struct Gone {
-    runs: HashSet<RunId>,
-    keys: HashSet<EffectKey>,
-}
+struct Lanes(BTreeMap<String, Lane>);
 
 #[derive(Default)]
 struct Lane {
@@ -65,7 +56,7 @@ pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Job>, mut 
     let mut under_way: JoinSet<Ended> = JoinSet::new();
     let mut holds = world.holds.clone();
     loop {
-        let wakes = lanes.wakes();
+        let wakes = lanes.wakes(&holds.borrow());
         let touched = tokio::select! {
             job = jobs.recv() => match job {
                 Some(job) => lanes.take(job),
@@ -103,22 +94,30 @@ impl Lanes {
         let job = match job {
             Job::Send(job) => job,
             Job::Withdraw(run) => {
-                self.gone.runs.insert(run);
+                self.drop_all(|job| job.run == run && !job.resent);
                 return None;
             }
             Job::Spare(key) => {
-                self.gone.keys.insert(key);
+                self.drop_all(|job| job.key == key);
                 return None;
             }
         };
         let destination = job.destination.clone();
-        self.lanes.entry(destination.clone()).or_default().waiting.push_back(job);
+        self.0.entry(destination.clone()).or_default().waiting.push_back(job);
         Some(destination)
+    }
+
+    /// Drops what waits and is not to be sent any more.
+    fn drop_all(&mut self, gone: impl Fn(&Send) -> bool) {
+        for lane in self.0.values_mut() {
+            lane.waiting.retain(|job| !gone(job));
+            lane.held.retain(|job| !gone(job));
+        }
     }
 
     /// What is on hold is another now: what was held comes to its turn again, before what came later.
     fn release(&mut self) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.0.values_mut() {
             lane.held.append(&mut lane.waiting);
             std::mem::swap(&mut lane.held, &mut lane.waiting);
         }
@@ -126,7 +125,7 @@ impl Lanes {
 
     fn ended(&mut self, world: &World, ended: Ended) -> Option<String> {
         let Ended { destination, leave, health } = ended;
-        let lane = self.lanes.get_mut(&destination).expect("an attempt began in its lane");
+        let lane = self.0.get_mut(&destination).expect("an attempt began in its lane");
         lane.under_way -= 1;
         let limits = limits(&world.destinations.load().settings, &destination);
         if lane.breaker.ended(leave, health, Instant::now(), limits) {
@@ -140,12 +139,11 @@ impl Lanes {
     fn start(&mut self, world: &World, only: Option<&str>, mut spawn: impl FnMut(Box<Send>, Leave)) {
         let destinations = world.destinations.load();
         let holds = world.holds.borrow().clone();
-        let Self { lanes, gone } = self;
-        for (name, lane) in lanes.iter_mut().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        for (name, lane) in self.0.iter_mut().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
             let concurrency = destinations.settings.get(name).map_or(CONCURRENCY, |to| to.concurrency);
-            let held = holds.holds_destination(name);
+            let held = holds.holds_destination(name) && world.fault != Some(Fault::SendOnHold);
             while !held && lane.under_way < concurrency {
-                let Some(job) = lane.next(&holds, gone) else { break };
+                let Some(job) = lane.next(&holds) else { break };
                 let Some(leave) = lane.breaker.leave(Instant::now()) else {
                     lane.waiting.push_front(job);
                     break;
@@ -158,40 +156,28 @@ impl Lanes {
             counter.on_hold.store(on_hold as u64, Ordering::Relaxed);
             lane.report(&counter);
         }
-        if lanes.values().all(|lane| lane.waiting.is_empty() && lane.held.is_empty()) {
-            *gone = Gone::default();
-        }
     }
 
-    /// When the next open breaker lets an attempt through that waits.
-    fn wakes(&self) -> Option<Instant> {
-        let waiting = self.lanes.values().filter(|lane| !lane.waiting.is_empty());
-        waiting.filter_map(|lane| lane.breaker.open_until()).min()
+    /// When the next open breaker lets an attempt through that waits for nothing else.
+    fn wakes(&self, holds: &Holds) -> Option<Instant> {
+        let waiting = self.0.iter().filter(|(name, lane)| !lane.waiting.is_empty() && !holds.holds_destination(name));
+        waiting.filter_map(|(_, lane)| lane.breaker.open_until()).min()
     }
 
     /// The destinations were loaded anew, perhaps because one of them was mended.
     fn renew(&mut self, world: &World) {
-        for (name, lane) in &mut self.lanes {
+        for (name, lane) in &mut self.0 {
             lane.breaker = Breaker::default();
             lane.report(&world.counters.of(name));
         }
     }
 }
 
-impl Gone {
-    fn has(&mut self, job: &Send) -> bool {
-        self.keys.remove(&job.key) || !job.resent && self.runs.contains(&job.run)
-    }
-}
-
 impl Lane {
     /// The next one that may go out.
-    fn next(&mut self, holds: &Holds, gone: &mut Gone) -> Option<Box<Send>> {
+    fn next(&mut self, holds: &Holds) -> Option<Box<Send>> {
         loop {
             let job = self.waiting.pop_front()?;
-            if gone.has(&job) {
-                continue;
-            }
             if holds.holds_playbook(&job.run.playbook) {
                 self.held.push_back(job);
                 continue;

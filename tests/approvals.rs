@@ -1,0 +1,293 @@
+//! A person in the loop: playbooks ask, people decide, once; and what operators put on hold waits.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Daemon, HttpSink, wait_for};
+
+const ROUTES: &str = "route:\n  - { id: each, title: Each, owner: soc@example.com, match: { kind: ask }, playbooks: [ask] }\n  \
+                      - { id: soon, title: Soon, owner: soc@example.com, match: { kind: soon }, playbooks: [soon] }\n  \
+                      - { id: hook, title: Hook, owner: soc@example.com, match: { kind: hook }, playbooks: [tell, chat] }\n\
+                      default_route: none\n";
+const ASK: &str = r#"fn on_alert(alert) {
+    let way = #{ by: ["approver", "bo"], within: "1h", otherwise: "deny", not_by: "starter" };
+    webhook("hook", (if approve("Isolate " + alert.host + "?", way) { "isolate " } else { "leave " }) + alert.host);
+}"#;
+const SOON: &str = r#"fn on_alert(alert) {
+    let both = all([
+        #{ approve: "Lock?", by: "bo", within: "1s", otherwise: "approve" },
+        #{ approve: "Wipe?", by: "bo", within: "1s", otherwise: "deny" },
+    ]);
+    webhook("hook", both);
+}"#;
+
+fn daemon(dir: &Path, sink: &HttpSink) -> Daemon {
+    let to = sink.address;
+    let settings = format!(
+        "sources:\n  push: {{ http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\ndestinations:\n  \
+         hook: {{ webhook: {{ url: \"http://{to}/hook\", mode: at_least_once }} }}\n  \
+         chat: {{ webhook: {{ url: \"http://{to}/chat\", mode: at_most_once }} }}\n"
+    );
+    let files = [
+        ("rules/route/main.yaml", ROUTES),
+        ("playbooks/ask.rhai", ASK),
+        ("playbooks/soon.rhai", SOON),
+        (
+            "playbooks/tell.rhai",
+            r#"fn on_alert(alert) { webhook("hook", alert.id); webhook("hook", "after " + alert.id); }"#,
+        ),
+        ("playbooks/chat.rhai", r#"fn on_alert(alert) { webhook("chat", alert.id); }"#),
+    ];
+    let mut daemon = Daemon::new(dir, &settings, &files);
+    daemon.start();
+    daemon
+}
+
+fn post(daemon: &Daemon, kind: &str, host: &str) {
+    let alert = json!({ "external_id": host, "kind": kind, "title": "t", "severity": "high",
+                        "entities": { "host": [{ "name": host }] } });
+    assert_eq!(daemon.post(&alert.to_string()).unwrap().0, 200);
+}
+
+/// Exit code, and what was printed.
+fn soard(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = daemon.soard(arguments);
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+/// Waits until this many approvals are open.
+fn wait_open(daemon: &Daemon, count: usize) {
+    wait_for("the approvals", || (approvals(daemon, &[]).len() == count).then_some(()));
+}
+
+fn approvals(daemon: &Daemon, more: &[&str]) -> Vec<Value> {
+    let all = daemon.json(&[&["approvals", "list"], more].concat());
+    all.as_array().unwrap().clone()
+}
+
+/// Waits until the receiver has got just these, those that were under way at a kill perhaps twice.
+fn wait_got(sink: &HttpSink, bodies: &[&str]) {
+    wait_for(&format!("{bodies:?}"), || {
+        let mut got: Vec<String> = sink.got().into_iter().map(|got| got.body).collect();
+        got.sort();
+        got.dedup();
+        (got == bodies).then_some(())
+    });
+}
+
+#[test]
+fn people_decide_once_and_a_run_goes_on_as_they_say_also_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    assert_eq!(soard(&daemon, &["approvals", "list"]), (Some(1), "nothing waits for approval\n".into()));
+    for (host, asked) in [("web-1", 1), ("web-2", 2), ("web-3", 3)] {
+        post(&daemon, "ask", host);
+        wait_open(&daemon, asked);
+    }
+    let asked = approvals(&daemon, &[]);
+    assert_eq!(asked[0]["request"]["question"], "Isolate web-1?");
+    for command in
+        [&["runs", "show", "a-1.0/ask"][..], &["why", "a-1.0"], &["why", "a-1.0/ask"], &["alerts", "show", "a-1.0"]]
+    {
+        let (_, said) = soard(&daemon, command);
+        assert!(said.contains("ap-1 by approver or bo until"), "{command:?}: {said}");
+    }
+    assert!(soard(&daemon, &["status"]).1.contains("3 approvals open"), "status does not count them");
+
+    let (code, said) = soard(&daemon, &["approve", "ap-1", "-c", "confirmed with the owner"]);
+    assert_eq!((code, said.starts_with("ap-1 is approved, a-1.0/ask goes on")), (Some(0), true), "{said}");
+    wait_got(&sink, &["\"isolate web-1\""]);
+    for (arguments, code, expected) in [
+        (&["deny", "ap-1", "-c", "no"][..], 1, "ap-1 was approved by"),
+        (&["approve", "ap-1", "-c", "yes"], 1, "nothing was recorded"),
+        (&["approve", "ap-17", "-c", "yes"], 1, "there is no approval ap-17; did you mean ap-3?"),
+        (&["approve", "17", "-c", "yes"], 2, "is not an approval id such as ap-3"),
+        (&["approve", "ap-2"], 2, "--comment"),
+        (&["approve", "ap-2", "-c", " "], 2, "must say why"),
+    ] {
+        let (got, said) = soard(&daemon, arguments);
+        assert_eq!((got, said.contains(expected)), (Some(code), true), "{arguments:?}: {said}");
+    }
+
+    // What is asked survives a crash, and so does what was decided.
+    daemon.kill();
+    daemon.start();
+    assert_eq!(approvals(&daemon, &[]).len(), 2);
+    assert_eq!(soard(&daemon, &["deny", "ap-2", "-c", "it is the domain controller"]).0, Some(0));
+    wait_got(&sink, &["\"isolate web-1\"", "\"leave web-2\""]);
+    daemon.kill();
+    daemon.start();
+    let (code, said) = soard(&daemon, &["approve", "ap-2", "-c", "yes"]);
+    assert_eq!((code, said.contains("ap-2 was denied by")), (Some(1), true), "{said}");
+
+    let orders: Vec<Value> = daemon.journal().into_iter().filter(|entry| entry["k"] == "operator").collect();
+    assert_eq!(orders.len(), 2, "one entry for each decision: {orders:?}");
+    assert_eq!(orders[1]["d"]["order"]["approval"]["choice"], "deny");
+    assert!(orders[1]["d"]["actor"].as_str().unwrap().contains("uid "), "{orders:?}");
+    let (_, said) = soard(&daemon, &["runs", "show", "a-2.0/ask"]);
+    assert!(
+        said.contains("denied at") && said.contains("denied ap-2 of a-2.0/ask: it is the domain controller"),
+        "{said}"
+    );
+    let (_, said) = soard(&daemon, &["log", "tail"]);
+    assert!(said.contains("denied ap-2"), "{said}");
+
+    // A run that is cancelled asks nobody any more.
+    assert_eq!(soard(&daemon, &["runs", "cancel", "a-3.0/ask", "-c", "reinstalled"]).0, Some(0));
+    let (code, said) = soard(&daemon, &["approve", "ap-3", "-c", "yes"]);
+    assert_eq!((code, said.contains("ap-3 was withdrawn")), (Some(1), true), "{said}");
+    let closed = approvals(&daemon, &["--all"]);
+    let how: Vec<&Value> = closed.iter().map(|approval| &approval["outcome"]["how"]).collect();
+    assert_eq!(how, ["withdrawn", "decided", "decided"], "the newest first");
+
+    // Who starts a run by hand does not decide what it asks: here that is whoever runs this test.
+    post(&daemon, "other", "web-4");
+    assert_eq!(soard(&daemon, &["alerts", "run", "a-4.0", "ask", "-c", "by phone"]).0, Some(0));
+    wait_open(&daemon, 1);
+    let (code, said) = soard(&daemon, &["approve", "ap-4", "-c", "me"]);
+    assert_eq!((code, said.contains("must not be decided by who started a-4.0/ask")), (Some(1), true), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn nobody_decides_and_the_deadline_does_also_when_it_passes_while_the_daemon_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    post(&daemon, "soon", "web-1");
+    wait_for("the questions", || daemon.journal().iter().any(|entry| entry["k"] == "intent").then_some(()));
+    daemon.kill();
+    let intent = daemon.journal().into_iter().find(|entry| entry["k"] == "intent").unwrap();
+    let until: jiff::Timestamp =
+        intent["d"]["steps"][0]["effect"]["approve"]["until"].as_str().unwrap().parse().unwrap();
+    wait_for("the deadline", || (jiff::Timestamp::now() > until).then_some(()));
+    daemon.start();
+    wait_got(&sink, &["[true,false]"]);
+    let (code, said) = soard(&daemon, &["approve", "ap-2", "-c", "late"]);
+    assert_eq!((code, said.contains("since nobody had decided in time")), (Some(1), true), "{said}");
+    let (_, said) = soard(&daemon, &["runs", "show", "a-1.0/soon"]);
+    assert!(said.contains("approved at") && said.contains("since nobody had decided in time"), "{said}");
+    let timed_out = daemon.journal().iter().filter(|entry| entry["d"]["approval"].is_object()).count();
+    assert_eq!(timed_out, 2, "one entry for each");
+    let (_, said) = soard(&daemon, &["log", "query", "--run", "a-1.0/soon"]);
+    assert!(said.contains("ap-1 of a-1.0/soon timed out: approved"), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn whoever_is_not_named_does_not_decide() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    support::write(folder.path(), "playbooks/ask.rhai", &ASK.replace("[\"approver\", \"bo\"]", "\"somebody-else\""));
+    assert_eq!(soard(&daemon, &["reload"]).0, Some(0));
+    post(&daemon, "ask", "web-1");
+    wait_open(&daemon, 1);
+    let (code, said) = soard(&daemon, &["approve", "ap-1", "-c", "yes"]);
+    assert_eq!((code, said.contains("ap-1 is to be decided by somebody-else, and you are")), (Some(1), true), "{said}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// How many requests wait because of a hold.
+fn held(daemon: &Daemon) -> Value {
+    daemon.json(&["hold", "list"])["waiting"].clone()
+}
+
+const ALERTS: usize = 100;
+
+fn load(daemon: &Daemon) {
+    for batch in 0..ALERTS / 20 {
+        let alerts: Vec<Value> = (0..20)
+            .map(|n| json!({ "external_id": format!("{batch}-{n}"), "kind": "hook", "title": "t", "severity": "high" }))
+            .collect();
+        assert_eq!(daemon.post(&json!(alerts).to_string()).unwrap().0, 200);
+    }
+}
+
+#[test]
+fn nothing_goes_out_while_on_hold_and_nothing_is_lost_over_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    let (code, said) = soard(&daemon, &["hold", "on", "-c", "a rule runs wild"]);
+    assert_eq!((code, said.starts_with("everything is on hold")), (Some(0), true), "{said}");
+    load(&daemon);
+    wait_for("all of it to wait", || (held(&daemon) == 2 * ALERTS).then_some(()));
+    daemon.kill();
+    daemon.start();
+    wait_for("all of it to wait again", || (held(&daemon) == 2 * ALERTS).then_some(()));
+    let (_, said) = soard(&daemon, &["status"]);
+    assert!(said.contains("everything since") && said.contains("a rule runs wild"), "{said}");
+    assert!(said.contains("200 requests wait"), "{said}");
+    // What is cancelled meanwhile never goes out.
+    for run in ["a-1.0/tell", "a-2.0/chat"] {
+        assert_eq!(soard(&daemon, &["runs", "cancel", run, "-c", "not this one"]).0, Some(0));
+    }
+    wait_for("what is cancelled to be dropped", || (held(&daemon) == 2 * ALERTS - 2).then_some(()));
+    assert_eq!(sink.got().len(), 0, "something went out while on hold");
+
+    // The hold goes step by step: of one playbook, then of one destination.
+    assert_eq!(soard(&daemon, &["hold", "on", "--playbook", "tell", "-c", "look at it first"]).0, Some(0));
+    assert_eq!(soard(&daemon, &["hold", "off", "-c", "the rule is corrected"]).0, Some(0));
+    wait_for("what is not on hold", || (sink.got().len() == ALERTS - 1).then_some(()));
+    assert!(sink.got().iter().all(|got| got.path == "/chat"));
+    assert_eq!(soard(&daemon, &["hold", "on", "--destination", "hook", "-c", "it is repaired"]).0, Some(0));
+    assert_eq!(soard(&daemon, &["hold", "off", "--playbook", "tell", "-c", "looked at"]).0, Some(0));
+    wait_for("the rest to wait", || (held(&daemon) == ALERTS - 1).then_some(()));
+    assert_eq!(sink.got().len(), ALERTS - 1);
+    assert_eq!(soard(&daemon, &["hold", "off", "--destination", "hook", "-c", "repaired"]).0, Some(0));
+    let all = ALERTS - 1 + 2 * (ALERTS - 1);
+    wait_for("all of it", || (sink.got().len() == all).then_some(()));
+    wait_for("the end of the runs", || (daemon.json(&["status"])["runs_open"] == 0).then_some(()));
+    let mut keys: Vec<String> = sink.got().iter().map(|got| got.headers["idempotency-key"].clone()).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!((keys.len(), sink.got().len()), (all, all), "each once");
+    let bodies: Vec<(String, String)> = sink.got().into_iter().map(|got| (got.path, got.body)).collect();
+    for (path, body) in [("/hook", "\"a-1.0\""), ("/hook", "\"after a-1.0\""), ("/chat", "\"a-2.0\"")] {
+        assert!(!bodies.contains(&(path.into(), body.into())), "{path} {body} was cancelled");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_does_not_heed_holds_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    assert_eq!(soard(&daemon, &["hold", "on", "-c", "a rule runs wild"]).0, Some(0));
+    daemon.kill();
+    daemon.env.push(("SOARD_FAULT".into(), "send-on-hold".into()));
+    daemon.start();
+    post(&daemon, "hook", "web-1");
+    wait_for("a webhook", || (!sink.got().is_empty()).then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn holds_that_make_no_sense_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink);
+    assert_eq!(soard(&daemon, &["hold", "list"]), (Some(1), "nothing is on hold\n".into()));
+    for (arguments, code, expected) in [
+        (&["off", "-c", "x"][..], 1, "everything is not on hold; nothing is"),
+        (&["on", "--destination", "hoook", "-c", "x"], 1, "there is no destination `hoook`; did you mean `hook`?"),
+        (&["on", "--playbook", "tel", "-c", "x"], 1, "there is no playbook `tel`; did you mean `tell`?"),
+        (&["on"], 2, "--comment"),
+        (&["on", "--playbook", "tell", "--destination", "hook", "-c", "x"], 2, "cannot be used with"),
+        (&["on", "--destination", "hook", "-c", "x"], 0, "destination hook is on hold"),
+        (&["on", "--destination", "hook", "-c", "x"], 1, "destination hook is on hold since"),
+        (&["off", "-c", "x"], 1, "everything is not on hold; on hold: destination hook"),
+        (&["list"], 0, "0 requests wait"),
+        (&["off", "--destination", "hook", "-c", "x"], 0, "destination hook goes out again"),
+    ] {
+        let (got, said) = soard(&daemon, &[&["hold"], arguments].concat());
+        assert_eq!((got, said.contains(expected)), (Some(code), true), "{arguments:?}: {said}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
