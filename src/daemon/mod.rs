@@ -15,6 +15,7 @@ pub mod bundle;
 pub mod clock;
 pub mod control;
 pub mod core;
+pub mod decide;
 pub mod deliver;
 pub mod failure;
 pub mod fault;
@@ -23,6 +24,7 @@ pub mod holds;
 pub mod keep;
 pub mod key;
 pub mod lanes;
+pub mod links;
 pub mod listing;
 pub mod logged;
 pub mod logs;
@@ -73,6 +75,7 @@ use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message, Pending};
 use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
+use crate::daemon::links::{Links, LinksError};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::recovery::{Recovered, recover};
@@ -120,6 +123,9 @@ pub enum DaemonError {
     /// The key that signs the journal cannot be used.
     #[error("cannot sign the journal")]
     Key(#[from] KeyError),
+    /// The key for links in mails cannot be used.
+    #[error(transparent)]
+    Links(#[from] LinksError),
     /// A secret cannot be read, or a destination cannot be set up.
     #[error("cannot set up the destinations: {}", .0.join("; "))]
     Destinations(Vec<String>),
@@ -163,6 +169,12 @@ fn actions(settings: &Settings) -> Result<Actions, DaemonError> {
     Actions::new(settings.destinations.clone(), &secret).map_err(DaemonError::Destinations)
 }
 
+/// What makes the links of mails that ask people.
+fn links(settings: &Settings, journal: &str) -> Result<Links, LinksError> {
+    let public_url = settings.server.as_ref().and_then(|server| server.public_url.clone());
+    Links::open(&settings.state, public_url, journal)
+}
+
 /// The running parts.
 struct Daemon {
     control: Control,
@@ -192,6 +204,7 @@ impl Daemon {
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
+        let links = Arc::new(links(&settings, &journal_id)?);
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
@@ -235,6 +248,7 @@ impl Daemon {
             counters: perform::Counters::default(),
             fatal: fatal_sender.clone(),
             holds,
+            links,
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });

@@ -25,6 +25,7 @@ use crate::daemon::core::Message;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, History, Replay, Unread};
 use crate::daemon::lanes::{self, Job};
+use crate::daemon::links::Links;
 use crate::daemon::stop;
 use crate::daemon::workers::wire;
 use crate::daemon::workers::{Crash, Work, Workers};
@@ -56,6 +57,8 @@ pub struct World {
     pub counters: Counters,
     /// What is kept from going out, as far as that is durable.
     pub holds: watch::Receiver<Arc<Holds>>,
+    /// Makes the links of mails that ask people.
+    pub links: Arc<Links>,
     /// Told when the destinations were loaded anew.
     pub renewed: Notify,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.

@@ -37,7 +37,7 @@ pub enum Refusal {
     #[error("{0} was closed long ago; `soard log query` finds it in the journal")]
     Forgotten(ApprovalId),
     /// It is closed.
-    #[error("{id} {}; nothing was recorded", closed(outcome))]
+    #[error("{id} {}; nothing was recorded", ended(outcome))]
     Closed {
         /// Which.
         id: ApprovalId,
@@ -74,7 +74,8 @@ pub enum Refusal {
     },
 }
 
-fn closed(Outcome { at, how, choice, by, .. }: &Outcome) -> String {
+/// What came of it, as the rest of a sentence.
+pub fn ended(Outcome { at, how, choice, by, .. }: &Outcome) -> String {
     let what = choice.map_or("withdrawn", Choice::past);
     match (how, by) {
         (How::Decided, Some(by)) => format!("was {what} by {by} at {at:.0}"),
