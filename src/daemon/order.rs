@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::daemon::core::Core;
 use crate::daemon::report::OrderReport;
 use crate::domain::id::Trigger;
-use crate::domain::operator::{Operator, Order};
+use crate::domain::operator::{Operator, Order, Who};
 use crate::engine::holds::Holds;
 use crate::engine::input::Input;
 use crate::engine::orders::{self, Wish};
@@ -18,9 +18,7 @@ use crate::yaml::diagnostic::nearest;
 /// An operator's wish with who, why, and where the answer goes.
 pub struct Ordered {
     /// Who.
-    pub actor: String,
-    /// Where the order comes from, when it comes over a network.
-    pub address: Option<String>,
+    pub who: Who,
     /// Why.
     pub comment: String,
     /// What.
@@ -33,7 +31,7 @@ pub struct Ordered {
 
 impl Core {
     pub(super) fn order(&mut self, at: Timestamp, ordered: Ordered) {
-        let Ordered { actor, address, comment, wish, dry_run, done } = ordered;
+        let Ordered { who: Who { actor, address }, comment, wish, dry_run, done } = ordered;
         let order = orders::order(&self.state, at, wish, &comment).map_err(|refusal| refusal.to_string());
         match order.and_then(|order| self.possible(order)) {
             Err(why) => drop(done.send(Err(why))),

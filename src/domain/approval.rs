@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::UnknownWord;
@@ -27,7 +28,7 @@ pub const WITHIN_MAX: Span = Span::from_secs(WITHIN_DAYS_MAX * 24 * 3600);
 pub const WITHIN_MIN: Span = Span::from_secs(1);
 
 /// How an approval is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
     /// `approve` returns `true`.
@@ -77,7 +78,7 @@ impl FromStr for Choice {
 }
 
 /// Who must not decide, whatever else may be said of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Barred {
     /// Whoever started or restarted the run by hand.
@@ -90,7 +91,7 @@ impl Barred {
 }
 
 /// What a script gives to `approve`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalRequest {
     /// Its number; none before the step is on record.
@@ -159,7 +160,7 @@ impl ApprovalRequest {
 }
 
 /// An approval, open or closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// Which.
@@ -181,8 +182,9 @@ pub struct Approval {
 }
 
 /// What came of an approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ApprovalOutcome")]
 pub struct Outcome {
     /// When.
     pub at: Timestamp,
@@ -202,7 +204,7 @@ pub struct Outcome {
 }
 
 /// How an approval came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
     /// Somebody decided.
@@ -214,7 +216,7 @@ pub enum How {
 }
 
 /// What is decided about an approval, as an operator's order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalOrder {
     /// Which.
     pub approval: ApprovalId,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use crate::domain::id::{AlertId, BadId, RunId};
 /// Identifies one effect through all retries, crashes and restarts: 26 characters of base32, lower case.
 ///
 /// Sent as `webhook-id`, `Idempotency-Key` and the local part of `Message-ID`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct EffectKey(String);
 
@@ -55,7 +56,7 @@ impl fmt::Display for EffectKey {
 
 /// One thing a playbook asked for. The last five are answered by soard itself at once, the first two by the outside, and
 /// the two between them by the clock and by people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// An HTTP request to a destination.
@@ -127,7 +128,7 @@ impl Effect {
 }
 
 /// What a script gives to `webhook`; URL, secrets and time-outs belong to the destination.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookRequest {
     /// Name of a webhook destination in `soard.yaml`.
@@ -150,7 +151,7 @@ pub struct WebhookRequest {
 }
 
 /// What a script gives to `email`; server, sender and recipients belong to the destination.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailRequest {
     /// Name of an email destination in `soard.yaml`.
@@ -166,7 +167,7 @@ pub struct EmailRequest {
 }
 
 /// What happens to a request that may or may not have arrived.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Send again with the same key: a double is possible, a miss is not.
@@ -179,7 +180,7 @@ pub enum Mode {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The peer took it (HTTP 2xx, SMTP 250), or the timer fired.
@@ -193,7 +194,7 @@ pub enum Class {
 }
 
 /// The outcome of a step as the journal keeps it and the script sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reply {
     /// How it ended.
     pub class: Class,

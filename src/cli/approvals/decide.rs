@@ -5,7 +5,7 @@ use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BAD, GOOD, Look, NAME, styled};
 use crate::cli::plain::safe;
-use crate::daemon::approvals::Decision;
+use crate::console::approvals::Decision;
 use crate::daemon::report::OrderReport;
 use crate::domain::approval::Choice;
 use crate::domain::id::ApprovalId;
@@ -57,7 +57,7 @@ impl Target {
     fn decide(&self, context: &Context, choice: Choice) -> Result<Exit, Fault> {
         let ask = Decision { choice, comment: self.comment.clone() };
         let report: OrderReport =
-            context.daemon()?.send(&format!("/v1/approvals/{}/decide", self.id), &ask).map_err(refused)?;
+            context.daemon()?.send(&format!("/approvals/{}/decide", self.id), &ask).map_err(refused)?;
         context.print(&report, human)?;
         Ok(Exit::Good)
     }

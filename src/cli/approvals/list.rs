@@ -29,7 +29,7 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let mut all: Vec<Approval> = context.daemon()?.get("/v1/approvals").map_err(spoken)?;
+        let mut all: Vec<Approval> = context.daemon()?.get("/approvals").map_err(spoken)?;
         all.retain(|approval| self.all || approval.outcome.is_none());
         sort(&mut all);
         if self.quiet {

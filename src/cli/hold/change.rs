@@ -5,7 +5,7 @@ use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{GOOD, Look, NAME, WARN, styled};
 use crate::cli::plain::safe;
-use crate::daemon::holds::Change;
+use crate::console::holds::Change;
 use crate::daemon::report::OrderReport;
 use crate::domain::hold::{HoldOrder, Scope};
 use crate::domain::operator::Order;
@@ -72,7 +72,7 @@ impl Target {
             (None, None) => Scope::Everything,
         };
         let ask = Change { hold: order(scope), comment: self.comment.clone() };
-        let report: OrderReport = context.daemon()?.send("/v1/holds", &ask).map_err(refused)?;
+        let report: OrderReport = context.daemon()?.send("/holds", &ask).map_err(refused)?;
         context.print(&report, human)?;
         Ok(Exit::Good)
     }

@@ -16,7 +16,7 @@ pub struct Args {}
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let report: HoldsReport = context.daemon()?.get("/v1/holds").map_err(spoken)?;
+        let report: HoldsReport = context.daemon()?.get("/holds").map_err(spoken)?;
         context.print(&report, human)?;
         Ok(if report.holds.is_empty() { Exit::Nothing } else { Exit::Good })
     }

@@ -26,6 +26,7 @@ use crate::daemon::links::{Link, Links, PATH};
 use crate::daemon::order::Ordered;
 use crate::domain::approval::{Approval, Choice, Decider, How, Outcome};
 use crate::domain::id::ApprovalId;
+use crate::domain::operator::Who;
 use crate::engine::approvals;
 use crate::engine::orders::Wish;
 use crate::sources::http::Peer;
@@ -165,10 +166,10 @@ impl Desk {
         address: Option<String>,
     ) -> Option<Result<(), String>> {
         let to = approval.request.notify.as_deref().unwrap_or("nobody");
-        let actor = format!("{name}, by a link mailed to {to}");
+        let who = Who { actor: format!("{name}, by a link mailed to {to}"), address };
         let wish = Wish::Decide { approval: approval.id, choice, who: Decider::Link };
         let (done, told) = oneshot::channel();
-        let ordered = Box::new(Ordered { actor, address, comment, wish, dry_run: false, done });
+        let ordered = Box::new(Ordered { who, comment, wish, dry_run: false, done });
         let asked = async {
             self.commands.send(Command::Order(ordered)).await.ok()?;
             told.await.ok()
@@ -181,8 +182,9 @@ impl Form {
     /// What a browser sends; a field that is missing is empty, of several the last counts.
     fn read(body: &[u8]) -> Self {
         let mut form = Self::default();
-        for (field, value) in form_urlencoded::parse(body) {
-            match &*field {
+        let fields: Vec<(String, String)> = serde_html_form::from_bytes(body).unwrap_or_default();
+        for (field, value) in fields {
+            match field.as_str() {
                 "name" => form.name = scrub::line(&value, NAME_CHARS_MAX),
                 "why" => form.why = scrub::line(&value, WHY_CHARS_MAX),
                 _ => {}
@@ -311,7 +313,7 @@ mod tests {
                 match command {
                     Command::Approvals(done) => drop(done.send(vec![approval.clone()])),
                     Command::Order(ordered) if allowed => {
-                        let Ordered { actor, comment, wish, done, .. } = *ordered;
+                        let Ordered { who: Who { actor, .. }, comment, wish, done, .. } = *ordered;
                         let Wish::Decide { approval: id, choice, who: Decider::Link } = wish else {
                             panic!("{wish:?}")
                         };
