@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Daemon, HttpSink, wait_for};
+use support::{Daemon, HttpSink, SmtpSink, wait_for};
 
 const ROUTES: &str = "route:\n  - { id: each, title: Each, owner: soc@example.com, match: { kind: ask }, playbooks: [ask] }\n  \
                       - { id: soon, title: Soon, owner: soc@example.com, match: { kind: soon }, playbooks: [soon] }\n  \
@@ -290,4 +292,139 @@ fn holds_that_make_no_sense_are_refused() {
         assert_eq!((got, said.contains(expected)), (Some(code), true), "{arguments:?}: {said}");
     }
     assert_eq!(daemon.stop(), Some(0));
+}
+
+const MAILED: &str = r#"fn on_alert(alert) {
+    let within = if alert.severity == "low" { "3s" } else { "1h" };
+    let way = #{ by: "approver", within: within, otherwise: "deny", notify: "oncall", not_by: "starter" };
+    webhook("hook", if approve("Isolate " + alert.host + "?", way) { "isolate" } else { "leave" });
+}"#;
+
+/// A daemon whose approvals are mailed to a sink, with links to its own port.
+fn mailing(dir: &Path, sink: &HttpSink, mails: &SmtpSink) -> Daemon {
+    let settings = format!(
+        "sources:\n  push: {{ http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\ndestinations:\n  \
+         hook: {{ webhook: {{ url: \"http://{}/hook\", mode: at_least_once }} }}\n  \
+         oncall: {{ email: {{ smtp: {{ host: 127.0.0.1, port: {}, tls: none }}, from: soard@example.com, to: [oncall@example.com] }} }}\n",
+        sink.address,
+        mails.address.port()
+    );
+    let route = "route:\n  - { id: all, title: All, owner: soc@example.com, match: { kind: ask }, playbooks: [ask] }\ndefault_route: none\n";
+    let files = [("rules/route/main.yaml", route), ("playbooks/ask.rhai", MAILED)];
+    let mut daemon = Daemon::new(dir, &settings, &files);
+    let text = std::fs::read_to_string(dir.join("soard.yaml")).unwrap();
+    let listen = format!("listen: \"127.0.0.1:{}\"", daemon.port);
+    let public = format!("{listen}, public_url: \"http://127.0.0.1:{}/\"", daemon.port);
+    support::write(dir, "soard.yaml", &text.replace(&listen, &public));
+    daemon.start();
+    daemon
+}
+
+/// The links of a mail: to approve and to deny.
+fn links(daemon: &Daemon, mail: &str) -> (String, String) {
+    let text = mail.replace("=\r\n", "").replace("=3D", "=");
+    let begin = format!("http://127.0.0.1:{}/decide/", daemon.port);
+    let mut found = text.match_indices(&begin).map(|(at, _)| {
+        let link = text[at..].split(|c: char| c.is_whitespace() || matches!(c, '"' | '<')).next().unwrap();
+        link.strip_prefix(&format!("http://127.0.0.1:{}", daemon.port)).unwrap().to_owned()
+    });
+    (found.next().expect("a link to approve"), found.next().expect("a link to deny"))
+}
+
+/// Status, head and body of a request to the server.
+fn ask(daemon: &Daemon, method: &str, path: &str, more: &str, body: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: soard\r\nConnection: close\r\n{more}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), body.to_owned())
+}
+
+#[test]
+fn mailed_links_decide_by_their_form_alone_once_and_only_those_that_soard_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, mails) = (HttpSink::start(Duration::ZERO), SmtpSink::start());
+    let mut daemon = mailing(folder.path(), &sink, &mails);
+    post(&daemon, "ask", "web-<i>1</i>");
+    let mail = wait_for("the mail", || mails.got().pop());
+    assert_eq!(mail.headers["subject"], "HIGH: approve? Isolate web-<i>1</i>?");
+    let (approve, deny) = links(&daemon, &mail.body);
+
+    // A scanner opens whatever it finds, also twice; the question stays open, over a crash as well.
+    daemon.kill();
+    daemon.start();
+    for link in [&approve, &deny, &approve] {
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            let (status, head, body) = ask(&daemon, method, link, "", "");
+            assert_eq!(status, if method == "OPTIONS" { 405 } else { 200 }, "{method} {link}: {body}");
+            assert!(method == "OPTIONS" || head.contains("content-security-policy: default-src 'none'"), "{head}");
+            assert!(method != "GET" || body.contains("Isolate web-&lt;i&gt;1&lt;&#x2f;i&gt;?"), "{body}");
+        }
+    }
+    assert_eq!(approvals(&daemon, &[]).len(), 1);
+
+    // Links that were made up, and forms that say nothing, decide nothing.
+    for forged in [
+        approve.replace("ap-1", "ap-2"),
+        deny.replace("deny", "approve"),
+        format!("{}x", &approve[..approve.len() - 1]),
+    ] {
+        let (status, _, body) = ask(&daemon, "POST", &forged, "", "name=Eve&why=x");
+        assert_eq!((status, body.contains("This link is not valid")), (403, true), "{forged}: {body}");
+    }
+    assert_eq!(ask(&daemon, "POST", &deny, "", "why=x").0, 400);
+    assert_eq!(approvals(&daemon, &[]).len(), 1);
+
+    let (status, _, body) = ask(&daemon, "POST", &deny, "", "name=Ann&why=it+is+the+domain+controller");
+    assert_eq!((status, body.contains("Denied: Isolate web-")), (200, true), "{body}");
+    wait_got(&sink, &["\"leave\""]);
+    for (method, link, status) in [("POST", &deny, 409), ("POST", &approve, 409), ("GET", &approve, 410)] {
+        let (got, _, body) = ask(&daemon, method, link, "", "name=Bo&why=y");
+        assert_eq!((got, body.contains("was denied by Ann, by a link mailed to oncall")), (status, true), "{body}");
+    }
+    let order = daemon.journal().into_iter().rfind(|entry| entry["k"] == "operator").unwrap()["d"].clone();
+    assert_eq!((&order["address"], &order["comment"]), (&json!("127.0.0.1"), &json!("it is the domain controller")));
+    assert_eq!(order["order"]["approval"]["link"], true);
+
+    // After the deadline, nothing is decided by a link either.
+    let low = json!({ "external_id": "low", "kind": "ask", "title": "t", "severity": "low", "entities": { "host": [{ "name": "web-2" }] } });
+    assert_eq!(daemon.post(&low.to_string()).unwrap().0, 200);
+    wait_for("the deadline", || {
+        approvals(&daemon, &["--all"]).iter().any(|a| a["outcome"]["how"] == "timed_out").then_some(())
+    });
+    let late = wait_for("its mail", || mails.got().into_iter().find(|mail| mail.body.contains("web-2")));
+    let (approve, _) = links(&daemon, &late.body);
+    let (status, _, body) = ask(&daemon, "POST", &approve, "", "name=Ann&why=x");
+    assert_eq!((status, body.contains("Too late: denied at the deadline")), (409, true), "{body}");
+    assert_eq!(ask(&daemon, "GET", &approve, "", "").0, 410);
+
+    // A link does not say who follows it, so it cannot tell them from who started the run.
+    post(&daemon, "other", "web-3");
+    assert_eq!(soard(&daemon, &["alerts", "run", "a-3.0", "ask", "-c", "by phone"]).0, Some(0));
+    let mail = wait_for("its mail", || mails.got().into_iter().find(|mail| mail.body.contains("web-3")));
+    let (approve, _) = links(&daemon, &mail.body);
+    let (status, _, body) = ask(&daemon, "POST", &approve, "", "name=Ann&why=x");
+    assert_eq!((status, body.contains("a link does not say who you are")), (403, true), "{body}");
+    token_decides(&daemon, "ap-3");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Over the API the token's role and name count.
+fn token_decides(daemon: &Daemon, approval: &str) {
+    let path = format!("/api/v1/approvals/{approval}/decide");
+    for (role, status) in [("operator", 403), ("approver", 200), ("admin", 409)] {
+        let made = daemon.json(&["token", "add", &format!("the-{role}"), "--role", role, "--expires", "1h"]);
+        let token = made["token"].as_str().unwrap();
+        let head = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        let (got, _, body) = ask(daemon, "POST", &path, &head, r#"{"choice":"approve","comment":"four eyes"}"#);
+        assert_eq!(got, status, "{role}: {body}");
+    }
+    let closed = approvals(daemon, &["--all"]);
+    let outcome = &closed.iter().find(|closed| closed["id"] == approval).unwrap()["outcome"];
+    assert_eq!((&outcome["by"], &outcome["choice"]), (&json!("the-approver"), &json!("approve")));
 }

@@ -33,6 +33,7 @@ struct OneApproval {
 /// A decision.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ApprovalDecision")]
 pub struct Decision {
     /// How.
     pub choice: Choice,

@@ -22,23 +22,20 @@ use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, Content, LoadError};
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, HoldsReport, JournalReport, KeyReport, RefusedBundle, ReloadReport,
+    AlertCounts, BundleReport, DestinationReport, JournalReport, KeyReport, RefusedBundle, ReloadReport,
     RetryReport, SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
 use crate::daemon::{DaemonError, actions, clock, resend, samples, systemd};
 use crate::domain::entry::Facts;
-use crate::domain::hold::{Hold, Scope};
 use crate::domain::record::{Position, Record};
 use crate::domain::secret::Secret;
 use crate::engine::input::Input;
-use crate::engine::orders::Wish;
 use crate::journal::notary::Notary;
 use crate::journal::room::Room;
 use crate::sources::intake::{Answer, Counters, Intake};
 use crate::sources::{Kind, http};
-use crate::yaml::diagnostic::nearest;
 
 /// Commands that may wait.
 const COMMANDS_MAX: usize = 64;
@@ -159,6 +156,16 @@ impl Control {
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What carries out tasks.
+    pub(super) fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The bundle in charge.
+    pub(super) fn bundle(&self) -> Arc<Bundle> {
+        self.current.load_full()
     }
 
     /// Whether the journal has room.
@@ -374,29 +381,6 @@ impl Control {
             dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,
         })
-    }
-
-    fn holds_report(&self, holds: Vec<Hold>) -> HoldsReport {
-        HoldsReport { holds, waiting: self.world.counters.on_hold() }
-    }
-
-    /// Why a hold would never hold anything: nothing has this name.
-    fn unknown(&self, wish: &Wish) -> Option<String> {
-        let (what, name, known): (_, _, Vec<String>) = match wish {
-            Wish::HoldOn(Scope::Destination(name)) => {
-                ("destination", name, self.settings.destinations.iter().map(|(name, _)| name.to_owned()).collect())
-            }
-            Wish::HoldOn(Scope::Playbook(name)) => {
-                ("playbook", name, self.current.load().playbooks.names().map(str::to_owned).collect())
-            }
-            _ => return None,
-        };
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        if known.contains(&name.as_str()) {
-            return None;
-        }
-        let near = nearest(name, &known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        Some(format!("there is no {what} `{name}`{near}"))
     }
 
     fn bundle_report(&self) -> BundleReport {

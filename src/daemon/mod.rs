@@ -17,6 +17,7 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod holds;
 pub mod keep;
 pub mod key;
 pub mod lanes;

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use crate::domain::approval::{Approval, ApprovalOrder, ApprovalRequest, How, Outcome};
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
 use crate::domain::id::{ApprovalId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
+use crate::engine::approvals;
+use crate::engine::flights;
 use crate::engine::intake::{after, delivery_hash};
 use crate::engine::state::{
     Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
@@ -271,9 +272,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
             }
         }
         Due::Approval { approval, run, step, choice } => {
-            let (how, choice) = (How::TimedOut, Some(*choice));
-            let (at, seq, comment) = (entry.at, entry.seq, String::new());
-            answer(state, *approval, run, *step, Outcome { at, seq, how, choice, by: None, comment });
+            approvals::time_out(state, entry, *approval, (run, *step), *choice);
         }
         Due::Retry { key } => {
             if let Some(flight) = state.flights.get_mut(key)
@@ -310,61 +309,11 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
             }
             Effect::Approve(request) => {
                 run.waiting.insert(step.n);
-                fly(state, entry, id, step);
-                ask(state, entry, id, step.n, request);
+                flights::fly(state, entry, id, step);
+                approvals::ask(state, entry, id, step.n, request);
             }
-            _ => fly(state, entry, id, step),
+            _ => flights::fly(state, entry, id, step),
         }
-    }
-}
-
-/// An effect that leaves the daemon is under way.
-fn fly(state: &mut State, entry: &Entry, id: &RunId, step: &Step) {
-    let (Some(key), Some(destination)) = (&step.key, step.effect.destination()) else { return };
-    let Some(run) = state.runs.get_mut(id) else { return };
-    run.waiting.insert(step.n);
-    let flight = Flight {
-        run: id.clone(),
-        step: step.n,
-        intent: entry.seq,
-        asked: entry.at,
-        began: run.began,
-        destination: destination.into(),
-        failed: 0,
-        next: None,
-        mode: step.mode.unwrap_or_default(),
-        begun: false,
-        ambiguous: false,
-        progress: None,
-        error: None,
-        resent: false,
-        notice: matches!(step.effect, Effect::Approve(_)),
-        needs: run.needs(),
-    };
-    state.flights.insert(key.clone(), flight);
-}
-
-fn ask(state: &mut State, entry: &Entry, run: &RunId, step: u32, request: &ApprovalRequest) {
-    let Some(id) = request.id else { return };
-    let starter = state.runs.get(run).and_then(|run| run.starter.clone());
-    let (run, asked, request) = (run.clone(), entry.at, request.clone());
-    state.timers.insert((request.until, Timer::Approval(id)));
-    state.approvals.ask(id, Approval { id, run, step, asked, request, starter, outcome: None });
-}
-
-/// A question has its answer; whoever was to be told of it need not be told any more.
-fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Outcome) {
-    let seq = outcome.seq;
-    if let Some(request) = state.approvals.close(id, outcome) {
-        state.timers.remove(&(request.until, Timer::Approval(id)));
-    }
-    let key = EffectKey::new(&state.journal, run, step);
-    if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
-        state.timers.remove(&(next, Timer::Retry(key)));
-    }
-    if let Some(open) = state.runs.get_mut(run) {
-        open.waiting.remove(&step);
-        open.entries.push(seq);
     }
 }
 
@@ -450,12 +399,12 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
             by_hand(state, starts, operator);
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
-        Order::DeliveryRetry { .. } => send_again(state, entry, order),
+        Order::DeliveryRetry { .. } => flights::send_again(state, entry, order),
         Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
         Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
-        Order::Approval(order) => decided(state, entry, order, operator),
+        Order::Approval(order) => approvals::decided(state, entry, order, operator),
         Order::RunStart { alert, starts, bundle } => {
             start(state, entry, starts, bundle.clone(), vec![*alert]);
             by_hand(state, starts, operator);
@@ -467,12 +416,6 @@ fn by_hand(state: &mut State, id: &RunId, operator: &Operator) {
     if let Some(run) = state.runs.get_mut(id) {
         run.starter = Some(operator.name().to_owned());
     }
-}
-
-fn decided(state: &mut State, entry: &Entry, order: &ApprovalOrder, operator: &Operator) {
-    let (how, choice, by) = (How::Decided, Some(order.choice), Some(operator.actor.clone()));
-    let (at, seq, comment) = (entry.at, entry.seq, operator.comment.clone());
-    answer(state, order.approval, &order.run, order.step, Outcome { at, seq, how, choice, by, comment });
 }
 
 /// A halted run is open again; the effects that had failed are under way again, and no dead letters any more.
@@ -492,33 +435,6 @@ fn go_on(state: &mut State, entry: &Entry, id: &RunId, again: &[u32]) {
     state.runs.insert(id.clone(), run);
 }
 
-fn send_again(state: &mut State, entry: &Entry, order: &Order) {
-    let Order::DeliveryRetry { key, run, step, intent, began, result, destination, mode, in_doubt, progress } = order
-    else {
-        return;
-    };
-    let needs = state.letters.remove(result).map_or(u64::MAX, |letter| letter.needs());
-    let flight = Flight {
-        run: run.clone(),
-        step: *step,
-        intent: *intent,
-        asked: entry.at,
-        began: *began,
-        destination: destination.clone(),
-        failed: 0,
-        next: None,
-        mode: *mode,
-        begun: false,
-        ambiguous: *in_doubt,
-        progress: progress.clone(),
-        error: None,
-        resent: true,
-        notice: false,
-        needs,
-    };
-    state.flights.insert(key.clone(), flight);
-}
-
 fn unhalt(state: &mut State, id: &RunId) -> Option<Halted> {
     let halted = state.halted.remove(id)?;
     state.halted_order.remove(&halted.seq);
@@ -532,11 +448,7 @@ fn cancel(state: &mut State, entry: &Entry, id: &RunId, operator: &Operator) {
     if state.runs.remove(id).is_none() {
         return;
     }
-    for approval in state.approvals.of(id) {
-        let (at, seq, how) = (entry.at, entry.seq, How::Withdrawn);
-        let (by, comment) = (Some(operator.actor.clone()), operator.comment.clone());
-        state.approvals.close(approval, Outcome { at, seq, how, choice: None, by, comment });
-    }
+    approvals::withdraw(state, entry, id, operator);
     state.flights.retain(|_, flight| flight.run != *id || flight.resent);
     let (flights, approvals) = (&state.flights, &state.approvals);
     state.timers.retain(|(_, timer)| match timer {

@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::approval::{Approval, ApprovalOrder, ApprovalRequest, Barred, Choice, Decider, How, Outcome};
+use crate::domain::effect::EffectKey;
+use crate::domain::entry::Entry;
 use crate::domain::id::{ApprovalId, RunId};
+use crate::domain::operator::Operator;
+use crate::engine::state::{Flight, State, Timer};
 
 /// Closed approvals that are still known as such; older ones stand in the journal only.
 pub const CLOSED_MAX: usize = 1_000;
@@ -167,5 +171,52 @@ impl Approvals {
     pub(crate) fn deadline(&self, id: ApprovalId) -> Option<(Timestamp, Choice)> {
         let approval = self.all.get(&id).filter(|approval| approval.outcome.is_none())?;
         Some((approval.request.until, approval.request.otherwise))
+    }
+}
+
+/// A run asks.
+pub(crate) fn ask(state: &mut State, entry: &Entry, run: &RunId, step: u32, request: &ApprovalRequest) {
+    let Some(id) = request.id else { return };
+    let starter = state.runs.get(run).and_then(|run| run.starter.clone());
+    let (run, asked, request) = (run.clone(), entry.at, request.clone());
+    state.timers.insert((request.until, Timer::Approval(id)));
+    state.approvals.ask(id, Approval { id, run, step, asked, request, starter, outcome: None });
+}
+
+/// A question has its answer; whoever was to be told of it need not be told any more.
+fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Outcome) {
+    let seq = outcome.seq;
+    if let Some(request) = state.approvals.close(id, outcome) {
+        state.timers.remove(&(request.until, Timer::Approval(id)));
+    }
+    let key = EffectKey::new(&state.journal, run, step);
+    if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
+        state.timers.remove(&(next, Timer::Retry(key)));
+    }
+    if let Some(open) = state.runs.get_mut(run) {
+        open.waiting.remove(&step);
+        open.entries.push(seq);
+    }
+}
+
+/// Somebody decided.
+pub(crate) fn decided(state: &mut State, entry: &Entry, order: &ApprovalOrder, operator: &Operator) {
+    let (how, choice, by) = (How::Decided, Some(order.choice), Some(operator.actor.clone()));
+    let (at, seq, comment) = (entry.at, entry.seq, operator.comment.clone());
+    answer(state, order.approval, &order.run, order.step, Outcome { at, seq, how, choice, by, comment });
+}
+
+/// Nobody did in time.
+pub(crate) fn time_out(state: &mut State, entry: &Entry, id: ApprovalId, (run, step): (&RunId, u32), choice: Choice) {
+    let (at, seq, how, comment) = (entry.at, entry.seq, How::TimedOut, String::new());
+    answer(state, id, run, step, Outcome { at, seq, how, choice: Some(choice), by: None, comment });
+}
+
+/// The run that asks is cancelled.
+pub(crate) fn withdraw(state: &mut State, entry: &Entry, run: &RunId, operator: &Operator) {
+    for approval in state.approvals.of(run) {
+        let (at, seq, how) = (entry.at, entry.seq, How::Withdrawn);
+        let (by, comment) = (Some(operator.actor.clone()), operator.comment.clone());
+        state.approvals.close(approval, Outcome { at, seq, how, choice: None, by, comment });
     }
 }

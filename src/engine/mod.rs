@@ -7,6 +7,8 @@ pub mod apply;
 pub mod approvals;
 pub mod decide;
 pub mod fit;
+pub mod flights;
+pub mod folders;
 pub mod holds;
 pub mod input;
 pub mod intake;

@@ -13,6 +13,7 @@ use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 use crate::engine::approvals::Approvals;
+use crate::engine::folders;
 use crate::engine::holds::Holds;
 use crate::engine::silences::Silences;
 use crate::engine::tokens::Tokens;
@@ -475,28 +476,6 @@ impl Alerts {
         let at = u32::try_from(self.slots.len()).expect("fewer than four thousand million alerts are retained");
         self.slots.push(slot);
         self.by_identity.insert(identity, at);
-    }
-}
-
-/// Positions in folders as JSON: its maps have no keys of two parts, and a position has both of them in it.
-mod folders {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::domain::record::FolderPosition;
-
-    type Folders = BTreeMap<String, BTreeMap<(String, String), FolderPosition>>;
-
-    pub fn serialize<S: Serializer>(folders: &Folders, to: S) -> Result<S::Ok, S::Error> {
-        let lists = folders.iter().map(|(name, files)| (name, files.values().collect::<Vec<_>>()));
-        lists.collect::<BTreeMap<_, _>>().serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Folders, D::Error> {
-        let lists: BTreeMap<String, Vec<FolderPosition>> = BTreeMap::deserialize(from)?;
-        let keyed = |file: FolderPosition| ((file.file.clone(), file.sha256.clone()), file);
-        Ok(lists.into_iter().map(|(name, files)| (name, files.into_iter().map(keyed).collect())).collect())
     }
 }
 
