@@ -22,8 +22,8 @@ use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, Content, LoadError};
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, JournalReport, KeyReport, RefusedBundle, ReloadReport,
-    RetryReport, SourceReport, Status,
+    AlertCounts, BundleReport, DestinationReport, JournalReport, KeyReport, RefusedBundle, ReloadReport, RetryReport,
+    SourceReport, Status,
 };
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
-use crate::domain::effect::{Class, Effect, EffectKey};
+use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
-use crate::domain::id::{ApprovalId, RunId, Trigger};
+use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::approvals;

@@ -11,7 +11,7 @@ use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::approval::Choice;
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
-use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
+use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, Log, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
