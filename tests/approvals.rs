@@ -166,7 +166,7 @@ fn nobody_decides_and_the_deadline_does_also_when_it_passes_while_the_daemon_is_
     let intent = daemon.journal().into_iter().find(|entry| entry["k"] == "intent").unwrap();
     let until: jiff::Timestamp =
         intent["d"]["steps"][0]["effect"]["approve"]["until"].as_str().unwrap().parse().unwrap();
-    wait_for("the deadline", || (jiff::Timestamp::now() > until).then_some(()));
+    wait_for("the deadline", || (soard::daemon::clock::now() > until).then_some(()));
     daemon.start();
     wait_got(&sink, &["[true,false]"]);
     let (code, said) = soard(&daemon, &["approve", "ap-2", "-c", "late"]);
@@ -231,6 +231,8 @@ fn nothing_goes_out_while_on_hold_and_nothing_is_lost_over_a_crash() {
     }
     wait_for("what is cancelled to be dropped", || (held(&daemon) == 2 * ALERTS - 2).then_some(()));
     assert_eq!(sink.got().len(), 0, "something went out while on hold");
+    let cancelled = daemon.json(&["deliveries", "list", "--outcome", "cancelled"]);
+    assert_eq!(cancelled["matching"], 2, "{cancelled}");
 
     // The hold goes step by step: of one playbook, then of one destination.
     assert_eq!(soard(&daemon, &["hold", "on", "--playbook", "tell", "-c", "look at it first"]).0, Some(0));
@@ -411,6 +413,30 @@ fn mailed_links_decide_by_their_form_alone_once_and_only_those_that_soard_made()
     let (status, _, body) = ask(&daemon, "POST", &approve, "", "name=Ann&why=x");
     assert_eq!((status, body.contains("a link does not say who you are")), (403, true), "{body}");
     token_decides(&daemon, "ap-3");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_mail_that_waits_is_not_sent_once_its_question_is_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, mails) = (HttpSink::start(Duration::ZERO), SmtpSink::start());
+    let mut daemon = mailing(folder.path(), &sink, &mails);
+    assert_eq!(soard(&daemon, &["hold", "on", "--destination", "oncall", "-c", "the mail server moves"]).0, Some(0));
+    post(&daemon, "ask", "web-1");
+    wait_open(&daemon, 1);
+    wait_for("its mail to wait", || (held(&daemon) == 1).then_some(()));
+    assert_eq!(soard(&daemon, &["deny", "ap-1", "-c", "no"]).0, Some(0));
+    wait_got(&sink, &["\"leave\""]);
+    wait_for("the mail to be dropped", || (held(&daemon) == 0).then_some(()));
+    let row = daemon.json(&["deliveries", "list", "--outcome", "cancelled"])["deliveries"][0].clone();
+    assert_eq!((&row["kind"], &row["destination"]), (&json!("approve"), &json!("oncall")));
+    let (_, said) = soard(&daemon, &["deliveries", "show", row["key"].as_str().unwrap()]);
+    assert!(said.contains("cancelled"), "{said}");
+    assert_eq!(soard(&daemon, &["hold", "off", "--destination", "oncall", "-c", "it has moved"]).0, Some(0));
+    // What is asked next is mailed; nothing comes before it.
+    post(&daemon, "ask", "web-2");
+    let first = wait_for("the mail", || mails.got().into_iter().next());
+    assert!(first.body.contains("web-2"), "{}", first.body);
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -195,8 +195,7 @@ impl Daemon {
         let Recovered { state, journal, recovery, snapshot } = recovered;
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
-        let counters = counters(&settings);
-        let gate = Arc::new(Gate::new(state.tokens.clone()));
+        let (counters, gate) = (counters(&settings), Arc::new(Gate::new(state.tokens.clone())));
         let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
         bundles.keep(&bundle).map_err(unusable)?;
@@ -234,10 +233,8 @@ impl Daemon {
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
         sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
 
-        let dying = fatal_sender.clone();
-        let workers = Workers::start(move |why| drop(dying.send(why.to_owned())));
         let world = Arc::new(World {
-            workers,
+            workers: start_workers(&fatal_sender),
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             history,
@@ -255,9 +252,7 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-        let keeper = keep::run(folder, policy, reader.clone(), core_inbox.clone(), stop.performer.subscribe());
-        guard("keeper", &fatal_sender, keeper);
+        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &stop));
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
@@ -349,6 +344,23 @@ impl Daemon {
             _ => Err(DaemonError::Fatal("the core died".into())),
         }
     }
+}
+
+/// Starts the worker processes as they are needed.
+fn start_workers(fatal: &mpsc::UnboundedSender<String>) -> Arc<Workers> {
+    let dying = fatal.clone();
+    Workers::start(move |why| drop(dying.send(why.to_owned())))
+}
+
+/// Drops and compresses what is old of the journal.
+fn keeper(
+    settings: &Settings,
+    reader: &Reader,
+    core: &mpsc::Sender<Message>,
+    stop: &Stop,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (folder, policy) = (settings.state.clone(), settings.journal.clone());
+    keep::run(folder, policy, reader.clone(), core.clone(), stop.performer.subscribe())
 }
 
 /// Keeps the index up with the journal.
