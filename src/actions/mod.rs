@@ -6,7 +6,7 @@ mod folder;
 mod message;
 mod probe;
 pub mod retry;
-mod scrub;
+pub mod scrub;
 pub mod settings;
 mod signature;
 mod smtp;

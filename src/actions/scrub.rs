@@ -11,7 +11,7 @@ fn is_disguise(c: char) -> bool {
 }
 
 /// One line of at most `chars_max` characters: runs of controls and white space become one space.
-pub(super) fn line(text: &str, chars_max: usize) -> String {
+pub fn line(text: &str, chars_max: usize) -> String {
     let spaced: String =
         text.chars().filter(|c| !is_disguise(*c)).map(|c| if is_control(c) { ' ' } else { c }).collect();
     cut(spaced.split_whitespace().collect::<Vec<_>>().join(" "), chars_max)

@@ -2,12 +2,14 @@
 
 mod access;
 mod alerts;
+mod approvals;
 mod check;
 mod client;
 mod deliveries;
 mod destinations;
 mod explain;
 mod fault;
+mod hold;
 mod index;
 mod log;
 mod normalise;
@@ -110,6 +112,16 @@ enum Command {
     /// Look after where playbooks send to, and try it out
     #[command(subcommand)]
     Destinations(destinations::Command),
+    /// Show what playbooks ask people
+    #[command(subcommand)]
+    Approvals(approvals::Command),
+    /// Let a playbook do what it asks for
+    Approve(approvals::decide::Approve),
+    /// Keep a playbook from doing what it asks for
+    Deny(approvals::decide::Deny),
+    /// Keep webhooks and mails from going out for a while
+    #[command(subcommand)]
+    Hold(hold::Command),
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -173,6 +185,10 @@ impl Command {
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
             Self::Destinations(command) => command.run(context),
+            Self::Approvals(command) => command.run(context),
+            Self::Approve(args) => args.run(context),
+            Self::Deny(args) => args.run(context),
+            Self::Hold(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Index(command) => command.run(context),
             Self::Token(command) => command.run(context),

@@ -4,6 +4,8 @@ use crate::cli::output::{NAME, status_style, styled, when};
 use crate::cli::plain::{Page, effect, safe};
 use crate::daemon::query::alert::{AlertOrder, AlertView, Change};
 use crate::domain::alert::Status;
+use crate::domain::approval::ApprovalOrder;
+use crate::domain::hold::HoldOrder;
 use crate::domain::id::AlertId;
 use crate::domain::operator::{Operator, Order};
 use crate::domain::silence::SilenceOrder;
@@ -25,11 +27,27 @@ pub fn order(operator: &Operator) -> String {
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
+        Order::Approval(order) => approval_order(order),
+        Order::Hold(order) => hold_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
     let why = if operator.comment.is_empty() { String::new() } else { format!(": {}", safe(&operator.comment)) };
     format!("{}{address} {what}{why}", safe(&operator.actor))
+}
+
+/// What somebody decided about an approval.
+pub fn approval_order(order: &ApprovalOrder) -> String {
+    let link = if order.link { " by a link" } else { "" };
+    format!("{} {} of {}{link}", order.choice.past(), order.approval, safe(&order.run))
+}
+
+/// What an operator ordered about a hold.
+pub fn hold_order(order: &HoldOrder) -> String {
+    match order {
+        HoldOrder::On(scope) => format!("put {} on hold", safe(scope)),
+        HoldOrder::Off(scope) => format!("let {} go out again", safe(scope)),
+    }
 }
 
 /// What an operator ordered about a token.

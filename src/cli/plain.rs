@@ -332,6 +332,10 @@ pub fn run_steps(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
 
 fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
     let state = match (&view.outcome, view.next, view.attempts.last()) {
+        (Some(outcome), ..) if matches!(view.effect, Effect::Approve(_)) => decided(view, outcome),
+        (None, Some(next), _) if matches!(view.effect, Effect::Approve(_)) => {
+            format!("{} for a decision ({})", styled(NAME, "waits"), ago(next, look))
+        }
         (Some(outcome), ..) => outcome_words(outcome),
         (None, Some(next), Some(last)) => {
             let due = format!("at {} ({})", when(next), ago(next, look));
@@ -349,12 +353,23 @@ fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
         let failed = styled(WARN, format!("attempt {} failed", attempt.n));
         page.line(indent + 4, format!("{failed} {}{code}: {}", when(attempt.at), safe(&attempt.error)));
     }
+    if let Some(told) = &view.told {
+        page.line(indent + 4, format!("the mail about it: {}", outcome_words(told)));
+    }
     for outcome in &view.resent {
         page.line(indent + 4, format!("sent again on an operator's word: {}", outcome_words(outcome)));
     }
     if let Some(key) = &view.key {
         page.line(indent + 4, styled(FAINT, format!("key {key}")));
     }
+}
+
+/// How a question to people was decided. The deadline goes before an order of the same instant.
+fn decided(view: &StepView, outcome: &Outcome) -> String {
+    let (style, word) = if outcome.value == true { (GOOD, "approved") } else { (BAD, "denied") };
+    let late = matches!(&view.effect, Effect::Approve(request) if request.until <= outcome.at);
+    let late = if late { ", since nobody had decided in time" } else { "" };
+    format!("{} at {}{late}", styled(style, word), when(outcome.at))
 }
 
 /// How a step ended.
@@ -388,6 +403,11 @@ pub fn effect(effect: &Effect) -> String {
             format!("email to {}, template {}{subject}", styled(BOLD, safe(destination)), safe(template))
         }
         Effect::Sleep { until } => format!("sleep until {}", when(*until)),
+        Effect::Approve(request) => {
+            let id = request.id.map(|id| format!(" {id}")).unwrap_or_default();
+            let (by, until) = (safe(request.by.join(" or ")), when(request.until));
+            format!("approve{id} “{}”, by {by} until {until}, otherwise {}", safe(&request.question), request.otherwise)
+        }
         Effect::Now | Effect::Random => effect.kind().to_owned(),
         Effect::Log { level, text } => format!("log {}: {}", safe(level), safe(text)),
         Effect::SetStatus { alert, status, comment } => {

@@ -55,6 +55,9 @@ fn fault(folder: &Path, error: DaemonError) -> Fault {
         }
         DaemonError::Journal(_) => "`soard log verify` says what is wrong with it; nothing was changed",
         DaemonError::State { .. } => "the state folder must belong to the user that runs the daemon",
+        DaemonError::Links(_) => {
+            "links that were mailed with another key are refused; soard approve and deny decide, too"
+        }
         DaemonError::Destinations(_) => "a secret is given as { file: … }, { credential: … } or { env: … }",
         DaemonError::Key(_) => "nothing was signed or sent; the journal is as it was",
         DaemonError::Source(_) => "what was accepted is on record; cure the source and start the daemon again",

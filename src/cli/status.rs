@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::Context;
 use crate::cli::access::spoken;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::hold::list::waiting;
 use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
 use crate::cli::plain::{Page, safe};
 use crate::cli::table::{Cell, Table};
@@ -68,6 +69,17 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     if status.silences_active > 0 {
         let silences = styled(WARN, count(status.silences_active, "silence"));
         page.labelled(0, "silences", format!("{silences}; see `soard silence list`"));
+    }
+    for hold in &status.on_hold.holds {
+        let why = format!("by {}: {}", safe(&hold.by), safe(&hold.comment));
+        page.labelled(0, "on hold", format!("{} since {}, {why}", styled(BAD, safe(&hold.scope)), when(hold.since)));
+    }
+    if !status.on_hold.holds.is_empty() {
+        page.labelled(0, "", format!("{}; `soard hold off` lets it go out", waiting(status.on_hold.waiting)));
+    }
+    if status.approvals_open > 0 {
+        let open = styled(WARN, count(status.approvals_open, "approval"));
+        page.labelled(0, "approvals", format!("{open} open; see `soard approvals list`"));
     }
     if status.quarantined > 0 {
         let see = "see `soard quarantine list`";

@@ -15,7 +15,8 @@ use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs,
 use crate::console;
 use crate::daemon::api::{Api, Command};
 use crate::daemon::auth::Gate;
-use crate::daemon::core::Ordered;
+use crate::daemon::links::Links;
+use crate::daemon::order::Ordered;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
@@ -23,13 +24,14 @@ use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, IndexReport, JournalReport, NotResent, OrderReport, RefusedBundle,
-    ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
+    AlertCounts, BundleReport, DestinationReport, HoldsReport, IndexReport, JournalReport, NotResent, OrderReport,
+    RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
 use crate::daemon::samples::SamplesReport;
 use crate::daemon::socket;
 use crate::domain::effect::Class;
+use crate::domain::hold::{Hold, Scope};
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
 use crate::index::build::build;
@@ -324,6 +326,16 @@ fn status_report() -> Status {
         groups_open: 0,
         dead_letters: 2,
         silences_active: 1,
+        approvals_open: 1,
+        on_hold: HoldsReport {
+            holds: vec![Hold {
+                scope: Scope::Destination("chat".into()),
+                since: at(140),
+                by: "ann (uid 1000)".into(),
+                comment: "it floods \x1b[31mus".into(),
+            }],
+            waiting: 3,
+        },
         quarantined: 1,
         queue_depth: 0,
     }
@@ -394,7 +406,7 @@ impl Daemon {
     fn start(places: &Places, reader: Reader) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (up, is_up) = std_mpsc::channel();
-        let (socket, place) = (places.socket.clone(), Place::of(&places.state));
+        let (socket, state, place) = (places.socket.clone(), places.state.clone(), Place::of(&places.state));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             runtime.block_on(async {
@@ -404,7 +416,8 @@ impl Daemon {
                 up.send(()).unwrap();
                 let follower = Follower::start(place, reader.clone(), || {});
                 let (gate, stop) = (Arc::new(Gate::default()), stopped.clone());
-                let api = Api { reader, index: follower.index(), commands, gate, stop };
+                let links = Arc::new(Links::open(&state, None, "j").unwrap());
+                let api = Api { reader, index: follower.index(), commands, gate, links, stop };
                 socket::serve(listener, console::doors(api).socket, stopped).await;
                 follower.finish(Duration::from_secs(10));
             });
@@ -454,6 +467,8 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Destinations(done) => done.send(Vec::new()).unwrap(),
             Command::TryOut { done, .. } => done.send(Ok(None)).unwrap(),
             Command::Tokens(done) => done.send(Vec::new()).unwrap(),
+            Command::Approvals(done) => done.send(Vec::new()).unwrap(),
+            Command::Holds(done) => done.send(HoldsReport::default()).unwrap(),
             Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
             Command::Body(_, done) => done.send(None).unwrap(),

@@ -13,7 +13,7 @@ use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
 use crate::console::shared::{COMMAND_WAIT_MAX, Shared};
 use crate::daemon::api::Command;
-use crate::daemon::core::Ordered;
+use crate::daemon::order::Ordered;
 use crate::daemon::query::Lines;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::why::{Subject, Why, why};

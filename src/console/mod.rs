@@ -8,12 +8,15 @@
 //! Read in this order: [`mod@routes`] (how a route is registered), [`door`] (who comes in), [`alerts`] (a file of routes), [`document`].
 
 pub mod alerts;
+pub mod approvals;
 pub mod ask;
 pub mod changes;
+pub mod decide;
 pub mod destinations;
 pub mod document;
 pub mod door;
 pub mod failure;
+pub mod holds;
 pub mod journal;
 pub mod quarantine;
 pub mod routes;
@@ -43,6 +46,8 @@ pub fn routes() -> Routes {
     changes::add(&mut routes);
     runs::add(&mut routes);
     destinations::add(&mut routes);
+    approvals::add(&mut routes);
+    holds::add(&mut routes);
     quarantine::add(&mut routes);
     silences::add(&mut routes);
     tokens::add(&mut routes);
@@ -53,10 +58,11 @@ pub fn routes() -> Routes {
 /// The API as it is served.
 pub fn doors(api: Api) -> Doors {
     let (router, document) = routes().into_parts();
+    let links = decide::routes(api.links.clone(), api.commands.clone());
     let shared = Arc::new(Shared::new(api, document));
     let stray = async || Failure::not_found("there is no such page; /api/v1/openapi.json says what there is");
     let wrong = async || Failure::method();
     let router = Router::new().nest(BASE, router.fallback(stray).method_not_allowed_fallback(wrong)).with_state(shared);
     let socket = door::socket(Router::new().merge(router.clone()).fallback(stray));
-    Doors { socket, server: door::server(router) }
+    Doors { socket, server: door::server(router).merge(links) }
 }

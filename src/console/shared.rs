@@ -15,7 +15,7 @@ use crate::console::ask::Answer;
 use crate::console::failure::{Failure, with_causes};
 use crate::daemon::api::{Api, Command};
 use crate::daemon::clock;
-use crate::daemon::core::Ordered;
+use crate::daemon::order::Ordered;
 use crate::daemon::query::{Lines, QueryError, lines};
 use crate::daemon::report::{IndexReport, Indexed, OrderReport};
 use crate::domain::operator::Who;

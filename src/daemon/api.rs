@@ -9,12 +9,14 @@ use axum::Router;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daemon::auth::Gate;
-use crate::daemon::core::Ordered;
+use crate::daemon::links::Links;
+use crate::daemon::order::Ordered;
 use crate::daemon::report::{
-    DestinationReport, KeyReport, ReloadReport, ResendReport, RetryReport, Status, TrialReport,
+    DestinationReport, HoldsReport, KeyReport, ReloadReport, ResendReport, RetryReport, Status, TrialReport,
 };
 use crate::daemon::resend::Resend;
 use crate::daemon::samples::SamplesReport;
+use crate::domain::approval::Approval;
 use crate::domain::id::AlertId;
 use crate::domain::operator::Who;
 use crate::domain::silence::Silence;
@@ -32,6 +34,8 @@ pub struct Api {
     pub commands: mpsc::Sender<Command>,
     /// Knows the tokens.
     pub gate: Arc<Gate>,
+    /// Knows the links of mails that ask people.
+    pub links: Arc<Links>,
     /// Turns true when the daemon stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -61,6 +65,10 @@ pub enum Command {
     Silences(oneshot::Sender<Vec<Silence>>),
     /// Tell the tokens, revoked ones included.
     Tokens(oneshot::Sender<Vec<Token>>),
+    /// Tell the approvals that are open and those that were closed last.
+    Approvals(oneshot::Sender<Vec<Approval>>),
+    /// Tell what is on hold.
+    Holds(oneshot::Sender<HoldsReport>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Tell how each destination stands, and how it is set up.

@@ -158,6 +158,16 @@ impl Control {
         &self.settings
     }
 
+    /// What carries out tasks.
+    pub(super) fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The bundle in charge.
+    pub(super) fn bundle(&self) -> Arc<Bundle> {
+        self.current.load_full()
+    }
+
     /// Whether the journal has room.
     pub fn disk(&self) -> &Room {
         &self.world.disk
@@ -183,9 +193,18 @@ impl Control {
             }
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
-            Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
+            Command::Order(ordered) => match self.unknown(&ordered.wish) {
+                Some(why) => drop(ordered.done.send(Err(why))),
+                None => drop(self.core.send(Message::Order(ordered)).await),
+            },
             Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
             Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
+            Command::Approvals(done) => drop(self.core.send(Message::Approvals(done)).await),
+            Command::Holds(done) => {
+                if let Some(core) = self.core_report().await {
+                    let _ = done.send(self.holds_report(core.holds));
+                }
+            }
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Destinations(done) => {
                 if let Some(core) = self.core_report().await {
@@ -365,6 +384,8 @@ impl Control {
             workers: self.world.workers.report(),
             groups_open: core.groups as u64,
             silences_active: core.silences as u64,
+            approvals_open: core.approvals as u64,
+            on_hold: self.holds_report(core.holds),
             quarantined: core.quarantine as u64,
             dead_letters: core.letters as u64,
             queue_depth: (self.core.max_capacity() - self.core.capacity()) as u64,

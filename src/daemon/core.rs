@@ -12,29 +12,28 @@ use crate::daemon::bundle::Bundle;
 use crate::daemon::clock::Steady;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::logged;
+use crate::daemon::order::Ordered;
 use crate::daemon::prepare::{self, Batch};
 use crate::daemon::recent::{Recent, Written};
-use crate::daemon::report::OrderReport;
 use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
+use crate::domain::approval::Approval;
 use crate::domain::entry::{Entry, Facts, Log};
-use crate::domain::id::{AlertId, Trigger};
-use crate::domain::operator::{Operator, Order, Who};
+use crate::domain::hold::Hold;
+use crate::domain::id::AlertId;
 use crate::domain::silence::Silence;
 use crate::domain::token::Token;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
+use crate::engine::holds::Holds;
 use crate::engine::input::Input;
-use crate::engine::orders::{self, Wish};
 use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Done, Draft, Receipt};
-use crate::playbooks::evaluate::Entry as EntryFunction;
 use crate::sources::intake::Answer;
-use crate::yaml::diagnostic::nearest;
 
 /// What the core can be asked.
 pub enum Message {
@@ -56,6 +55,8 @@ pub enum Message {
     Silences(oneshot::Sender<Vec<Silence>>),
     /// The tokens, revoked ones included.
     Tokens(oneshot::Sender<Vec<Token>>),
+    /// The approvals that are open and those that were closed last.
+    Approvals(oneshot::Sender<Vec<Approval>>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Which entry is the first that is needed, also by what has failed since this instant, and which the last that was dropped?
@@ -77,20 +78,6 @@ pub struct Dropping {
     pub held: Timestamp,
     /// Gets the number of runs and of letters that were given up; nothing when the segments stay.
     pub done: oneshot::Sender<(usize, usize)>,
-}
-
-/// An operator's wish with who, why, and where the answer goes.
-pub struct Ordered {
-    /// Who.
-    pub who: Who,
-    /// Why.
-    pub comment: String,
-    /// What.
-    pub wish: Wish,
-    /// Only say whether it could be done.
-    pub dry_run: bool,
-    /// Gets the order once it is durable, or the reason why not.
-    pub done: oneshot::Sender<Result<OrderReport, String>>,
 }
 
 /// What the state says about itself, for `soard status`.
@@ -124,6 +111,10 @@ pub struct CoreReport {
     pub groups: usize,
     /// Silences that hold.
     pub silences: usize,
+    /// Approvals that wait for somebody.
+    pub approvals: usize,
+    /// What is on hold.
+    pub holds: Vec<Hold>,
     /// Quarantined records.
     pub quarantine: usize,
     /// Effects that ended without success and can be sent again.
@@ -154,6 +145,8 @@ pub struct Core {
     pub room: Arc<AtomicBool>,
     /// Who knows the tokens over HTTP.
     pub gate: Arc<Gate>,
+    /// Tells what is on hold to what sends.
+    pub holds: watch::Sender<Arc<Holds>>,
     /// What waits within the core.
     pub pending: Pending,
     /// Who writes snapshots.
@@ -196,6 +189,7 @@ impl Core {
                 Message::Body(alert, to) => drop(to.send(self.state.alerts.get(alert).map(|slot| slot.seq))),
                 Message::Silences(to) => drop(to.send(self.state.silences.all().cloned().collect())),
                 Message::Tokens(to) => drop(to.send(self.state.tokens.all().to_vec())),
+                Message::Approvals(to) => drop(to.send(self.state.approvals.all().cloned().collect())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(held, to) => drop(to.send((self.state.needed(held), self.state.dropped))),
                 Message::Drop(ask) => self.drop_segments(at, *ask),
@@ -288,45 +282,8 @@ impl Core {
         });
     }
 
-    fn order(&mut self, at: Timestamp, ordered: Ordered) {
-        let Ordered { who: Who { actor, address }, comment, wish, dry_run, done } = ordered;
-        let order = orders::order(&self.state, at, wish, &comment).map_err(|refusal| refusal.to_string());
-        match order.and_then(|order| self.possible(order)) {
-            Err(why) => drop(done.send(Err(why))),
-            Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
-            Ok(order) => {
-                let (gate, by) = (self.gate.clone(), actor.clone());
-                let operator = Operator { actor, address, comment, order: order.clone() };
-                self.step(at, Input::Operator(Box::new(operator)), move |receipt| {
-                    let seq = receipt.as_ref().map(|receipt| receipt.seq).map_err(ToString::to_string);
-                    if let (Order::Token(order), Ok(_)) = (&order, &seq) {
-                        gate.heed(at, order, &by);
-                    }
-                    let _ = done.send(seq.map(|seq| OrderReport { seq: Some(seq), order }));
-                });
-            }
-        }
-    }
-
-    /// Today's bundle may lack what a start needs.
-    fn possible(&self, order: Order) -> Result<Order, String> {
-        let (Order::RunRestart { starts, .. } | Order::RunStart { starts, .. }) = &order else { return Ok(order) };
-        let entry = match starts.trigger {
-            Trigger::Alert(_) => EntryFunction::Alert,
-            Trigger::Group(_) => EntryFunction::Group,
-        };
-        let playbooks = &self.bundle.playbooks;
-        if playbooks.has_entry(&starts.playbook, entry) {
-            return Ok(order);
-        }
-        let fitting: Vec<&str> = playbooks.names().filter(|name| playbooks.has_entry(name, entry)).collect();
-        let near = nearest(&starts.playbook, &fitting).map(|near| format!("; did you mean `{near}`?"));
-        let near = near.unwrap_or_default();
-        Err(format!("today's bundle has no playbook `{}` with {}{near}", starts.playbook, entry.function()))
-    }
-
     /// Decides and commits; `false` when the input said nothing new.
-    fn step(
+    pub(super) fn step(
         &mut self,
         at: Timestamp,
         input: Input,
@@ -420,6 +377,8 @@ impl Core {
             stalled: self.state.halted.values().filter(|halted| halted.stalled).count(),
             groups: self.state.groups.len(),
             silences: self.state.silences.active(self.clock.now()).count(),
+            approvals: self.state.approvals.open(),
+            holds: self.state.holds.all().to_vec(),
             quarantine: self.state.quarantine.len(),
             letters: self.state.letters.len(),
             ..CoreReport::default()

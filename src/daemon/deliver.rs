@@ -97,6 +97,10 @@ struct Loaded {
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect, receipt) = history::effect(&world.history, job.intent, job.step)?;
     let log_head = receipt.to_string();
+    let effect = match effect {
+        Effect::Approve(request) => Effect::Email(world.links.mail(&request)),
+        other => other,
+    };
     let Effect::Email(_) = &effect else {
         return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, log_head });
     };

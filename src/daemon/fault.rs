@@ -17,6 +17,8 @@ pub enum Fault {
     ForgetResults,
     /// Evaluate playbooks in the daemon's own process.
     EvaluateInside,
+    /// Send what is on hold.
+    SendOnHold,
     /// Do not wait for room on a full disk.
     GiveUpOnFullDisk,
     /// Replay as a version of soard would that computes steps in another way.
@@ -33,6 +35,7 @@ pub fn from_env() -> Option<Fault> {
         "send-before-intent" => Some(Fault::SendBeforeIntent),
         "send-without-begin" => Some(Fault::SendWithoutBegin),
         "send-without-probe" => Some(Fault::SendWithoutProbe),
+        "send-on-hold" => Some(Fault::SendOnHold),
         "forget-results" => Some(Fault::ForgetResults),
         "replay-otherwise" => Some(Fault::ReplayOtherwise),
         "give-up-on-full-disk" => Some(Fault::GiveUpOnFullDisk),

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::daemon::recent::{Recent, Written};
 use crate::domain::alert::Alert;
+use crate::domain::approval::Choice;
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::entry::{Due, Entry, Facts, Intake, Step};
@@ -245,6 +246,10 @@ impl Replay {
                 let reply = Reply { class: Class::Ok, status: None, value: Value::Null, error: None };
                 self.settle(*step, reply, *seq)?;
             }
+            Facts::Due(Due::Approval { step, choice, .. }) => self.settle(*step, answer(*choice), *seq)?,
+            Facts::Operator(Operator { order: Order::Approval(order), .. }) => {
+                self.settle(order.step, answer(order.choice), *seq)?;
+            }
             // A failed run that an operator lets go on.
             Facts::Run(end) => self.past.extend(end.steps.iter().map(past_step)),
             Facts::Operator(_) => {}
@@ -258,6 +263,11 @@ impl Replay {
         place.ok_or_else(|| format!("entry {seq} settles a step that was never asked for"))?.outcome = Some(reply);
         Ok(())
     }
+}
+
+/// What a script gets when its question is decided.
+fn answer(choice: Choice) -> Reply {
+    Reply { class: Class::Ok, status: None, value: Value::Bool(choice.answer()), error: None }
 }
 
 fn past_step(step: &Step) -> PastStep {

@@ -11,9 +11,23 @@ use tokio::task::JoinSet;
 
 use crate::actions::settings::{BreakerSettings, CONCURRENCY, Settings};
 use crate::daemon::breaker::{Breaker, Health, Leave, Limits};
+use crate::daemon::fault::Fault;
 use crate::daemon::perform::{Counter, World};
 use crate::daemon::{clock, deliver, stop};
+use crate::domain::effect::EffectKey;
+use crate::domain::id::RunId;
+use crate::engine::holds::Holds;
 use crate::engine::tasks::Send;
+
+/// What the lanes are told.
+pub enum Job {
+    /// Make an attempt.
+    Send(Box<Send>),
+    /// Make none for this run any more.
+    Withdraw(RunId),
+    /// Make none with this key any more.
+    Spare(EffectKey),
+}
 
 /// The lanes, by name of the destination.
 #[derive(Default)]
@@ -22,6 +36,8 @@ struct Lanes(BTreeMap<String, Lane>);
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Box<Send>>,
+    /// What came to its turn and is on hold with its playbook.
+    held: VecDeque<Box<Send>>,
     under_way: usize,
     breaker: Breaker,
 }
@@ -35,14 +51,15 @@ struct Ended {
 
 /// Makes attempts until the jobs end or the daemon stops, then waits for those under way. What has not begun by then is
 /// found again at the next start.
-pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Box<Send>>, mut stopping: watch::Receiver<bool>) {
+pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Job>, mut stopping: watch::Receiver<bool>) {
     let mut lanes = Lanes::default();
     let mut under_way: JoinSet<Ended> = JoinSet::new();
+    let mut holds = world.holds.clone();
     loop {
-        let wakes = lanes.wakes();
+        let wakes = lanes.wakes(&holds.borrow());
         let touched = tokio::select! {
             job = jobs.recv() => match job {
-                Some(job) => lanes.push(job),
+                Some(job) => lanes.take(job),
                 None => break,
             },
             Some(ended) = under_way.join_next(), if !under_way.is_empty() => match ended {
@@ -52,6 +69,11 @@ pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Box<Send>>
             () = tokio::time::sleep_until(wakes.unwrap_or_else(Instant::now).into()), if wakes.is_some() => None,
             () = world.renewed.notified() => {
                 lanes.renew(&world);
+                None
+            },
+            // A core that is gone changes nothing any more, and the daemon stops.
+            Ok(()) = holds.changed() => {
+                lanes.release();
                 None
             },
             () = stop::told(&mut stopping) => break,
@@ -68,10 +90,37 @@ pub async fn run(world: Arc<World>, mut jobs: mpsc::UnboundedReceiver<Box<Send>>
 }
 
 impl Lanes {
-    fn push(&mut self, job: Box<Send>) -> Option<String> {
+    fn take(&mut self, job: Job) -> Option<String> {
+        let job = match job {
+            Job::Send(job) => job,
+            Job::Withdraw(run) => {
+                self.drop_all(|job| job.run == run && !job.resent);
+                return None;
+            }
+            Job::Spare(key) => {
+                self.drop_all(|job| job.key == key);
+                return None;
+            }
+        };
         let destination = job.destination.clone();
         self.0.entry(destination.clone()).or_default().waiting.push_back(job);
         Some(destination)
+    }
+
+    /// Drops what waits and is not to be sent any more.
+    fn drop_all(&mut self, gone: impl Fn(&Send) -> bool) {
+        for lane in self.0.values_mut() {
+            lane.waiting.retain(|job| !gone(job));
+            lane.held.retain(|job| !gone(job));
+        }
+    }
+
+    /// What is on hold is another now: what was held comes to its turn again, before what came later.
+    fn release(&mut self) {
+        for lane in self.0.values_mut() {
+            lane.held.append(&mut lane.waiting);
+            std::mem::swap(&mut lane.held, &mut lane.waiting);
+        }
     }
 
     fn ended(&mut self, world: &World, ended: Ended) -> Option<String> {
@@ -89,21 +138,30 @@ impl Lanes {
     /// Starts what may start now: in one lane, or in all.
     fn start(&mut self, world: &World, only: Option<&str>, mut spawn: impl FnMut(Box<Send>, Leave)) {
         let destinations = world.destinations.load();
+        let holds = world.holds.borrow().clone();
         for (name, lane) in self.0.iter_mut().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
             let concurrency = destinations.settings.get(name).map_or(CONCURRENCY, |to| to.concurrency);
-            while lane.under_way < concurrency && !lane.waiting.is_empty() {
-                let Some(leave) = lane.breaker.leave(Instant::now()) else { break };
+            let held = holds.holds_destination(name) && world.fault != Some(Fault::SendOnHold);
+            while !held && lane.under_way < concurrency {
+                let Some(job) = lane.next(&holds) else { break };
+                let Some(leave) = lane.breaker.leave(Instant::now()) else {
+                    lane.waiting.push_front(job);
+                    break;
+                };
                 lane.under_way += 1;
-                spawn(lane.waiting.pop_front().expect("it is not empty"), leave);
+                spawn(job, leave);
             }
-            lane.report(&world.counters.of(name));
+            let on_hold = lane.held.len() + if held { lane.waiting.len() } else { 0 };
+            let counter = world.counters.of(name);
+            counter.on_hold.store(on_hold as u64, Ordering::Relaxed);
+            lane.report(&counter);
         }
     }
 
-    /// When the next open breaker lets an attempt through that waits.
-    fn wakes(&self) -> Option<Instant> {
-        let waiting = self.0.values().filter(|lane| !lane.waiting.is_empty());
-        waiting.filter_map(|lane| lane.breaker.open_until()).min()
+    /// When the next open breaker lets an attempt through that waits for nothing else.
+    fn wakes(&self, holds: &Holds) -> Option<Instant> {
+        let waiting = self.0.iter().filter(|(name, lane)| !lane.waiting.is_empty() && !holds.holds_destination(name));
+        waiting.filter_map(|(_, lane)| lane.breaker.open_until()).min()
     }
 
     /// The destinations were loaded anew, perhaps because one of them was mended.
@@ -116,6 +174,18 @@ impl Lanes {
 }
 
 impl Lane {
+    /// The next one that may go out.
+    fn next(&mut self, holds: &Holds) -> Option<Box<Send>> {
+        loop {
+            let job = self.waiting.pop_front()?;
+            if holds.holds_playbook(&job.run.playbook) {
+                self.held.push_back(job);
+                continue;
+            }
+            return Some(job);
+        }
+    }
+
     /// What `soard status` shows of it.
     fn report(&self, counter: &Counter) {
         counter.under_way.store(self.under_way as u64, Ordering::Relaxed);

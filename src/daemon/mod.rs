@@ -17,12 +17,15 @@ pub mod core;
 pub mod deliver;
 pub mod fault;
 pub mod history;
+pub mod holds;
 pub mod keep;
 pub mod key;
 pub mod lanes;
+pub mod links;
 pub mod logged;
 pub mod logs;
 pub mod opening;
+pub mod order;
 pub mod perform;
 pub mod ports;
 pub mod prepare;
@@ -66,6 +69,7 @@ use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message, Pending};
 use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
+use crate::daemon::links::{Links, LinksError};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::ports::Ports;
@@ -114,6 +118,9 @@ pub enum DaemonError {
     /// The key that signs the journal cannot be used.
     #[error("cannot sign the journal")]
     Key(#[from] KeyError),
+    /// The key for links in mails cannot be used.
+    #[error(transparent)]
+    Links(#[from] LinksError),
     /// A secret cannot be read, or a destination cannot be set up.
     #[error("cannot set up the destinations: {}", .0.join("; "))]
     Destinations(Vec<String>),
@@ -158,6 +165,12 @@ fn actions(settings: &Settings) -> Result<Actions, DaemonError> {
     Actions::new(settings.destinations.clone(), &secret).map_err(DaemonError::Destinations)
 }
 
+/// What makes the links of mails that ask people.
+fn links(settings: &Settings, journal: &str) -> Result<Links, LinksError> {
+    let public_url = settings.server.as_ref().and_then(|server| server.public_url.clone());
+    Links::open(&settings.state, public_url, journal)
+}
+
 /// The running parts.
 struct Daemon {
     control: Control,
@@ -184,20 +197,21 @@ impl Daemon {
         let Recovered { state, journal, recovery, snapshot } = recovered;
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
-        let counters = counters(&settings);
-        let gate = Arc::new(Gate::new(state.tokens.clone()));
+        let (counters, gate) = (counters(&settings), Arc::new(Gate::new(state.tokens.clone())));
         let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
         bundles.keep(&bundle).map_err(unusable)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
+        let links = Arc::new(links(&settings, &journal_id)?);
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
         let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
         let (task_queue, tasks) = mpsc::unbounded_channel();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
         let (next_due, due) = watch::channel(None);
+        let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
         let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
         let history = History { journal: reader.clone(), recent: Arc::default() };
@@ -212,6 +226,7 @@ impl Daemon {
             fault: fault::from_env(),
             room: room.clone(),
             gate: gate.clone(),
+            holds: tell_holds,
             pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
             recent: history.recent.clone(),
@@ -220,10 +235,8 @@ impl Daemon {
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
         sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
 
-        let dying = fatal_sender.clone();
-        let workers = Workers::start(move |why| drop(dying.send(why.to_owned())));
         let world = Arc::new(World {
-            workers,
+            workers: start_workers(&fatal_sender),
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             history,
@@ -232,6 +245,8 @@ impl Daemon {
             core: core_inbox.clone(),
             counters: perform::Counters::default(),
             fatal: fatal_sender.clone(),
+            holds,
+            links: links.clone(),
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
@@ -239,14 +254,12 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-        let keeper = keep::run(folder, policy, reader.clone(), core_inbox.clone(), stop.performer.subscribe());
-        guard("keeper", &fatal_sender, keeper);
+        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &stop));
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
         let (commands, gone) = (control.commands(), stop.performer.subscribe());
-        let api = Api { reader, index: index.index(), commands, gate, stop: gone };
+        let api = Api { reader, index: index.index(), commands, gate, links, stop: gone };
         let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
@@ -333,6 +346,23 @@ impl Daemon {
             _ => Err(DaemonError::Fatal("the core died".into())),
         }
     }
+}
+
+/// Starts the worker processes as they are needed.
+fn start_workers(fatal: &mpsc::UnboundedSender<String>) -> Arc<Workers> {
+    let dying = fatal.clone();
+    Workers::start(move |why| drop(dying.send(why.to_owned())))
+}
+
+/// Drops and compresses what is old of the journal.
+fn keeper(
+    settings: &Settings,
+    reader: &Reader,
+    core: &mpsc::Sender<Message>,
+    stop: &Stop,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (folder, policy) = (settings.state.clone(), settings.journal.clone());
+    keep::run(folder, policy, reader.clone(), core.clone(), stop.performer.subscribe())
 }
 
 /// Keeps the index up with the journal.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -24,13 +24,15 @@ use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, History, Replay, Unread};
-use crate::daemon::lanes;
+use crate::daemon::lanes::{self, Job};
+use crate::daemon::links::Links;
 use crate::daemon::stop;
-use crate::daemon::workers::wire::Job;
+use crate::daemon::workers::wire;
 use crate::daemon::workers::{Crash, Work, Workers};
 use crate::domain::effect::{Class, EffectKey, Reply};
 use crate::domain::entry::End;
 use crate::domain::id::Trigger;
+use crate::engine::holds::Holds;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::tasks::{Evaluate, Task};
 use crate::journal::room::Room;
@@ -53,6 +55,10 @@ pub struct World {
     pub core: mpsc::Sender<Message>,
     /// Counted since the daemon started, by destination.
     pub counters: Counters,
+    /// What is kept from going out, as far as that is durable.
+    pub holds: watch::Receiver<Arc<Holds>>,
+    /// Makes the links of mails that ask people.
+    pub links: Arc<Links>,
     /// Told when the destinations were loaded anew.
     pub renewed: Notify,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.
@@ -91,6 +97,8 @@ pub struct Counter {
     pub failed: AtomicU64,
     /// Attempts under way.
     pub under_way: AtomicU64,
+    /// Attempts that wait since they are on hold.
+    pub on_hold: AtomicU64,
     /// Its breaker holds attempts back.
     pub held: AtomicBool,
     /// Until when it lets none through; absent while an attempt is trying the destination.
@@ -100,6 +108,12 @@ pub struct Counter {
 }
 
 impl Counters {
+    /// Attempts that wait since they are on hold, over all destinations.
+    pub fn on_hold(&self) -> u64 {
+        let all = self.0.lock().expect("nothing panics while it is held");
+        all.values().map(|counter| counter.on_hold.load(Ordering::Relaxed)).sum()
+    }
+
     /// The counts of one destination.
     pub fn of(&self, destination: &str) -> Arc<Counter> {
         let mut all = self.0.lock().expect("nothing panics while it is held");
@@ -119,7 +133,9 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
                     let run = Evaluation { world: world.clone(), runtime: runtime.clone(), job };
                     if world.fault == Some(Fault::EvaluateInside) { run.inside() } else { world.workers.evaluate(Box::new(run)) }
                 }
-                Some(Task::Send(job)) => drop(to_lanes.send(job)),
+                Some(Task::Send(job)) => drop(to_lanes.send(Job::Send(job))),
+                Some(Task::Withdraw(run)) => drop(to_lanes.send(Job::Withdraw(run))),
+                Some(Task::Spare(key)) => drop(to_lanes.send(Job::Spare(key))),
                 Some(Task::Forget(key)) => forget(&world, key).await,
                 None => break,
             },
@@ -154,7 +170,7 @@ impl Work for Evaluation {
     }
 
     /// What cannot be replayed fails the run with the reason.
-    fn job(&self) -> Option<(Arc<Bundle>, Job)> {
+    fn job(&self) -> Option<(Arc<Bundle>, wire::Job)> {
         match replay(&self.world, &self.job) {
             Ok(ready) => return Some(ready),
             Err(Unread::Journal(error)) => self.world.dies(&error),
@@ -234,7 +250,7 @@ async fn forget(world: &World, key: EffectKey) {
 /// About what an alert takes on its way to a worker.
 const ALERT_BYTES: usize = 2 * 1024;
 
-fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, Job), Unread> {
+fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, wire::Job), Unread> {
     let bundle = world.bundles.get(&job.bundle).map_err(Unread::Content)?;
     let Replay { at, mut past, bytes } = history::past(&world.history, &job.entries, job.started)?;
     if let (Some(Fault::ReplayOtherwise), Some(step)) = (world.fault, past.first_mut()) {
@@ -253,7 +269,7 @@ fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, Job), Unread> {
     let bytes = bytes + job.alerts.len() * ALERT_BYTES;
     let seed = Sha256::digest(format!("seed\n{}\n{}", world.journal_id, job.run)).into();
     let (id, playbook) = (job.bundle.clone(), job.run.playbook.clone());
-    Ok((bundle, Job { bundle: id, playbook, entry, input, at, seed, past, bytes }))
+    Ok((bundle, wire::Job { bundle: id, playbook, entry, input, at, seed, past, bytes }))
 }
 
 fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {

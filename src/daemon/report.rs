@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::trial::Stage;
 use crate::domain::effect::EffectKey;
+use crate::domain::hold::Hold;
 use crate::domain::id::AlertId;
 use crate::domain::operator::Order;
 
@@ -56,6 +57,12 @@ pub struct Status {
     /// Operators' silences that hold.
     #[serde(default)]
     pub silences_active: u64,
+    /// Approvals that wait for somebody.
+    #[serde(default)]
+    pub approvals_open: u64,
+    /// What operators keep from going out.
+    #[serde(default)]
+    pub on_hold: HoldsReport,
     /// Records in quarantine.
     pub quarantined: u64,
     /// Effects that ended without success and can be sent again.
@@ -85,6 +92,15 @@ pub struct WorkersReport {
     pub died: u64,
     /// Protections that this system does not give them.
     pub lacks: Vec<String>,
+}
+
+/// What is on hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldsReport {
+    /// The holds that are on, the oldest first.
+    pub holds: Vec<Hold>,
+    /// Webhooks and mails that wait for them.
+    pub waiting: u64,
 }
 
 /// What came of an order.

@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 
 use crate::actions::Trial;
 use crate::daemon::clock;
-use crate::daemon::core::{Message, Ordered};
+use crate::daemon::core::Message;
+use crate::daemon::order::Ordered;
 use crate::daemon::perform::World;
 use crate::daemon::report::TrialReport;
 use crate::domain::effect::EffectKey;

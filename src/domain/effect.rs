@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::domain::alert::Status;
+use crate::domain::approval::ApprovalRequest;
 use crate::domain::id::{AlertId, BadId, RunId};
 
 /// Identifies one effect through all retries, crashes and restarts: 26 characters of base32, lower case.
@@ -59,7 +60,8 @@ impl fmt::Display for EffectKey {
     }
 }
 
-/// One thing a playbook asked for. The last six are answered by soard itself, the first three by the outside.
+/// One thing a playbook asked for. The last five are answered by soard itself at once, the first two by the outside, and
+/// the two between them by the clock and by people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -72,6 +74,8 @@ pub enum Effect {
         /// When the run goes on.
         until: Timestamp,
     },
+    /// A question to people.
+    Approve(ApprovalRequest),
     /// The time, as the journal has it.
     Now,
     /// A number from 0 (included) to 1 (excluded).
@@ -109,6 +113,7 @@ impl Effect {
             Self::Webhook(_) => "webhook",
             Self::Email(_) => "email",
             Self::Sleep { .. } => "sleep",
+            Self::Approve(_) => "approve",
             Self::Now => "now",
             Self::Random => "random",
             Self::Log { .. } => "log",
@@ -117,11 +122,12 @@ impl Effect {
         }
     }
 
-    /// The destination, for effects that leave the daemon.
+    /// The destination, for effects that leave the daemon; for a question to people, the one that is told of it.
     pub fn destination(&self) -> Option<&str> {
         match self {
             Self::Webhook(request) => Some(&request.destination),
             Self::Email(request) => Some(&request.destination),
+            Self::Approve(request) => request.notify.as_deref(),
             _ => None,
         }
     }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::domain::alert::Alert;
+use crate::domain::approval::Choice;
 use crate::domain::decision::{AlertRef, Decision, Key, RuleRef};
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
-use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
 use crate::domain::operator::Operator;
 use crate::domain::record::{Body, Position};
 
@@ -250,6 +251,17 @@ pub enum Due {
         run: RunId,
         /// Which step.
         step: u32,
+    },
+    /// Nobody decided an approval in time.
+    Approval {
+        /// Which.
+        approval: ApprovalId,
+        /// Whose.
+        run: RunId,
+        /// Which step.
+        step: u32,
+        /// What it is decided to be.
+        choice: Choice,
     },
     /// The next attempt of an effect may start.
     Retry {

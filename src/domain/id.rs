@@ -77,6 +77,24 @@ impl FromStr for SilenceId {
     }
 }
 
+/// A question that a playbook asks people, written `ap-3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApprovalId(pub u64);
+
+impl fmt::Display for ApprovalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ap-{}", self.0)
+    }
+}
+
+impl FromStr for ApprovalId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let number = text.strip_prefix("ap-").and_then(|n| n.parse().ok());
+        number.map(Self).ok_or_else(|| BadId { text: text.into(), expected: "an approval id such as ap-3" })
+    }
+}
+
 /// What a run was started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trigger {
@@ -170,6 +188,7 @@ macro_rules! as_text {
 }
 as_text!(
     AlertId "^a-[0-9]{1,20}\\.[0-9]{1,10}$",
+    ApprovalId "^ap-[0-9]{1,20}$",
     GroupId "^g-[0-9]{1,20}$",
     RunId "^(a-[0-9]{1,20}\\.[0-9]{1,10}|g-[0-9]{1,20})/[^/~]+(~[0-9]{1,10})?$",
     SilenceId "^s-[0-9]{1,20}$",

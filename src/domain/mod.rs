@@ -1,10 +1,12 @@
 //! The nouns of soard as plain data: no IO, no clock, no decisions.
 
 pub mod alert;
+pub mod approval;
 pub mod attack;
 pub mod decision;
 pub mod effect;
 pub mod entry;
+pub mod hold;
 pub mod id;
 pub mod lists;
 pub mod operator;

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::alert::Status;
+use crate::domain::approval::ApprovalOrder;
 use crate::domain::decision::AlertRef;
 use crate::domain::effect::{EffectKey, Mode};
+use crate::domain::hold::HoldOrder;
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::{Caller, TokenOrder};
@@ -111,6 +113,10 @@ pub enum Order {
         /// Name of the destination.
         destination: String,
     },
+    /// An approval is decided.
+    Approval(ApprovalOrder),
+    /// Something is put on hold, or goes out again.
+    Hold(HoldOrder),
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -122,6 +128,18 @@ pub enum Order {
     },
 }
 
+impl Operator {
+    /// The name alone of who gave it: `ann` of `ann (uid 1000)`.
+    pub fn name(&self) -> &str {
+        name(&self.actor)
+    }
+}
+
+/// The name alone of an actor: `ann` of `ann (uid 1000)`.
+pub fn name(actor: &str) -> &str {
+    actor.split_once(" (uid ").map_or(actor, |(name, _)| name)
+}
+
 impl Order {
     /// The runs that it is about.
     pub fn runs(&self) -> impl Iterator<Item = &RunId> {
@@ -129,7 +147,10 @@ impl Order {
             Self::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
             Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => [Some(run), None],
             Self::RunStart { starts, .. } => [Some(starts), None],
-            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) | Self::DestinationTest { .. } => [None, None],
+            Self::Approval(order) => [Some(&order.run), None],
+            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } => {
+                [None, None]
+            }
         };
         runs.into_iter().flatten()
     }
@@ -153,6 +174,11 @@ mod tests {
             r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
             r#"{"token":{"revoke":{"name":"edr"}}}"#,
             r#"{"destination_test":{"destination":"oncall"}}"#,
+            r#"{"hold":{"on":"everything"}}"#,
+            r#"{"hold":{"off":{"destination":"edr"}}}"#,
+            r#"{"hold":{"on":{"playbook":"isolate"}}}"#,
+            r#"{"approval":{"approval":"ap-1","run":"a-1.0/p","step":2,"choice":"approve"}}"#,
+            r#"{"approval":{"approval":"ap-1","run":"a-1.0/p","step":2,"choice":"deny","link":true}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"tags":{"add":["x"],"remove":["y"]}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":"bo"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"assign":{"to":null}}}}"#,

@@ -10,6 +10,8 @@ use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunE
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
+use crate::engine::approvals;
+use crate::engine::flights;
 use crate::engine::intake::{after, delivery_hash};
 use crate::engine::state::{
     Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
@@ -229,7 +231,7 @@ fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: 
     state.ran.insert(hash);
     let (started, began, entries) = (entry.at, entry.seq, Vec::new());
     let (waiting, refused) = (std::collections::BTreeSet::new(), Vec::new());
-    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused };
+    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused, starter: None };
     state.runs.insert(run.clone(), open);
 }
 
@@ -269,6 +271,9 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 open.entries.push(entry.seq);
             }
         }
+        Due::Approval { approval, run, step, choice } => {
+            approvals::time_out(state, entry, *approval, (run, *step), *choice);
+        }
         Due::Retry { key } => {
             if let Some(flight) = state.flights.get_mut(key)
                 && let Some(next) = flight.next.take()
@@ -288,8 +293,8 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
 }
 
 fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
-    let Some(run) = state.runs.get_mut(id) else { return };
     for step in steps {
+        let Some(run) = state.runs.get_mut(id) else { return };
         run.steps = step.n + 1;
         match &step.effect {
             Effect::Sleep { until } => {
@@ -302,29 +307,12 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
                     slot.held = true;
                 }
             }
-            effect => {
-                let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
+            Effect::Approve(request) => {
                 run.waiting.insert(step.n);
-                let needs = run.needs();
-                let flight = Flight {
-                    run: id.clone(),
-                    step: step.n,
-                    intent: entry.seq,
-                    asked: entry.at,
-                    began: run.began,
-                    destination: destination.into(),
-                    failed: 0,
-                    next: None,
-                    mode: step.mode.unwrap_or_default(),
-                    begun: false,
-                    ambiguous: false,
-                    progress: None,
-                    error: None,
-                    resent: false,
-                    needs,
-                };
-                state.flights.insert(key.clone(), flight);
+                flights::fly(state, entry, id, step);
+                approvals::ask(state, entry, id, step.n, request);
             }
+            _ => flights::fly(state, entry, id, step),
         }
     }
 }
@@ -345,6 +333,9 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
         return if is_ok {
             learn(state, seq, result)
         };
+    }
+    if flight.as_ref().is_some_and(|flight| flight.notice) {
+        return;
     }
     let Some(run) = state.runs.get_mut(&result.run) else { return };
     run.waiting.remove(&result.step);
@@ -401,18 +392,30 @@ fn apply_end(state: &mut State, entry: &Entry, end: &RunEnd) {
 fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
     let order = &operator.order;
     match order {
-        Order::RunCancel { run } => cancel(state, run),
+        Order::RunCancel { run } => cancel(state, entry, run, operator),
         Order::RunRestart { run, starts, alerts, bundle } => {
             unhalt(state, run);
             start(state, entry, starts, bundle.clone(), alerts.clone());
+            by_hand(state, starts, operator);
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
-        Order::DeliveryRetry { .. } => send_again(state, entry, order),
+        Order::DeliveryRetry { .. } => flights::send_again(state, entry, order),
         Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
+        Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::DestinationTest { .. } => {}
-        Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),
+        Order::Approval(order) => approvals::decided(state, entry, order, operator),
+        Order::RunStart { alert, starts, bundle } => {
+            start(state, entry, starts, bundle.clone(), vec![*alert]);
+            by_hand(state, starts, operator);
+        }
+    }
+}
+
+fn by_hand(state: &mut State, id: &RunId, operator: &Operator) {
+    if let Some(run) = state.runs.get_mut(id) {
+        run.starter = Some(operator.name().to_owned());
     }
 }
 
@@ -433,32 +436,6 @@ fn go_on(state: &mut State, entry: &Entry, id: &RunId, again: &[u32]) {
     state.runs.insert(id.clone(), run);
 }
 
-fn send_again(state: &mut State, entry: &Entry, order: &Order) {
-    let Order::DeliveryRetry { key, run, step, intent, began, result, destination, mode, in_doubt, progress } = order
-    else {
-        return;
-    };
-    let needs = state.letters.remove(result).map_or(u64::MAX, |letter| letter.needs());
-    let flight = Flight {
-        run: run.clone(),
-        step: *step,
-        intent: *intent,
-        asked: entry.at,
-        began: *began,
-        destination: destination.clone(),
-        failed: 0,
-        next: None,
-        mode: *mode,
-        begun: false,
-        ambiguous: *in_doubt,
-        progress: progress.clone(),
-        error: None,
-        resent: true,
-        needs,
-    };
-    state.flights.insert(key.clone(), flight);
-}
-
 fn unhalt(state: &mut State, id: &RunId) -> Option<Halted> {
     let halted = state.halted.remove(id)?;
     state.halted_order.remove(&halted.seq);
@@ -466,17 +443,19 @@ fn unhalt(state: &mut State, id: &RunId) -> Option<Halted> {
 }
 
 /// The run and all that it waits for are gone; what comes of a request under way is nobody's any more.
-fn cancel(state: &mut State, id: &RunId) {
+fn cancel(state: &mut State, entry: &Entry, id: &RunId, operator: &Operator) {
     state.totals.runs_cancelled += 1;
     unhalt(state, id);
     if state.runs.remove(id).is_none() {
         return;
     }
+    approvals::withdraw(state, entry, id, operator);
     state.flights.retain(|_, flight| flight.run != *id || flight.resent);
-    let flights = &state.flights;
+    let (flights, approvals) = (&state.flights, &state.approvals);
     state.timers.retain(|(_, timer)| match timer {
         Timer::Sleep(run, _) => run != id,
         Timer::Retry(key) => flights.contains_key(key),
+        Timer::Approval(approval) => approvals.deadline(*approval).is_some(),
         Timer::Throttle(_) | Timer::Group(_) => true,
     });
 }

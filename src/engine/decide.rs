@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::effect::EffectKey;
+use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Attempt, Begin, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
@@ -83,6 +83,11 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
         }
         Timer::Sleep(run, step) => Due::Timer { run: run.clone(), step: *step },
         Timer::Retry(key) => Due::Retry { key: key.clone() },
+        Timer::Approval(id) => {
+            let approval = state.approvals.get(*id)?;
+            let (run, step, choice) = (approval.run.clone(), approval.step, approval.request.otherwise);
+            Due::Approval { approval: *id, run, step, choice }
+        }
     }))
 }
 
@@ -93,6 +98,11 @@ fn asked_facts(state: &State, asked: Asked) -> Option<Facts> {
     }
     let numbered = (run.steps..).zip(asked.steps);
     let mut steps: Vec<Step> = numbered.map(|(n, step)| number(state, &asked.run, n, step)).collect();
+    let questions = steps.iter_mut().filter_map(|step| match &mut step.effect {
+        Effect::Approve(request) => Some(request),
+        _ => None,
+    });
+    (0..).zip(questions).for_each(|(before, request)| request.id = Some(state.approvals.next(before)));
     match asked.end {
         Some(end) => {
             // A run that has ended asks nothing of the outside any more.

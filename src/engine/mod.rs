@@ -4,8 +4,12 @@
 //! &Entry)` is all that recovery does. What is to be done outside follows from the state: [`tasks`].
 
 pub mod apply;
+pub mod approvals;
 pub mod decide;
 pub mod fit;
+pub mod flights;
+pub mod folders;
+pub mod holds;
 pub mod input;
 pub mod intake;
 pub mod orders;

@@ -3,13 +3,17 @@
 use jiff::Timestamp;
 
 use crate::domain::alert::Status;
+use crate::domain::approval::{Choice, Decider};
 use crate::domain::decision::AlertRef;
-use crate::domain::id::{AlertId, RunId, SilenceId};
+use crate::domain::hold::Scope;
+use crate::domain::id::{AlertId, ApprovalId, RunId, SilenceId};
 use crate::domain::operator::Order;
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
 use crate::domain::token::Role;
 use crate::domain::triage::{AlertChange, BadChange};
+use crate::engine::approvals;
+use crate::engine::holds;
 use crate::engine::silences;
 use crate::engine::state::{Halted, State};
 use crate::engine::tokens;
@@ -74,6 +78,19 @@ pub enum Wish {
     TokenRevoke(String),
     /// Send one marked message to a destination.
     TryOut(String),
+    /// Keep something from going out.
+    HoldOn(Scope),
+    /// Let it go out again.
+    HoldOff(Scope),
+    /// Decide an approval.
+    Decide {
+        /// Which.
+        approval: ApprovalId,
+        /// How.
+        choice: Choice,
+        /// Who.
+        who: Decider,
+    },
 }
 
 /// Why an order is not carried out.
@@ -126,6 +143,12 @@ pub enum Refusal {
     /// It cannot be done with tokens.
     #[error("{0}")]
     Token(#[from] tokens::Refusal),
+    /// It cannot be put on hold, or is not.
+    #[error("{0}")]
+    Hold(#[from] holds::Refusal),
+    /// The approval is not to be decided, or not by them.
+    #[error("{0}")]
+    Approval(#[from] approvals::Refusal),
     /// The playbook was started for it before, alone or in a group.
     #[error(
         "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
@@ -197,6 +220,9 @@ pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<
         }
         Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
         Wish::TryOut(destination) => Ok(Order::DestinationTest { destination }),
+        Wish::HoldOn(scope) => Ok(Order::Hold(state.holds.on(scope)?)),
+        Wish::HoldOff(scope) => Ok(Order::Hold(state.holds.off(scope)?)),
+        Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

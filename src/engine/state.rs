@@ -10,8 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
-use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
+use crate::engine::approvals::Approvals;
+use crate::engine::folders;
+use crate::engine::holds::Holds;
 use crate::engine::silences::Silences;
 use crate::engine::tokens::Tokens;
 
@@ -79,6 +82,12 @@ pub struct State {
     /// Who may do what over HTTP.
     #[serde(default)]
     pub tokens: Tokens,
+    /// What operators keep from going out.
+    #[serde(default)]
+    pub holds: Holds,
+    /// What playbooks ask people.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// Totals for `soard status`.
     pub totals: Totals,
 }
@@ -147,6 +156,9 @@ pub struct Run {
     pub waiting: BTreeSet<u32>,
     /// Effects of the last intent that ended without success, as long as nothing else is on record after them.
     pub refused: Vec<Refused>,
+    /// Who started it by hand.
+    #[serde(default)]
+    pub starter: Option<String>,
 }
 
 /// An effect that ended without success.
@@ -208,6 +220,9 @@ pub struct Flight {
     pub error: Option<String>,
     /// An operator had it sent again: its run has its outcome already.
     pub resent: bool,
+    /// It tells people of a question: its run waits for their answer, not for its outcome.
+    #[serde(default)]
+    pub notice: bool,
     /// The first entry that sending it needs: it is about alerts.
     #[serde(default = "unknown")]
     pub needs: u64,
@@ -305,6 +320,7 @@ pub(crate) enum Timer {
     Group(GroupId),
     Sleep(RunId, u32),
     Retry(EffectKey),
+    Approval(ApprovalId),
 }
 
 impl State {
@@ -460,28 +476,6 @@ impl Alerts {
         let at = u32::try_from(self.slots.len()).expect("fewer than four thousand million alerts are retained");
         self.slots.push(slot);
         self.by_identity.insert(identity, at);
-    }
-}
-
-/// Positions in folders as JSON: its maps have no keys of two parts, and a position has both of them in it.
-mod folders {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::domain::record::FolderPosition;
-
-    type Folders = BTreeMap<String, BTreeMap<(String, String), FolderPosition>>;
-
-    pub fn serialize<S: Serializer>(folders: &Folders, to: S) -> Result<S::Ok, S::Error> {
-        let lists = folders.iter().map(|(name, files)| (name, files.values().collect::<Vec<_>>()));
-        lists.collect::<BTreeMap<_, _>>().serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Folders, D::Error> {
-        let lists: BTreeMap<String, Vec<FolderPosition>> = BTreeMap::deserialize(from)?;
-        let keyed = |file: FolderPosition| ((file.file.clone(), file.sha256.clone()), file);
-        Ok(lists.into_iter().map(|(name, files)| (name, files.into_iter().map(keyed).collect())).collect())
     }
 }
 

@@ -19,6 +19,10 @@ pub enum Task {
     Send(Box<Send>),
     /// An attempt was under way when the daemon died and its destination forbids a second: its outcome is unknown.
     Forget(EffectKey),
+    /// What a run still has in a queue is not to be sent any more: it was cancelled.
+    Withdraw(RunId),
+    /// An effect that is still in a queue is not to be sent any more: nobody needs it.
+    Spare(EffectKey),
 }
 
 /// A run to evaluate.
@@ -59,6 +63,8 @@ pub struct Send {
     pub mode: Mode,
     /// An attempt may have arrived, and the receiver is to be asked before another is made.
     pub in_doubt: bool,
+    /// An operator had it sent again, whatever becomes of the run.
+    pub resent: bool,
     /// What it has to know of the last attempt.
     pub progress: Option<Value>,
 }
@@ -76,6 +82,7 @@ pub fn of(state: &State, entry: &Entry) -> Vec<Task> {
         }
         Facts::Due(Due::Group { runs, .. }) => runs.iter().filter_map(|run| evaluate(state, run)).collect(),
         Facts::Due(Due::Timer { run, .. }) => evaluate(state, run).into_iter().collect(),
+        Facts::Due(Due::Approval { run, step, .. }) => answered(state, run, *step),
         Facts::Due(Due::Retry { key }) => send(state, key).into_iter().collect(),
         Facts::Intent(intent) => {
             let keys = intent.steps.iter().filter_map(|step| step.key.as_ref());
@@ -105,12 +112,18 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
             sends.chain(evaluate(state, run)).collect()
         }
         Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
-        Order::RunCancel { .. }
-        | Order::Alert { .. }
-        | Order::Silence(_)
-        | Order::Token(_)
-        | Order::DestinationTest { .. } => Vec::new(),
+        Order::Approval(order) => answered(state, &order.run, order.step),
+        Order::RunCancel { run } => vec![Task::Withdraw(run.clone())],
+        Order::Alert { .. } | Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {
+            Vec::new()
+        }
     }
+}
+
+/// The run goes on, and nobody needs to be told of the question any more.
+fn answered(state: &State, run: &RunId, step: u32) -> Vec<Task> {
+    let notice = Task::Spare(EffectKey::new(&state.journal, run, step));
+    evaluate(state, run).into_iter().chain([notice]).collect()
 }
 
 /// Everything that waits to be done in a recovered state.
@@ -157,6 +170,7 @@ fn send_flight(state: &State, key: &EffectKey, in_doubt: bool) -> Option<Task> {
         attempt: flight.failed + 1,
         mode: flight.mode,
         in_doubt,
+        resent: flight.resent,
         progress: flight.progress.clone(),
     })))
 }

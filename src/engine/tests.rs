@@ -27,6 +27,8 @@ use crate::engine::tasks::{self, Task};
 use crate::rules::compile::{Rules, compile};
 use crate::rules::known::{Known, PlaybookEntries};
 
+mod approvals;
+
 struct World {
     rules: Rules,
     state: State,

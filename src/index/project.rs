@@ -70,6 +70,7 @@ impl Writer {
                 };
                 self.end(at, &end.run, outcome, error.as_deref())?;
             }
+            Facts::Due(Due::Approval { run, step, .. }) => self.spare(run, *step)?,
             Facts::Operator(operator) => self.order(at, operator)?,
             Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) | Facts::Due(_) => {}
             Facts::Begin(_) | Facts::Attempt(_) => {}
@@ -212,7 +213,8 @@ impl Writer {
                 self.outcome(alert.id, starts, Outcome::Open)?;
             }
             Order::Alert { alert, change, .. } => self.triage(at, operator, *alert, change)?,
-            Order::Silence(_) | Order::Token(_) | Order::DestinationTest { .. } => {}
+            Order::Approval(order) => self.spare(&order.run, order.step)?,
+            Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {}
         }
         Ok(())
     }
@@ -249,6 +251,13 @@ impl Writer {
             let reason = why.as_deref();
             self.change(at, n, id, &Change { actor: &by.actor, what, value: &value, reason, comment })?;
         }
+        Ok(())
+    }
+
+    /// Nobody needs to be told any more of a question that is decided.
+    fn spare(&mut self, run: &RunId, step: u32) -> Result<(), IndexError> {
+        let sql = "UPDATE deliveries SET outcome = 'cancelled' WHERE run = ?1 AND step = ?2 AND outcome = 'open'";
+        self.run(sql, params![run.to_string(), step])?;
         Ok(())
     }
 

@@ -14,8 +14,9 @@ use crate::playbooks::request::{METHODS, WEBHOOK_OPTIONS};
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
 /// Functions that playbooks have beyond Rhai's own; a script may not define its own under these names.
-pub const HOST_FUNCTIONS: [&str; 14] = [
+pub const HOST_FUNCTIONS: [&str; 15] = [
     "all",
+    "approve",
     "email",
     "failed",
     "group_size",
@@ -230,6 +231,11 @@ impl Checked<'_> {
                 }
             }
             ("email", 1 | 2) => self.destination(UseKind::Email, &args[0]),
+            ("approve", 2) => {
+                if let Some(options) = entries(&args[1]) {
+                    self.approval(&args[0], options, args[1].start_position());
+                }
+            }
             ("all", 1) => {
                 if let Expr::Array(members, _) = &args[0] {
                     members.iter().for_each(|member| self.member(member));
@@ -248,7 +254,7 @@ impl Checked<'_> {
         }
     }
 
-    fn destination(&mut self, kind: UseKind, name: &Expr) {
+    pub(super) fn destination(&mut self, kind: UseKind, name: &Expr) {
         if let Some((name, at)) = literal(name) {
             self.uses.push(Use { name: name.into(), kind, place: place(self.file, at) });
         }
@@ -258,15 +264,16 @@ impl Checked<'_> {
     fn member(&mut self, member: &Expr) {
         let Some(items) = entries(member) else { return };
         let of = |key: &str| items.iter().find(|(name, _)| name.as_str() == key).map(|(_, value)| value);
-        match (of("webhook"), of("email"), of("sleep")) {
-            (Some(name), None, None) => {
+        match (of("webhook"), of("email"), of("sleep"), of("approve")) {
+            (Some(name), None, None, None) => {
                 self.destination(UseKind::Webhook, name);
                 self.options(items, &["webhook", "body"]);
             }
-            (None, Some(name), None) => self.destination(UseKind::Email, name),
-            (None, None, Some(span)) => self.span(span),
+            (None, Some(name), None, None) => self.destination(UseKind::Email, name),
+            (None, None, Some(span), None) => self.span(span),
+            (None, None, None, Some(question)) => self.approval(question, items, member.start_position()),
             _ => {
-                let message = "a member of `all` needs exactly one of `webhook`, `email`, `sleep`";
+                let message = "a member of `all` needs exactly one of `webhook`, `email`, `sleep`, `approve`";
                 self.faults.push(Diagnostic::error("all-member", place(self.file, member.start_position()), message));
             }
         }
@@ -322,7 +329,7 @@ fn counts(arities: &BTreeSet<usize>) -> String {
     }
 }
 
-fn literal(expr: &Expr) -> Option<(&str, Position)> {
+pub(super) fn literal(expr: &Expr) -> Option<(&str, Position)> {
     match expr {
         Expr::StringConstant(text, at) => Some((text.as_str(), *at)),
         _ => None,

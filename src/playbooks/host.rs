@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::domain::alert::Status;
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::id::AlertId;
+use crate::playbooks::approve;
 use crate::playbooks::evaluate::Entry;
 use crate::playbooks::limits::{LOG_BYTES_MAX, PARALLEL_MAX, TAG_CHARS_MAX};
 use crate::playbooks::request::{self, Request};
@@ -38,6 +39,9 @@ pub fn register(engine: &mut Engine) {
         .register_fn("sleep", |span: Dynamic| -> Outcome { external(|run, _| request::sleep(&span, run.at)) })
         .register_fn("sleep", |secs: i64| -> Outcome { external(|run, _| request::sleep(&secs.into(), run.at)) })
         .register_fn("sleep", |secs: f64| -> Outcome { external(|run, _| request::sleep(&secs.into(), run.at)) })
+        .register_fn("approve", |question: Dynamic, options: Dynamic| -> Outcome {
+            external(|run, _| approve::request(&question, &options, run.at))
+        })
         .register_fn("all", |members: Dynamic| -> Outcome { current(|run| all(run, &members)) });
     register_local(engine);
 }

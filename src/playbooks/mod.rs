@@ -9,6 +9,7 @@
 //! give the same answer on every machine. What a script can do to this process is bounded by [`limits`];
 //! what remains is written in `docs/playbooks.md`.
 
+pub mod approve;
 pub mod check;
 pub mod compile;
 pub mod engine;

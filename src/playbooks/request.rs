@@ -8,6 +8,7 @@ use serde_json::{Map as JsonMap, Value};
 
 use crate::domain::effect::{Effect, EmailRequest, WebhookRequest};
 use crate::domain::time::Span;
+use crate::playbooks::approve;
 use crate::playbooks::evaluate::Entry;
 use crate::playbooks::limits::{SLEEP_DAYS_MAX, SLEEP_MAX};
 use crate::playbooks::run::Halt;
@@ -75,7 +76,7 @@ pub fn email(destination: &Dynamic, options: &Dynamic, entry: Entry) -> Result<R
 /// # Errors
 /// When it is no length of time, or too long.
 pub fn sleep(span: &Dynamic, at: Timestamp) -> Result<Request, Halt> {
-    let span = read_span(span)?;
+    let span = read_span("sleep", span)?;
     if span > SLEEP_MAX {
         return Err(Halt::argument(format!("sleep: at most {SLEEP_DAYS_MAX} days, got {span}")));
     }
@@ -83,7 +84,7 @@ pub fn sleep(span: &Dynamic, at: Timestamp) -> Result<Request, Halt> {
     Ok(Request { effect: Effect::Sleep { until: span.after(at) }, args })
 }
 
-/// One member of `all([…])`: a map with `webhook`, `email` or `sleep` and the options beside it.
+/// One member of `all([…])`: a map with `webhook`, `email`, `sleep` or `approve` and the options beside it.
 ///
 /// # Errors
 /// When it is none of them, or an option has the wrong kind.
@@ -94,18 +95,21 @@ pub fn member(at: usize, member: &Dynamic, entry: Entry, now: Timestamp) -> Resu
     let args = map_json(&map)?;
     let mut rest = map.clone();
     let mut take = |key: &str| rest.remove(key);
-    let effect = match (take("webhook"), take("email"), take("sleep")) {
-        (Some(name), None, None) => {
+    let effect = match (take("webhook"), take("email"), take("sleep"), take("approve")) {
+        (Some(name), None, None, None) => {
             let name = destination_name("webhook", &name)?;
             let body = rest.remove("body").map(|body| body_json(&body)).transpose()?;
             let mut request = webhook_options(&name, &rest)?;
             request.body = body.filter(|body| !body.is_null());
             Effect::Webhook(request)
         }
-        (None, Some(name), None) => Effect::Email(email_options(destination_name("email", &name)?, &rest, entry)?),
-        (None, None, Some(span)) if rest.is_empty() => sleep(&span, now)?.effect,
+        (None, Some(name), None, None) => {
+            Effect::Email(email_options(destination_name("email", &name)?, &rest, entry)?)
+        }
+        (None, None, Some(span), None) if rest.is_empty() => sleep(&span, now)?.effect,
+        (None, None, None, Some(question)) => approve::effect(&question, &rest, now)?,
         _ => {
-            let message = format!("all: member {at} must have exactly one of `webhook`, `email`, `sleep`");
+            let message = format!("all: member {at} must have exactly one of `webhook`, `email`, `sleep`, `approve`");
             return Err(Halt::argument(message));
         }
     };
@@ -113,8 +117,8 @@ pub fn member(at: usize, member: &Dynamic, entry: Entry, now: Timestamp) -> Resu
 }
 
 /// A length of time: `"30m"`, or a number of seconds.
-fn read_span(span: &Dynamic) -> Result<Span, Halt> {
-    let bad = |text: &str| Halt::argument(format!("sleep: {text:?} is not a length of time such as \"30m\""));
+pub(super) fn read_span(function: &str, span: &Dynamic) -> Result<Span, Halt> {
+    let bad = |text: &str| Halt::argument(format!("{function}: {text:?} is not a length of time such as \"30m\""));
     if let Ok(text) = span.as_immutable_string_ref() {
         return text.parse().map_err(|_| bad(&text));
     }
@@ -128,10 +132,10 @@ fn read_span(span: &Dynamic) -> Result<Span, Halt> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked above")]
         return Ok(Span::from_millis((seconds * 1000.0).round() as u64));
     }
-    Err(Halt::argument(format!("sleep: expected a length of time such as \"30m\", got {}", what(span))))
+    Err(Halt::argument(format!("{function}: expected a length of time such as \"30m\", got {}", what(span))))
 }
 
-fn destination_name(function: &str, name: &Dynamic) -> Result<String, Halt> {
+pub(super) fn destination_name(function: &str, name: &Dynamic) -> Result<String, Halt> {
     match name.as_immutable_string_ref() {
         Ok(name) if !name.trim().is_empty() => Ok(name.to_string()),
         Ok(_) => Err(Halt::argument(format!("{function}: the destination's name is empty"))),
@@ -143,11 +147,11 @@ fn body_json(body: &Dynamic) -> Result<Value, Halt> {
     to_json(body).map_err(|fault| Halt::argument(format!("webhook: in the body: {fault}")))
 }
 
-fn map_json(map: &Map) -> Result<Value, Halt> {
+pub(super) fn map_json(map: &Map) -> Result<Value, Halt> {
     to_json(&Dynamic::from_map(map.clone())).map_err(Halt::argument)
 }
 
-fn options_map(function: &str, options: &Dynamic) -> Result<Map, Halt> {
+pub(super) fn options_map(function: &str, options: &Dynamic) -> Result<Map, Halt> {
     match options.as_map_ref() {
         Ok(map) => Ok(map.clone()),
         Err(_) => Err(Halt::argument(format!("{function}: expected a map of options, got {}", what(options)))),

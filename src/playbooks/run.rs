@@ -203,7 +203,7 @@ impl Run {
             return Ok(past.outcome.clone());
         }
         let value = match &effect {
-            Effect::Webhook(_) | Effect::Email(_) | Effect::Sleep { .. } => None,
+            Effect::Webhook(_) | Effect::Email(_) | Effect::Sleep { .. } | Effect::Approve(_) => None,
             Effect::Now => Some(Value::String(self.at.to_string())),
             Effect::Random => random,
             Effect::Log { .. } | Effect::SetStatus { .. } | Effect::Tag { .. } => Some(Value::Null),

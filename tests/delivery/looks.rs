@@ -164,7 +164,7 @@ fn templates_of_the_bundle_override_the_shipped_ones_and_add_to_them() {
         ("templates/_end.txt", "bye {{ alert.host }}"),
     ]);
     insta::assert_snapshot!("overrides", faults);
-    assert_eq!(templates.names().collect::<Vec<_>>(), ["alert", "group", "page"]);
+    assert_eq!(templates.names().collect::<Vec<_>>(), ["alert", "approval", "group", "page"]);
     let input = json!({"title": "a <b>\nc", "host": "h", "severity": "low"});
     let mail = render(&templates, "alert", "a-7.0/n", &input, json!({})).unwrap();
     assert_eq!((mail.subject.as_str(), mail.text.trim()), ("a <b> c", "Mine: bye h"));
@@ -199,4 +199,35 @@ fn a_template_that_fails_on_an_alert_says_where() {
     insta::assert_snapshot!(fail(json!({"zero": "x"})));
     let unknown = render(&templates, "alrt", "a-1.0/n", &json!({}), json!({})).unwrap_err();
     assert_eq!(unknown, "no mail template `alrt`; did you mean `alert`?");
+}
+
+#[test]
+fn a_question_is_mailed_with_what_it_is_about_and_with_links_where_there_are_any() {
+    let approval = |links: bool| {
+        let url = |choice: &str| links.then(|| format!("https://soard.example.com/decide/ap-3/{choice}/1/x"));
+        json!({"approval": {"id": "ap-3", "question": "Isolate <web-1>?", "by": ["approver", "bo"], "until": "2026-11-22T01:30:00Z",
+            "otherwise": "deny", "approve_url": url("approve"), "deny_url": url("deny")}})
+    };
+    let templates = Templates::default();
+    for (input, run) in [(alert(), "a-1.0/isolate"), (group(), "g-7/isolate")] {
+        for links in [true, false] {
+            let mail = render(&templates, "approval", run, &input, approval(links)).unwrap();
+            let html = mail.html.unwrap();
+            assert_eq!(mail.subject, "HIGH: approve? Isolate <web-1>?");
+            for said in ["approver or bo", "2026-11-22 01:30:00 UTC", "it is denied", "soard approve ap-3", run] {
+                assert!(
+                    mail.text.contains(said) && html.contains(&said.replace('/', "&#x2f;")),
+                    "{said}: {}",
+                    mail.text
+                );
+            }
+            assert!(html.contains("Isolate &lt;web-1&gt;?") && !html.contains("<web-1>"));
+            for choice in ["approve", "deny"] {
+                let link = format!("/decide/ap-3/{choice}/1/x");
+                let in_both = mail.text.contains(&link) && html.contains(&link.replace('/', "&#x2f;"));
+                assert_eq!(in_both, links, "{choice}: {}", mail.text);
+            }
+            assert_eq!(mail.text.contains("Opening a link decides nothing"), links);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use soard::rules::known::{Known, PlaybookEntries};
 const ROUTES: &str = "
 route:
   - { id: each, title: Each, owner: a@example.com, match: { kind: each }, playbooks: [chain], continue: true }
-  - { id: more, title: More, owner: a@example.com, match: { kind: each }, playbooks: [parallel, waits, catches] }
+  - { id: more, title: More, owner: a@example.com, match: { kind: each }, playbooks: [parallel, waits, catches, asks] }
   - id: grouped
     title: Grouped
     owner: a@example.com
@@ -29,7 +29,7 @@ route:
   - { id: rest, title: Rest, owner: a@example.com, playbooks: [] }
 ";
 
-const PLAYBOOKS: [(&str, &str); 6] = [
+const PLAYBOOKS: [(&str, &str); 7] = [
     (
         "chain",
         r#"fn on_alert(alert) {
@@ -68,6 +68,16 @@ const PLAYBOOKS: [(&str, &str); 6] = [
                 if error.kind == "unknown" { sleep("10s"); }
                 webhook("at_least", #{ failed: error.kind });
             }
+        }"#,
+    ),
+    (
+        "asks",
+        r#"fn on_alert(alert) {
+            let way = #{ by: "approver", within: "2m", otherwise: "deny" };
+            if approve("Isolate?", way) { webhook("at_most", #{ isolate: alert.id }); }
+            let two = all([#{ approve: "Lock?", by: ["ann", "admin"], within: "1m", otherwise: "approve" },
+                           #{ webhook: "at_least", body: 1 }]);
+            two[0]
         }"#,
     ),
     ("once", r#"fn on_alert(alert) { webhook("at_most", #{ id: alert.id }); }"#),

@@ -15,7 +15,7 @@ use std::thread;
 use content::Content;
 use soard::domain::effect::{Effect, EffectKey, Mode};
 use soard::domain::entry::{Due, End, Facts, Step};
-use soard::domain::id::RunId;
+use soard::domain::id::{ApprovalId, RunId};
 use soard::domain::operator::Order;
 use soard::engine::state::State;
 use world::{Fault, World};
@@ -71,6 +71,7 @@ fn check(world: &World) -> Result<(), String> {
 struct Story {
     records: BTreeSet<u64>,
     timers: BTreeSet<(RunId, u32)>,
+    approvals: BTreeSet<ApprovalId>,
     cancelled: BTreeSet<RunId>,
     finished: BTreeSet<RunId>,
 }
@@ -82,6 +83,7 @@ impl Story {
             Facts::Due(Due::Timer { run, step }) if !self.timers.insert((run.clone(), *step)) => {
                 return Err(format!("I9: the timer of {run} step {step} fired twice"));
             }
+            Facts::Due(Due::Approval { approval, .. }) => self.decided(*approval)?,
             Facts::Intent(intent) => {
                 for step in &intent.steps {
                     self.intended(seq, &intent.run, step, effects)?;
@@ -106,10 +108,12 @@ impl Story {
                         known.retried += 1;
                     }
                 }
+                Order::Approval(order) => self.decided(order.approval)?,
                 Order::RunRestart { .. }
                 | Order::DeliveryRetry { .. }
                 | Order::Alert { .. }
                 | Order::Silence(_)
+                | Order::Hold(_)
                 | Order::Token(_)
                 | Order::DestinationTest { .. }
                 | Order::RunStart { .. } => {}
@@ -117,6 +121,10 @@ impl Story {
             _ => {}
         }
         Ok(())
+    }
+
+    fn decided(&mut self, approval: ApprovalId) -> Result<(), String> {
+        if self.approvals.insert(approval) { Ok(()) } else { Err(format!("I9: {approval} was decided twice")) }
     }
 
     fn intended(
@@ -272,6 +280,23 @@ fn without_a_protection_a_promise_breaks() {
     }
 }
 
+/// What an operator's order is called, where a life can have one.
+fn ordered(order: &Order) -> Option<String> {
+    match order {
+        Order::RunCancel { .. } => Some("cancel".into()),
+        Order::RunRetry { again, .. } => Some(format!("retry {}", !again.is_empty())),
+        Order::RunRestart { .. } => Some("restart".into()),
+        Order::Approval(order) => Some(order.choice.to_string()),
+        Order::DeliveryRetry { .. }
+        | Order::Alert { .. }
+        | Order::Silence(_)
+        | Order::Hold(_)
+        | Order::Token(_)
+        | Order::DestinationTest { .. }
+        | Order::RunStart { .. } => None,
+    }
+}
+
 /// A run that asks the outside must be among what is simulated, or the checks above check nothing.
 #[test]
 fn the_lives_see_everything() {
@@ -285,32 +310,24 @@ fn the_lives_see_everything() {
             }
             world.settle();
             for line in &world.durable {
-                match line.facts() {
-                    Facts::Operator(operator) => match operator.order {
-                        Order::RunCancel { .. } => seen.insert("cancel".to_owned()),
-                        Order::RunRetry { again, .. } => seen.insert(format!("retry {}", !again.is_empty())),
-                        Order::RunRestart { .. } => seen.insert("restart".to_owned()),
-                        Order::DeliveryRetry { .. }
-                        | Order::Alert { .. }
-                        | Order::Silence(_)
-                        | Order::Token(_)
-                        | Order::DestinationTest { .. }
-                        | Order::RunStart { .. } => continue,
-                    },
-                    Facts::Due(Due::Group { .. }) => seen.insert("group".into()),
-                    Facts::Due(Due::Retry { .. }) => seen.insert("another attempt".into()),
-                    Facts::Due(Due::Throttle { .. }) => seen.insert("surplus".into()),
-                    Facts::Result(result) => seen.insert(format!("{:?}", result.reply.class)),
+                let what: Option<String> = match line.facts() {
+                    Facts::Operator(operator) => ordered(&operator.order),
+                    Facts::Due(Due::Approval { .. }) => Some("timed out".into()),
+                    Facts::Due(Due::Group { .. }) => Some("group".into()),
+                    Facts::Due(Due::Retry { .. }) => Some("another attempt".into()),
+                    Facts::Due(Due::Throttle { .. }) => Some("surplus".into()),
+                    Facts::Result(result) => Some(format!("{:?}", result.reply.class)),
                     Facts::Intent(intent) => match &intent.steps[0].effect {
-                        Effect::Sleep { .. } => seen.insert("sleep".into()),
-                        _ => seen.insert("intent".into()),
+                        Effect::Sleep { .. } => Some("sleep".into()),
+                        _ => Some("intent".into()),
                     },
                     Facts::Run(end) => match end.end {
-                        End::Finished { .. } => seen.insert(format!("finished {}", end.run.playbook)),
-                        _ => seen.insert("failed".into()),
+                        End::Finished { .. } => Some(format!("finished {}", end.run.playbook)),
+                        _ => Some("failed".into()),
                     },
-                    other => seen.insert(other.kind().into()),
+                    other => Some(other.kind().into()),
                 };
+                seen.extend(what);
             }
         }
         seen
@@ -322,10 +339,13 @@ fn the_lives_see_everything() {
         "Rejected",
         "Unknown",
         "another attempt",
+        "approve",
         "attempt",
         "begin",
         "cancel",
+        "deny",
         "failed",
+        "finished asks",
         "finished catches",
         "finished chain",
         "finished group",
@@ -339,6 +359,7 @@ fn the_lives_see_everything() {
         "retry true",
         "sleep",
         "surplus",
+        "timed out",
     ] {
         assert!(seen.contains(what), "no life has seen {what}: {seen:?}");
     }

@@ -10,13 +10,15 @@ use sha2::{Digest, Sha256};
 use soard::daemon::history::{Replay, alert_text};
 use soard::daemon::recent::Written;
 use soard::domain::alert::Alert;
+use soard::domain::approval::{Choice, Decider};
 use soard::domain::decision::AlertRef;
 use soard::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
 use soard::domain::entry::{End, Entry, Facts, Intent, Log};
-use soard::domain::id::{RunId, Trigger};
+use soard::domain::id::{ApprovalId, RunId, Trigger};
 use soard::domain::operator::{Operator, Order};
 use soard::domain::record::{Position, Record};
 use soard::domain::time::Span;
+use soard::domain::token::Role;
 use soard::engine::apply::apply;
 use soard::engine::decide::decide;
 use soard::engine::fit::fit;
@@ -247,6 +249,8 @@ impl<'a> World<'a> {
             }
             Task::Send(job) => self.leave(*job),
             Task::Forget(key) => self.done(key, Class::Unknown),
+            // What is in a queue here was under way.
+            Task::Withdraw(_) | Task::Spare(_) => {}
         }
     }
 
@@ -377,11 +381,18 @@ impl<'a> World<'a> {
         }
     }
 
-    /// An operator cancels, retries or restarts some run.
+    /// An operator cancels, retries or restarts some run, or decides an approval.
     fn order(&mut self) {
         let halted: Vec<RunId> = self.state.halted.keys().cloned().collect();
         let open: Vec<RunId> = self.state.runs.keys().cloned().collect();
-        let wish = match self.random.below(4) {
+        let asked: Vec<ApprovalId> =
+            self.state.approvals.all().filter(|asked| asked.outcome.is_none()).map(|asked| asked.id).collect();
+        let wish = match self.random.below(6) {
+            4 | 5 if !asked.is_empty() => Wish::Decide {
+                approval: *self.random.pick(&asked),
+                choice: *self.random.pick(&Choice::ALL),
+                who: Decider::Person { name: "ann".into(), role: Role::Approver },
+            },
             0 if !open.is_empty() => Wish::Cancel(self.random.pick(&open).clone()),
             1 | 2 if !halted.is_empty() => Wish::Retry(self.random.pick(&halted).clone()),
             _ if !halted.is_empty() => {

@@ -23,7 +23,9 @@ use crate::domain::id::RunId;
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
 /// The templates that ship with soard; an `.html` and a `.txt` each.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 6] = [
+    ("approval.html", include_str!("approval.html")),
+    ("approval.txt", include_str!("approval.txt")),
     ("alert.html", include_str!("alert.html")),
     ("alert.txt", include_str!("alert.txt")),
     ("group.html", include_str!("group.html")),

@@ -45,6 +45,7 @@ impl ValueEnum for DeliveryState {
             Self::Unknown => "it may or may not have arrived",
             Self::Waiting => "no outcome yet",
             Self::Ok => "the receiver took it",
+            Self::Cancelled => "nobody needs it any more: its run was cancelled, or its question decided",
             Self::Any => "all of them",
         };
         Some(PossibleValue::new(self.as_str()).help(help))

@@ -4,7 +4,7 @@ use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BOLD, FAINT, Look, NAME, WARN, styled, when, when_ago};
 use crate::cli::plain::{Page, effect, outcome_words, safe};
-use crate::daemon::query::deliveries::DeliveryView;
+use crate::daemon::query::deliveries::{DeliveryState, DeliveryView};
 use crate::domain::effect::{EffectKey, Mode};
 
 /// Show one delivery, its attempts and outcomes
@@ -49,6 +49,9 @@ pub(in crate::cli) fn human(view: &DeliveryView, look: &Look) -> String {
     for order in &view.orders {
         let words = format!("{} by {}: {}", styled(BOLD, "sent again"), safe(&order.actor), safe(&order.comment));
         lines.push((order.at, words));
+    }
+    if let (DeliveryState::Cancelled, Some(at)) = (row.state, row.ended) {
+        lines.push((at, "cancelled: its run was cancelled, or its question was decided".into()));
     }
     lines.sort_by_key(|(at, _)| *at);
     lines.iter().for_each(|(at, words)| page.line(2, format!("{} {words}", when(*at))));

@@ -174,6 +174,9 @@ fn due_words(due: &Due) -> String {
             format!("{group} closed with {}, started {}", count(alerts.len() as u64, "alert"), playbooks(runs))
         }
         Due::Timer { run, step } => format!("{} step {step}: sleep is over", safe(run)),
+        Due::Approval { approval, run, choice, .. } => {
+            format!("{approval} of {} timed out: {}", safe(run), choice.past())
+        }
         Due::Retry { key } => format!("next attempt of {key}"),
         Due::Throttle { rule, surplus, .. } => {
             format!("throttle of {} ended; it held back {}", safe(&rule.id), count(*surplus, "alert"))

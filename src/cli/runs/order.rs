@@ -111,6 +111,8 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         Order::RunStart { starts, bundle, .. } => {
             format!("{} {} on bundle {}", name(starts), styled(GOOD, "starts"), short_hash(bundle))
         }
+        Order::Approval(order) => ordered::approval_order(order),
+        Order::Hold(order) => ordered::hold_order(order),
         Order::Token(order) => ordered::token_order(order),
         Order::DestinationTest { destination } => format!("destination {} is tried out", safe(destination)),
         Order::Silence(order) => ordered::silence_order(order),

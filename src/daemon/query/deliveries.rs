@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::daemon::query::run::{AttemptView, Outcome};
 use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode};
-use crate::domain::entry::{Attempt, Entry, Facts, Intent, StepResult};
+use crate::domain::entry::{Attempt, Due, Entry, Facts, Intent, StepResult};
 use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
 use crate::index::row::short;
@@ -31,6 +31,8 @@ pub enum DeliveryState {
     Dead,
     /// It may or may not have arrived.
     Unknown,
+    /// Nobody needs it any more: its run was cancelled, or what it asks was decided.
+    Cancelled,
     /// Every dead letter: rejected, dead or unknown.
     Failed,
     /// Any.
@@ -39,8 +41,8 @@ pub enum DeliveryState {
 
 impl DeliveryState {
     /// The words that a filter takes.
-    pub const ALL: [Self; 7] =
-        [Self::Failed, Self::Dead, Self::Rejected, Self::Unknown, Self::Waiting, Self::Ok, Self::Any];
+    pub const ALL: [Self; 8] =
+        [Self::Failed, Self::Dead, Self::Rejected, Self::Unknown, Self::Waiting, Self::Ok, Self::Cancelled, Self::Any];
 
     /// The word used everywhere.
     pub const fn as_str(self) -> &'static str {
@@ -50,6 +52,7 @@ impl DeliveryState {
             Self::Rejected => "rejected",
             Self::Dead => "dead",
             Self::Unknown => "unknown",
+            Self::Cancelled => "cancelled",
             Self::Failed => "failed",
             Self::Any => "any",
         }
@@ -62,7 +65,7 @@ impl DeliveryState {
             Self::Dead => vec![Class::Dead],
             Self::Unknown => vec![Class::Unknown],
             Self::Failed | Self::Any => vec![Class::Rejected, Class::Dead, Class::Unknown],
-            Self::Waiting | Self::Ok => Vec::new(),
+            Self::Waiting | Self::Ok | Self::Cancelled => Vec::new(),
         }
     }
 
@@ -224,6 +227,15 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    fn cancel(&mut self, at: Timestamp, run: &RunId, step: Option<u32>) {
+        let mut places = Vec::new();
+        for (place, row) in self.open.iter_mut().filter(|(_, row)| row.is_spared(run, step)) {
+            row.cancel(at);
+            places.push(*place);
+        }
+        places.into_iter().for_each(|place| self.settle(place));
+    }
+
     fn settle(&mut self, place: (u64, u32)) {
         let Some(row) = self.open.remove(&place) else { return };
         self.places.remove(&row.key);
@@ -239,7 +251,7 @@ impl Rows<'_> {
 
 impl Fold for Rows<'_> {
     fn wants(&self, line: &LogLine) -> bool {
-        matches!(&*line.kind, "intent" | "attempt" | "result" | "operator")
+        matches!(&*line.kind, "intent" | "attempt" | "result" | "operator") || times_out(line)
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -255,6 +267,9 @@ impl Fold for Rows<'_> {
                 }
             }
             return;
+        }
+        if let Some((run, step)) = spared(&entry.facts) {
+            return self.cancel(entry.at, run, step);
         }
         let Some(place) = key_of(&entry.facts).and_then(|key| self.places.get(key)).copied() else { return };
         let Some(row) = self.open.get_mut(&place) else { return };
@@ -273,7 +288,10 @@ struct One<'a> {
 
 impl Fold for One<'_> {
     fn wants(&self, line: &LogLine) -> bool {
+        let of_run = |view: &DeliveryView| line.has(&format!("\"{}\"", view.row.run));
+        let ends = line.kind == "operator" || times_out(line);
         matches!(&*line.kind, "intent" | "attempt" | "result" | "operator") && line.has(&self.name)
+            || ends && self.found.as_ref().is_some_and(of_run)
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -289,6 +307,15 @@ impl Fold for One<'_> {
             });
         }
         let Some(view) = &mut self.found else { return };
+        if let Some((run, step)) = spared(&entry.facts) {
+            if view.row.is_spared(run, step) {
+                view.row.cancel(entry.at);
+            }
+            return;
+        }
+        if !matches!(entry.facts, Facts::Intent(_)) && key_of(&entry.facts) != Some(self.key) {
+            return;
+        }
         match &entry.facts {
             Facts::Attempt(Attempt { n, error, status, .. }) => {
                 let (at, error, status) = (entry.at, error.clone(), *status);
@@ -328,6 +355,21 @@ fn rows<'a>(entry: &'a Entry, intent: &'a Intent) -> impl Iterator<Item = (Deliv
     })
 }
 
+/// Whether the line may say that nobody decided an approval in time.
+fn times_out(line: &LogLine) -> bool {
+    line.kind == "due" && line.has("\"approval\"")
+}
+
+/// The run, or the step of it, of which an entry says that nothing more is to be sent.
+fn spared(facts: &Facts) -> Option<(&RunId, Option<u32>)> {
+    match facts {
+        Facts::Operator(Operator { order: Order::RunCancel { run }, .. }) => Some((run, None)),
+        Facts::Operator(Operator { order: Order::Approval(order), .. }) => Some((&order.run, Some(order.step))),
+        Facts::Due(Due::Approval { run, step, .. }) => Some((run, Some(*step))),
+        _ => None,
+    }
+}
+
 /// The delivery that an entry is about.
 fn key_of(facts: &Facts) -> Option<&EffectKey> {
     match facts {
@@ -339,6 +381,17 @@ fn key_of(facts: &Facts) -> Option<&EffectKey> {
 }
 
 impl DeliveryRow {
+    /// Whether it waits and belongs to this run, or step of it. What an operator had sent again goes on when its run is
+    /// cancelled, but not when its question is decided.
+    fn is_spared(&self, run: &RunId, step: Option<u32>) -> bool {
+        let asked = step.map_or(self.resent == 0, |step| self.step == step);
+        self.state == DeliveryState::Waiting && self.run == *run && asked
+    }
+
+    fn cancel(&mut self, at: Timestamp) {
+        (self.state, self.ended, self.next) = (DeliveryState::Cancelled, Some(at), None);
+    }
+
     /// Takes an entry that is about this delivery.
     fn take(&mut self, entry: &Entry) {
         match &entry.facts {

@@ -169,7 +169,7 @@ impl Concern {
                 }
                 member && self.run.is_none() || runs.iter().any(|run| self.wants(run))
             }
-            Facts::Due(Due::Timer { run, .. }) => self.wants(run),
+            Facts::Due(Due::Timer { run, .. } | Due::Approval { run, .. }) => self.wants(run),
             Facts::Due(Due::Retry { key }) => self.keys.contains(key),
             Facts::Due(Due::Throttle { .. }) => false,
             Facts::Intent(intent) => self.wants(&intent.run),

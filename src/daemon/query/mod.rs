@@ -13,6 +13,7 @@ pub mod quarantine;
 pub mod run;
 pub mod runs;
 pub mod start;
+pub mod step;
 pub mod why;
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
+use crate::domain::approval::Choice;
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
-use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
+use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, Log, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
@@ -93,6 +94,9 @@ pub struct StepView {
     /// How it ended; `None` while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Of a question to people: what came of the mail that tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Outcome>,
     /// What came of it when an operator had it sent again; the run went on with the outcome above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resent: Vec<Outcome>,
@@ -282,7 +286,9 @@ impl Runs {
 
     fn attempt(&mut self, at: Timestamp, attempt: &Attempt) {
         let Some(step) = self.step_of(&attempt.key) else { return };
-        step.next = Some(attempt.next);
+        if !matches!(step.effect, Effect::Approve(_)) {
+            step.next = Some(attempt.next);
+        }
         let (error, status) = (attempt.error.clone(), attempt.status);
         step.attempts.push(AttemptView { n: attempt.n, at, error, status });
     }
@@ -290,11 +296,19 @@ impl Runs {
     fn result(&mut self, at: Timestamp, result: &StepResult) {
         self.keys.remove(&result.key);
         let outcome = Outcome::new(at, result);
-        if !result.resent {
+        let step = self.runs.get_mut(&result.run).and_then(|run| run.steps.get_mut(&result.step));
+        if let Some(step) = step.filter(|step| matches!(step.effect, Effect::Approve(_))) {
+            (step.attempts, step.told) = (Vec::new(), Some(outcome));
+        } else if !result.resent {
             self.close(&result.run, result.step, outcome);
         } else if let Some(step) = self.runs.get_mut(&result.run).and_then(|run| run.steps.get_mut(&result.step)) {
             step.resent.push(outcome);
         }
+    }
+
+    fn answer(&mut self, at: Timestamp, run: &RunId, n: u32, choice: Choice) {
+        let value = Value::Bool(choice.answer());
+        self.close(run, n, Outcome { at, attempts: 0, class: Class::Ok, status: None, value, error: None });
     }
 
     fn close(&mut self, run: &RunId, n: u32, outcome: Outcome) {
@@ -346,11 +360,9 @@ impl Runs {
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
-            Order::DeliveryRetry { .. }
-            | Order::Alert { .. }
-            | Order::Silence(_)
-            | Order::Token(_)
-            | Order::DestinationTest { .. } => {}
+            Order::Approval(order) => self.answer(entry.at, &order.run, order.step, order.choice),
+            Order::DeliveryRetry { .. } | Order::Alert { .. } => {}
+            Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {}
         }
         for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {
@@ -390,8 +402,9 @@ impl Runs {
                     Outcome { at, attempts: 0, class: Class::Ok, status: None, value: Value::Null, error: None };
                 self.close(run, *step, outcome);
             }
+            Due::Approval { run, step, choice, .. } => self.answer(entry.at, run, *step, *choice),
             Due::Retry { key } => {
-                if let Some(step) = self.step_of(key) {
+                if let Some(step) = self.step_of(key).filter(|step| !matches!(step.effect, Effect::Approve(_))) {
                     step.next = None;
                 }
             }
@@ -439,7 +452,8 @@ impl Open {
             return self.row;
         }
         let waits: Vec<&StepView> = self.steps.values().filter(|step| step.outcome.is_none()).collect();
-        if waits.iter().any(|step| !step.attempts.is_empty()) {
+        let asks = |step: &StepView| matches!(step.effect, Effect::Approve(_));
+        if waits.iter().any(|step| !step.attempts.is_empty() && !asks(step)) {
             self.row.state = RunState::Retrying;
             self.row.error = waits.iter().flat_map(|step| &step.attempts).next_back().map(|last| short(&last.error));
         }
@@ -454,49 +468,5 @@ impl Open {
         let (steps, end) = (self.steps.values().cloned().collect(), self.end.take());
         let (orders, given_up) = (std::mem::take(&mut self.orders), self.given_up);
         RunView { row: self.into_row(), cause, bundle, steps, end, orders, given_up }
-    }
-}
-
-impl Outcome {
-    /// Of an effect that left the daemon.
-    pub(super) fn new(at: Timestamp, result: &StepResult) -> Self {
-        let Reply { class, status, value, error } = result.reply.clone();
-        Self { at, attempts: result.attempts, class, status, value, error }
-    }
-}
-
-impl StepView {
-    fn new(at: Timestamp, step: &Step) -> Self {
-        let waits = step.key.is_some() || matches!(step.effect, Effect::Sleep { .. });
-        let next = match &step.effect {
-            Effect::Sleep { until } => Some(*until),
-            _ => None,
-        };
-        let value = step.value.clone().unwrap_or_default();
-        let outcome = Outcome { at, attempts: 0, class: Class::Ok, status: None, value, error: None };
-        Self {
-            n: step.n,
-            kind: step.effect.kind().into(),
-            destination: step.effect.destination().map(Into::into),
-            effect: step.effect.clone(),
-            key: step.key.clone(),
-            mode: step.mode,
-            intended: at,
-            attempts: Vec::new(),
-            next,
-            outcome: (!waits).then_some(outcome),
-            resent: Vec::new(),
-        }
-    }
-
-    /// What a step without an outcome waits for, in words.
-    pub fn waits_for(&self) -> String {
-        match (&self.destination, self.next, self.attempts.last()) {
-            (None, Some(until), _) => format!("{} until {until:.0}", self.kind),
-            (None, None, _) => self.kind.clone(),
-            (Some(to), Some(next), Some(last)) => format!("{} to {to}: attempt {} at {next:.0}", self.kind, last.n + 1),
-            (Some(to), None, Some(last)) => format!("{} to {to}: attempt {} under way", self.kind, last.n + 1),
-            (Some(to), _, None) => format!("{} to {to}", self.kind),
-        }
     }
 }

@@ -31,6 +31,7 @@ fn every_example_compiles_and_runs_to_its_end() {
                 ok(json!({"status": 200, "headers": {}, "body": {"key": "SOC-17", "owner": "eve", "score": 5}}))
             }
             Effect::Email(_) => ok(json!({"accepted": ["soc@example.com"], "refused": []})),
+            Effect::Approve(_) => ok(json!(true)),
             _ => ok(json!(null)),
         };
         for input in [alert(), json!([alert()])] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::effect::{Class, Reply};
+use crate::domain::effect::{Class, Effect, Reply};
 use crate::playbooks::evaluate::Then;
 use crate::playbooks::tests::{alert, bundle, drive, evaluate, failed, files, job, ok, playbook, run, run_with};
 
@@ -30,6 +30,18 @@ fn requests_carry_what_the_script_gave() {
     );
     assert_eq!(effect("sleep(\"1h30m\")"), json!({"sleep": {"until": "2026-11-03T04:29:00Z"}}));
     assert_eq!(effect("sleep(1.5)"), json!({"sleep": {"until": "2026-11-03T02:59:01.5Z"}}));
+    assert_eq!(
+        effect("approve(\" Isolate? \", #{ by: \"admin\", within: \"30m\", otherwise: \"deny\" })"),
+        json!({"approve": {"question": "Isolate?", "by": ["admin"], "until": "2026-11-03T03:29:00Z", "otherwise": "deny"}})
+    );
+    assert_eq!(
+        effect(
+            "approve(\"Go?\", #{ by: [\"bo\", \"approver\"], within: 60, otherwise: \"approve\", not_by: \"starter\", \
+             notify: \"soc\" })"
+        ),
+        json!({"approve": {"question": "Go?", "by": ["bo", "approver"], "not_by": "starter",
+            "until": "2026-11-03T03:00:00Z", "otherwise": "approve", "notify": "soc"}})
+    );
     assert_eq!(effect("tag(alert, \" seen \")"), json!({"tag": {"alert": "a-7.0", "tag": "seen"}}));
     assert_eq!(
         effect("set_status(alert.id, \"resolved\", \"by script\")"),
@@ -54,6 +66,19 @@ fn wrong_arguments_throw_an_error_that_names_them() {
         ("webhook(7, 1)", "expected the name of a destination, got a whole number"),
         ("webhook(\"\", 1)", "name is empty"),
         ("webhook(\"x\", 0.0 / 0.0)", "cannot be written as JSON"),
+        ("let o = #{ by: \"admin\", within: \"1m\" }; approve(\"x\", o)", "`otherwise` is missing"),
+        ("let o = #{ by: [], within: \"1m\", otherwise: \"deny\" }; approve(\"x\", o)", "1 to 20 who may decide"),
+        (
+            "let o = #{ by: \"viewer\", within: \"1m\", otherwise: \"deny\" }; approve(\"x\", o)",
+            "viewers cannot decide",
+        ),
+        ("let o = #{ by: \"bo\", within: 0, otherwise: \"deny\" }; approve(\"x\", o)", "at least 1s"),
+        ("let o = #{ by: \"bo\", within: 1, otherwise: \"deny\" }; approve(7, o)", "must be a string"),
+        ("let o = #{ by: \"bo\", within: 1, otherwise: \"deny\", x: 1 }; approve(\"x\", o)", "unknown option `x`"),
+        (
+            "let o = #{ by: \"bo\", within: 1, otherwise: \"deny\" }; let q = \"a\"; q.pad(501, 'a'); approve(q, o)",
+            "1 to 500 characters",
+        ),
         ("webhook(\"x\", 1, 2)", "expected a map of options, got a whole number"),
         ("webhook(\"x\", 1, m)", "unknown option `hedaers`; did you mean `headers`?"),
         ("webhook(\"x\", 1, #{ path: \"a/b\" })", "list of segments"),
@@ -189,4 +214,18 @@ fn destinations_are_found_wherever_they_are_named() {
     let names: Vec<String> =
         playbook(text).destinations().iter().map(|u| format!("{}@{}", u.name, u.place.line)).collect();
     assert_eq!(names, ["a@2", "b@3", "c@4", "d@4", "e@5", "f@5", "g@6", "h@6"]);
+}
+
+#[test]
+fn a_question_waits_and_is_answered_with_true_or_false() {
+    let text = r#"fn on_alert(alert) {
+        let way = #{ by: "approver", within: "5m", otherwise: "deny" };
+        let both = all([#{ approve: "a?", by: "admin", within: "5m", otherwise: "deny" }, #{ sleep: 1 }]);
+        if approve("Isolate?", way) { "isolated" } else { both[0] }
+    }"#;
+    let answers = |yes: bool| {
+        move |effect: &Effect| ok(if matches!(effect, Effect::Sleep { .. }) { json!(null) } else { json!(yes) })
+    };
+    assert_eq!(run_with(text, answers(true)).value(), "isolated");
+    assert_eq!(run_with(text, answers(false)).value(), false);
 }

@@ -6,7 +6,7 @@ use crate::playbooks::compile::compile;
 use crate::playbooks::tests::{files, lists};
 
 /// What is wrong, and the files: `p` is the playbook; further files follow after a line `--- path`.
-const WRONG: [(&str, &str); 48] = [
+const WRONG: [(&str, &str); 53] = [
     ("no function", "let x = 1;\n"),
     ("empty file", ""),
     ("misspelt entry", "fn on_alrt(alert) {\n}\n"),
@@ -47,6 +47,20 @@ const WRONG: [(&str, &str); 48] = [
     ("unknown list", "fn on_alert(alert) {\n    lookup(\"never_tuoch\", alert.host)\n}\n"),
     ("unknown option", "fn on_alert(alert) {\n    webhook(\"jira\", #{}, #{ header: #{} });\n}\n"),
     ("unknown http method", "fn on_alert(alert) {\n    webhook(\"jira\", #{}, #{ method: \"FETCH\" });\n}\n"),
+    ("approval without its end", "fn on_alert(alert) {\n    approve(\"Isolate?\", #{ by: \"approver\" });\n}\n"),
+    (
+        "approval, misspelt option",
+        "fn on_alert(alert) {\n    approve(\"Go?\", #{ by: \"admin\", within: \"5m\", otherwize: \"deny\", otherwise: \"deny\" });\n}\n",
+    ),
+    (
+        "approval, wrong words",
+        "fn on_alert(alert) {\n    approve(\"\", #{\n        by: [\"operator\", \"Bo\"],\n        within: \"91d\",\n        otherwise: \"no\",\n        not_by: \"author\",\n    });\n}\n",
+    ),
+    ("approval without options", "fn on_alert(alert) {\n    approve(\"Isolate?\");\n}\n"),
+    (
+        "approval in all without its end",
+        "fn on_alert(alert) {\n    all([#{ approve: \"Isolate?\", by: \"admin\", within: \"soon\" }]);\n}\n",
+    ),
     ("member of all without kind", "fn on_alert(alert) {\n    all([#{ body: 1 }]);\n}\n"),
     ("member of all, misspelt option", "fn on_alert(alert) {\n    all([#{ webhook: \"jira\", boddy: 1 }]);\n}\n"),
     (

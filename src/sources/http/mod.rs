@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
+use reqwest::Url;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -30,7 +31,7 @@ use crate::sources::SourceError;
 use crate::sources::intake::{Counters, Intake};
 use crate::sources::settings::span;
 use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::node::Node;
+use crate::yaml::node::{Node, Value};
 use crate::yaml::reader::{Faults, MapReader};
 
 /// Largest body, as sent and after decompression.
@@ -51,6 +52,8 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// How people's browsers reach it, without a slash at the end: what links in mails begin with.
+    pub public_url: Option<String>,
     /// Connections at a time.
     pub connections: usize,
     /// Connections at a time from one address (for IPv6 from one /64).
@@ -69,6 +72,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8477)),
+            public_url: None,
             connections: 1024,
             connections_per_address: 256,
             header_timeout: Duration::from_secs(10),
@@ -94,6 +98,7 @@ pub fn read_server_settings(node: &Node, faults: &mut Faults) -> ServerSettings 
             }
         }
     }
+    settings.public_url = map.get("public_url").and_then(|at| public_url(at, faults));
     let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
     if let Some(number) = map.whole("connections", 1..=100_000, faults) {
         settings.connections = count(number);
@@ -105,6 +110,37 @@ pub fn read_server_settings(node: &Node, faults: &mut Faults) -> ServerSettings 
     settings.body_timeout = span(&mut map, "body_timeout", settings.body_timeout, faults);
     map.finish(faults);
     settings
+}
+
+/// An address that a browser opens, to which paths can be added.
+fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
+    let Value::Str(text) = &node.value else {
+        let message = "expected an address such as https://soard.example.com";
+        faults.push(Diagnostic::error("public-url", node.place.clone(), message));
+        return None;
+    };
+    let fits = |url: &Url| {
+        let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        web && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    let Some(url) = Url::parse(text).ok().filter(fits) else {
+        let message = format!("{text:?} is no address for `public_url`");
+        let fault = Diagnostic::error("public-url-form", node.place.clone(), message);
+        faults.push(fault.help("write https://HOST or https://HOST/PATH, without query and user"));
+        return None;
+    };
+    let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if url.scheme() == "http" && !local {
+        let message = "links in mails would be opened unencrypted: whoever sees one can use it";
+        faults.push(
+            Diagnostic::warning("public-url-unencrypted", node.place.clone(), message)
+                .help("use https:// and a proxy that terminates TLS"),
+        );
+    }
+    Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// An `http` source with its tokens resolved.

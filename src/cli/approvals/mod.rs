@@ -1,0 +1,22 @@
+//! `soard approvals`, `soard approve` and `soard deny`: what playbooks ask people.
+
+pub mod decide;
+pub mod list;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+
+/// What to do with approvals.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List approvals: those that wait, the next to time out first
+    List(list::Args),
+}
+
+impl Command {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        match self {
+            Self::List(args) => args.run(context),
+        }
+    }
+}
