@@ -243,7 +243,7 @@ fn indexed<T>(
 }
 
 /// `path` with a request as its query.
-fn asked(path: &str, request: &Request) -> String {
+pub fn asked(path: &str, request: &Request) -> String {
     let Request { filter, all, sort, limit, cursor } = request;
     let mut pairs: Vec<(&str, String)> = filter.iter().map(|term| ("filter", term.clone())).collect();
     pairs.push(("all", all.to_string()));

@@ -2,6 +2,7 @@
 
 mod access;
 mod alerts;
+mod bar;
 mod check;
 mod client;
 mod deliveries;

@@ -17,6 +17,7 @@ use crate::daemon::failure::Failure;
 use crate::daemon::report::IndexReport;
 use crate::domain::id::AlertId;
 use crate::index::IndexError;
+use crate::index::choose::{Chosen, choose};
 use crate::index::facets::{Facet, facet};
 use crate::index::follow::{Doing, Index};
 use crate::index::query::{Page, Request, Sort, list};
@@ -60,6 +61,7 @@ pub fn routes(index: Index, journal: Reader) -> Router {
     let shared = Shared { index, journal, queries: Arc::new(Semaphore::new(QUERIES_MAX)) };
     Router::new()
         .route("/v1/alerts", get(alerts))
+        .route("/v1/alerts/chosen", get(chosen))
         .route("/v1/alerts/{id}/history", get(history))
         .route("/v1/facets/{field}", get(facets))
         .route("/v1/index", get(standing))
@@ -82,6 +84,11 @@ pub fn report(index: &Index) -> IndexReport {
 async fn alerts(State(shared): Shares, Query(pairs): Query<Vec<(String, String)>>) -> Answer<Page> {
     let request = request(pairs)?;
     shared.ask(move |conn, now| list(conn, &request, now)).await
+}
+
+async fn chosen(State(shared): Shares, Query(pairs): Query<Vec<(String, String)>>) -> Answer<Chosen> {
+    let request = request(pairs)?;
+    shared.ask(move |conn, now| choose(conn, &request, now)).await
 }
 
 async fn facets(
@@ -162,7 +169,9 @@ impl Shared {
 fn failure(error: &IndexError, index: &IndexReport) -> Failure {
     match error {
         IndexError::Asked(_) => Failure::new(StatusCode::BAD_REQUEST, error.to_string()),
-        IndexError::TooBroad => Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        IndexError::TooBroad | IndexError::TooMany { .. } => {
+            Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+        }
         _ if index.doing != "following" => {
             let of = index.entry + index.behind;
             let why = index.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();

@@ -11,6 +11,7 @@
 //! rows), [`build`] (from nothing), [`follow`] (the thread), [`filter`] and [`query`] (reading).
 
 pub mod build;
+pub mod choose;
 pub mod cursor;
 pub mod facets;
 pub mod filter;
@@ -90,6 +91,14 @@ pub enum IndexError {
     /// The query would look at too much.
     #[error("the query looks at too much: narrow it, for example by time (seen>=7d) or source")]
     TooBroad,
+    /// More alerts fit than can be changed at once.
+    #[error(
+        "more than {most} alerts fit, the most that can be changed at once: narrow it, for example by time (received>=7d)"
+    )]
+    TooMany {
+        /// How many can.
+        most: usize,
+    },
     /// It was told to stop.
     #[error("the index stops")]
     Stopped,

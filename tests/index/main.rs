@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use soard::index::IndexError;
 use soard::index::build::{self, catch_up};
+use soard::index::choose::{choose, choose_within};
 use soard::index::facets::facet;
 use soard::index::place::Place;
 use soard::index::plan::Limits;
@@ -273,6 +274,12 @@ fn filters_find_what_a_look_at_every_alert_finds() {
             assert!(page.matching.n <= expected.len() as u64, "seed {seed}, {texts:?}");
             assert!(page.matching.capped || page.matching.n == expected.len() as u64, "seed {seed}, {texts:?}");
             assert!(limits == small || !page.matching.capped, "seed {seed}, {texts:?}");
+            let chosen = world.query(|conn| choose(conn, &request, now())).unwrap();
+            let ids: Vec<String> = chosen.alerts.iter().map(ToString::to_string).collect();
+            assert_eq!(ids, expected, "seed {seed}, {texts:?}: what is chosen is what is listed");
+            let counted: u64 = chosen.by_status.iter().map(|(_, n)| n).sum();
+            assert_eq!(counted, expected.len() as u64, "seed {seed}, {texts:?}");
+            assert_eq!(chosen.first, page.alerts[..page.alerts.len().min(10)], "seed {seed}, {texts:?}");
             if let Some(left_out) = page.left_out {
                 assert_eq!(left_out, (fitting.len() - expected.len()) as u64, "seed {seed}, {texts:?}");
             }
@@ -282,6 +289,18 @@ fn filters_find_what_a_look_at_every_alert_finds() {
         }
     }
     assert!(found.len() > 15, "the filters find something: {found:?}");
+}
+
+#[test]
+fn more_than_can_be_changed_at_once_are_refused() {
+    let world = World::generated(1, ENTRIES);
+    world.build();
+    let all = Request { all: true, ..Request::default() };
+    let there = world.all().len();
+    let chosen = |most| world.query(|conn| choose_within(conn, &all, now(), most));
+    assert_eq!(chosen(there).unwrap().alerts.len(), there);
+    let refused = chosen(there - 1).unwrap_err().to_string();
+    assert!(refused.contains(&format!("more than {} alerts fit", there - 1)), "{refused}");
 }
 
 /// What the defaults show.

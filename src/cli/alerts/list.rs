@@ -127,15 +127,20 @@ pub(in crate::cli) fn human(list: &Indexed<Page>, look: &Look) -> String {
     let mut text = String::new();
     let page = &list.answer;
     if !page.alerts.is_empty() {
-        let head = ["ID", "SEVERITY", "STATUS", "SEEN", "TIMES", "SOURCE", "TITLE", "ABOUT", "RUNS"];
-        let mut table = Table::new(&head, 6);
-        page.alerts.iter().for_each(|row| table.row(cells(row, look)));
-        text.push_str(&table.render(look));
+        text.push_str(&table(&page.alerts, look));
     }
     text.push_str(&styled(FAINT, below(page)));
     text.push('\n');
     text.push_str(&late(list.behind));
     text
+}
+
+/// Alerts, a line each.
+pub(super) fn table(rows: &[Row], look: &Look) -> String {
+    let head = ["ID", "SEVERITY", "STATUS", "SEEN", "TIMES", "SOURCE", "TITLE", "ABOUT", "RUNS"];
+    let mut table = Table::new(&head, 6);
+    rows.iter().for_each(|row| table.row(cells(row, look)));
+    table.render(look)
 }
 
 fn cells(row: &Row, look: &Look) -> Vec<Cell> {
@@ -176,7 +181,7 @@ fn below(page: &Page) -> String {
 }
 
 /// That the index does not have everything yet.
-fn late(behind: u64) -> String {
+pub(super) fn late(behind: u64) -> String {
     if behind == 0 {
         return String::new();
     }
