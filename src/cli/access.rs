@@ -25,6 +25,7 @@ use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::index::IndexError;
 use crate::index::facets::{Facet, facet};
+use crate::index::noise::{NoiseReport, NoiseRequest, noise};
 use crate::index::place::Place;
 use crate::index::query::{self as listing, Page, Request};
 use crate::index::readers::Readers;
@@ -130,6 +131,14 @@ impl Access {
                 client.get(&asked(&format!("/v1/facets/{}", escape(field)), request)).map_err(spoken)
             }
             Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
+        }
+    }
+
+    /// Reports who makes noise.
+    pub fn noisy(&self, request: &NoiseRequest) -> Result<Indexed<NoiseReport>, Fault> {
+        match self {
+            Self::Daemon(client) => client.get(&with_query("/v1/reports/noisy", request)).map_err(spoken),
+            Self::Journal(reader, place) => indexed(reader, place, |conn| noise(conn, request, clock::now())),
         }
     }
 

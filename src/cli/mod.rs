@@ -5,6 +5,7 @@ mod alerts;
 mod bar;
 mod check;
 mod client;
+mod csv;
 mod deliveries;
 mod explain;
 mod fault;
@@ -17,6 +18,7 @@ mod plain;
 mod quarantine;
 mod quickstart;
 mod reload;
+mod report;
 mod run;
 mod runs;
 mod samples;
@@ -96,6 +98,9 @@ enum Command {
     /// Show alerts
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// Report who makes noise, and what suppressions hold back
+    #[command(subcommand)]
+    Report(report::Command),
     /// Keep alerts quiet for a while
     #[command(subcommand)]
     Silence(silence::Command),
@@ -165,6 +170,7 @@ impl Command {
             Self::Normalise(args) => args.run(context),
             Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
+            Self::Report(command) => command.run(context),
             Self::Silence(command) => command.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),

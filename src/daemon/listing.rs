@@ -20,6 +20,7 @@ use crate::index::IndexError;
 use crate::index::choose::{Chosen, choose};
 use crate::index::facets::{Facet, facet};
 use crate::index::follow::{Doing, Index};
+use crate::index::noise::{NoiseReport, NoiseRequest, noise};
 use crate::index::query::{Page, Request, Sort, list};
 use crate::index::schema;
 use crate::index::story::{Story, story};
@@ -64,6 +65,7 @@ pub fn routes(index: Index, journal: Reader) -> Router {
         .route("/v1/alerts/chosen", get(chosen))
         .route("/v1/alerts/{id}/history", get(history))
         .route("/v1/facets/{field}", get(facets))
+        .route("/v1/reports/noisy", get(noisy))
         .route("/v1/index", get(standing))
         .route("/v1/index/rebuild", post(rebuild))
         .with_state(Arc::new(shared))
@@ -98,6 +100,10 @@ async fn facets(
 ) -> Answer<Facet> {
     let request = request(pairs)?;
     shared.ask(move |conn, now| facet(conn, &request, &field, now)).await
+}
+
+async fn noisy(State(shared): Shares, Query(request): Query<NoiseRequest>) -> Answer<NoiseReport> {
+    shared.ask(move |conn, now| noise(conn, &request, now)).await
 }
 
 async fn history(State(shared): Shares, Path(id): Path<String>) -> Answer<Story> {

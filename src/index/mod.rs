@@ -17,6 +17,7 @@ pub mod facets;
 pub mod filter;
 pub mod follow;
 pub mod labels;
+pub mod noise;
 pub mod place;
 pub mod plan;
 pub mod project;
@@ -26,6 +27,7 @@ pub mod row;
 pub mod schema;
 pub mod search;
 pub mod story;
+pub mod suggest;
 mod way;
 pub mod write;
 

@@ -181,7 +181,7 @@ fn below(page: &Page) -> String {
 }
 
 /// That the index does not have everything yet.
-pub(super) fn late(behind: u64) -> String {
+pub(in crate::cli) fn late(behind: u64) -> String {
     if behind == 0 {
         return String::new();
     }

@@ -1,0 +1,21 @@
+//! `soard report`: what came of the alerts, and what the rules held back.
+
+pub mod noisy;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+
+/// What to report.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Rank kinds, rules, sources, hosts … by the noise they make, and suggest what makes it less
+    Noisy(noisy::Args),
+}
+
+impl Command {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        match self {
+            Self::Noisy(args) => args.run(context),
+        }
+    }
+}
