@@ -21,6 +21,7 @@ use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::settings::{socket, state_dir_of};
+use crate::daemon::suppressions::{self, SuppressionsReport};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::index::IndexError;
@@ -85,8 +86,8 @@ const START_HINT: &str = "start one with `soard run DIR`, or say where it is wit
 pub enum Access {
     /// Through the daemon.
     Daemon(Client),
-    /// From the files of the journal and the index.
-    Journal(Reader, Place),
+    /// From the files of the journal and the index, in a state folder.
+    Journal(Reader, Place, PathBuf),
 }
 
 impl Access {
@@ -107,7 +108,7 @@ impl Access {
                 };
                 let note = format!("note: {why} at {socket}; reading the journal directly");
                 output::note(&output::styled(output::FAINT, note));
-                Ok(Self::Journal(reader, Place::of(&places.state)))
+                Ok(Self::Journal(reader, Place::of(&places.state), places.state.clone()))
             }
             Err(cause) => {
                 let cause = output::with_causes(&cause);
@@ -120,7 +121,9 @@ impl Access {
     pub fn alerts(&self, request: &Request) -> Result<Indexed<Page>, Fault> {
         match self {
             Self::Daemon(client) => client.get(&asked("/v1/alerts", request)).map_err(spoken),
-            Self::Journal(reader, place) => indexed(reader, place, |conn| listing::list(conn, request, clock::now())),
+            Self::Journal(reader, place, _) => {
+                indexed(reader, place, |conn| listing::list(conn, request, clock::now()))
+            }
         }
     }
 
@@ -130,7 +133,7 @@ impl Access {
             Self::Daemon(client) => {
                 client.get(&asked(&format!("/v1/facets/{}", escape(field)), request)).map_err(spoken)
             }
-            Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
+            Self::Journal(reader, place, _) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
         }
     }
 
@@ -138,7 +141,17 @@ impl Access {
     pub fn noisy(&self, request: &NoiseRequest) -> Result<Indexed<NoiseReport>, Fault> {
         match self {
             Self::Daemon(client) => client.get(&with_query("/v1/reports/noisy", request)).map_err(spoken),
-            Self::Journal(reader, place) => indexed(reader, place, |conn| noise(conn, request, clock::now())),
+            Self::Journal(reader, place, _) => indexed(reader, place, |conn| noise(conn, request, clock::now())),
+        }
+    }
+
+    /// Reports what suppressions hold back.
+    pub fn suppressions(&self) -> Result<Indexed<SuppressionsReport>, Fault> {
+        match self {
+            Self::Daemon(client) => client.get("/v1/reports/suppressions").map_err(spoken),
+            Self::Journal(reader, place, state) => {
+                indexed(reader, place, |conn| suppressions::report(conn, state, None, clock::now()))
+            }
         }
     }
 
@@ -146,7 +159,7 @@ impl Access {
     pub fn history(&self, id: AlertId) -> Result<Option<Indexed<Story>>, Fault> {
         match self {
             Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}/history")).map_err(spoken),
-            Self::Journal(reader, place) => {
+            Self::Journal(reader, place, _) => {
                 let Indexed { answer, behind } = indexed(reader, place, |conn| Ok(Found(story(conn, id)?)))?;
                 Ok(answer.0.map(|answer| Indexed { answer, behind }))
             }
@@ -157,7 +170,7 @@ impl Access {
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}")).map_err(spoken)?,
-            Self::Journal(reader, _) => alert::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, ..) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -167,7 +180,7 @@ impl Access {
             Self::Daemon(client) => {
                 client.find(&format!("/v1/why/{}", escape(&subject.to_string()))).map_err(spoken)?
             }
-            Self::Journal(reader, _) => why(&mut lines(reader, 1), subject)?,
+            Self::Journal(reader, ..) => why(&mut lines(reader, 1), subject)?,
         })
     }
 
@@ -175,7 +188,7 @@ impl Access {
     pub fn runs(&self, filter: &RunFilter) -> Result<RunList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/runs", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => runs::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, ..) => runs::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -183,7 +196,7 @@ impl Access {
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
-            Self::Journal(reader, _) => run::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, ..) => run::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -191,7 +204,7 @@ impl Access {
     pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/deliveries", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => deliveries::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, ..) => deliveries::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -199,7 +212,7 @@ impl Access {
     pub fn delivery(&self, key: &EffectKey) -> Result<Option<DeliveryView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/deliveries/{key}")).map_err(spoken)?,
-            Self::Journal(reader, _) => deliveries::show(&mut lines(reader, 1), key)?,
+            Self::Journal(reader, ..) => deliveries::show(&mut lines(reader, 1), key)?,
         })
     }
 
@@ -207,7 +220,7 @@ impl Access {
     pub fn quarantine(&self, filter: &QuarantineFilter) -> Result<QuarantineList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/quarantine", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => quarantine::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, ..) => quarantine::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -215,7 +228,7 @@ impl Access {
     pub fn quarantined(&self, record_no: u64) -> Result<Option<QuarantineView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/v1/quarantine/{record_no}")).map_err(spoken)?,
-            Self::Journal(reader, _) => quarantine::show(&mut lines(reader, 1), record_no)?,
+            Self::Journal(reader, ..) => quarantine::show(&mut lines(reader, 1), record_no)?,
         })
     }
 
@@ -223,7 +236,7 @@ impl Access {
     pub fn log(&self, filter: &LogFilter) -> Result<LogPage, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/v1/log", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => {
+            Self::Journal(reader, ..) => {
                 let head = reader.refresh()?.seq;
                 log::page(&mut lines(reader, filter.start(head)), filter)?
             }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::daemon::core::Ordered;
 use crate::daemon::failure::Failure;
+use crate::daemon::listing::Indexed;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::{self, LogFilter, LogPage};
@@ -36,8 +37,9 @@ use crate::daemon::query::{Lines, QueryError, lines};
 use crate::daemon::report::{KeyReport, OrderReport, ReloadReport, ResendReport, RetryReport, Status};
 use crate::daemon::resend::{Resend, Which};
 use crate::daemon::samples::{Ask, SamplesReport};
+use crate::daemon::suppressions::SuppressionsReport;
 use crate::daemon::triage::Sent;
-use crate::daemon::{actor, listing, silences, tokens, triage};
+use crate::daemon::{actor, clock, listing, silences, suppressions, tokens, triage};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::Silence;
@@ -163,6 +165,7 @@ fn router(shared: Arc<Shared>, own: u32) -> Router {
         .route("/v1/silences", get(silences::list).post(silences::add))
         .route("/v1/silences/{id}/update", post(silences::update))
         .route("/v1/silences/{id}/expire", post(silences::expire))
+        .route("/v1/reports/suppressions", get(suppressions_report))
         .route("/v1/tokens", get(tokens::list).post(tokens::add))
         .route("/v1/tokens/{name}/revoke", post(tokens::revoke))
         .route("/v1/runs", get(run_list))
@@ -266,6 +269,18 @@ async fn why_show(State(shared): Shares, Named(id): Named<String>) -> Answer<Why
     let subject: Subject = id.parse().map_err(|bad| Failure::new(StatusCode::BAD_REQUEST, format!("{bad}")))?;
     let answer = shared.scan(1, move |lines| why(lines, &subject)).await?;
     answer.map(Json).ok_or_else(|| Failure::not_found(id))
+}
+
+async fn suppressions_report(State(shared): Shares) -> Answer<Indexed<SuppressionsReport>> {
+    let status = shared.command(Command::Status).await?;
+    let mut silences = shared.command(Command::Silences).await?;
+    let asked = clock::now();
+    silences.retain(|silence| silence.until > asked);
+    let report = move |conn: &rusqlite::Connection, now| {
+        let report = suppressions::report(conn, std::path::Path::new(&status.state_dir), Some(&status.bundle.id), now)?;
+        Ok(SuppressionsReport { silences: Some(silences), ..report })
+    };
+    listing::ask(&shared.api.index, &shared.api.reader, report).await
 }
 
 async fn run_list(State(shared): Shares, Asked(filter): Asked<RunFilter>) -> Answer<runs::RunList> {

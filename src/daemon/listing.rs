@@ -150,26 +150,34 @@ fn request(pairs: Vec<(String, String)>) -> Result<Request, Failure> {
 }
 
 impl Shared {
-    /// Asks the index once it has what is on record now, or after a while what it has.
+    /// Asks the index, a few at a time.
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         query: impl FnOnce(&Connection, Timestamp) -> Result<T, IndexError> + Send + 'static,
     ) -> Answer<T> {
-        let permit = Arc::clone(&self.queries).acquire_owned().await.expect("the semaphore is never closed");
-        let shared = self.clone();
-        let answer = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            shared.index.wait_for(shared.journal.head().seq, FRESH_WAIT_MAX);
-            let head = shared.journal.head().seq;
-            shared.index.query(|conn| {
-                let (_, position) = schema::position(conn)?;
-                Ok(Indexed { answer: query(conn, clock::now())?, behind: head.saturating_sub(position.seq) })
-            })
-        });
-        let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
-        let answer: Result<_, IndexError> = answer.await.map_err(died)?;
-        answer.map(Json).map_err(|error| failure(&error, &report(&self.index)))
+        let _permit = self.queries.acquire().await.expect("the semaphore is never closed");
+        ask(&self.index, &self.journal, query).await
     }
+}
+
+/// Asks the index once it has what is on record now, or after a while what it has.
+pub(super) async fn ask<T: Send + 'static>(
+    index: &Index,
+    journal: &Reader,
+    query: impl FnOnce(&Connection, Timestamp) -> Result<T, IndexError> + Send + 'static,
+) -> Answer<T> {
+    let (asked, journal) = (index.clone(), journal.clone());
+    let answer = tokio::task::spawn_blocking(move || {
+        asked.wait_for(journal.head().seq, FRESH_WAIT_MAX);
+        let head = journal.head().seq;
+        asked.query(|conn| {
+            let (_, position) = schema::position(conn)?;
+            Ok(Indexed { answer: query(conn, clock::now())?, behind: head.saturating_sub(position.seq) })
+        })
+    });
+    let died = |_| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the query died; the daemon's log says why");
+    let answer: Result<_, IndexError> = answer.await.map_err(died)?;
+    answer.map(Json).map_err(|error| failure(&error, &report(index)))
 }
 
 fn failure(error: &IndexError, index: &IndexReport) -> Failure {

@@ -38,6 +38,7 @@ pub mod settings;
 pub mod silences;
 pub mod snapshot;
 pub mod stop;
+pub mod suppressions;
 pub mod systemd;
 pub mod tally;
 pub mod tokens;

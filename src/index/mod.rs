@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod facets;
 pub mod filter;
 pub mod follow;
+pub mod held;
 pub mod labels;
 pub mod noise;
 pub mod place;

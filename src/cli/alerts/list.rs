@@ -32,9 +32,11 @@ Terms: KEY=VALUE, KEY!=VALUE, KEY=~REGEX, KEY!~REGEX; severity, seen and receive
   seen, received           an instant, or how long ago: 30m, 4h, 7d
   ip                       an address or a network
   host, account, file, …   an entity of that type by its name, id, path, hash …; entity: of any type
-  source, vendor, product, kind, title, resource, tactic, technique, tag, suppressed_by, playbook
+  source, vendor, product, kind, title, resource, tactic, technique, tag, assignee, playbook
+  suppressed_by, silenced_by, route   the rule or silence, by its id
+  feedback                 useful, not_useful
   run                      open, finished, failed, stalled, cancelled
-  fate                     suppressed, resolved, unrouted, recorded, muted, throttled, grouped, ran
+  fate                     suppressed, silenced, resolved, unrouted, recorded, muted, throttled, grouped, ran
   text                     words; WORD* begins so, \"two words\" stand together. A term without a key is text.
 Letters compare without regard to case, but in regular expressions.";
 

@@ -212,5 +212,5 @@ fn cells(line: &NoiseLine) -> Vec<Cell> {
 
 /// `92% of 50`.
 fn percent(part: u64, of: u64) -> String {
-    if of == 0 { "-".into() } else { format!("{}% of {of}", part * 100 / of) }
+    (part * 100).checked_div(of).map_or_else(|| "-".into(), |percent| format!("{percent}% of {of}"))
 }
