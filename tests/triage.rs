@@ -169,7 +169,7 @@ fn many_alerts_need_a_yes() {
 /// Low ones of the kind `k`; every third is of the kind `other`.
 fn post_many(daemon: &Daemon, numbers: std::ops::Range<u32>) {
     let alert = |n: u32| {
-        let kind = if n % 3 == 0 { "other" } else { "k" };
+        let kind = if n.is_multiple_of(3) { "other" } else { "k" };
         json!({ "external_id": n.to_string(), "title": "t", "kind": kind, "severity": "low" })
     };
     let alerts: Vec<Value> = numbers.map(alert).collect();
