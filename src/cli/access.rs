@@ -11,7 +11,6 @@ use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
 use crate::daemon::clock;
-use crate::daemon::listing::Indexed;
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
 use crate::daemon::query::lines;
@@ -20,6 +19,7 @@ use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, Q
 use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
+use crate::daemon::report::Indexed;
 use crate::daemon::settings::{socket, state_dir_of};
 use crate::daemon::suppressions::{self, SuppressionsReport};
 use crate::domain::effect::EffectKey;
@@ -120,7 +120,7 @@ impl Access {
     /// Lists alerts.
     pub fn alerts(&self, request: &Request) -> Result<Indexed<Page>, Fault> {
         match self {
-            Self::Daemon(client) => client.get(&asked("/v1/alerts", request)).map_err(spoken),
+            Self::Daemon(client) => client.get(&asked("/alerts", request)).map_err(spoken),
             Self::Journal(reader, place, _) => {
                 indexed(reader, place, |conn| listing::list(conn, request, clock::now()))
             }
@@ -130,9 +130,7 @@ impl Access {
     /// Counts alerts by the values of a field.
     pub fn facet(&self, request: &Request, field: &str) -> Result<Indexed<Facet>, Fault> {
         match self {
-            Self::Daemon(client) => {
-                client.get(&asked(&format!("/v1/facets/{}", escape(field)), request)).map_err(spoken)
-            }
+            Self::Daemon(client) => client.get(&asked(&format!("/facets/{}", escape(field)), request)).map_err(spoken),
             Self::Journal(reader, place, _) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
         }
     }
@@ -140,7 +138,7 @@ impl Access {
     /// Reports who makes noise.
     pub fn noisy(&self, request: &NoiseRequest) -> Result<Indexed<NoiseReport>, Fault> {
         match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/reports/noisy", request)).map_err(spoken),
+            Self::Daemon(client) => client.get(&with_query("/reports/noisy", request)).map_err(spoken),
             Self::Journal(reader, place, _) => indexed(reader, place, |conn| noise(conn, request, clock::now())),
         }
     }
@@ -148,7 +146,7 @@ impl Access {
     /// Reports what suppressions hold back.
     pub fn suppressions(&self) -> Result<Indexed<SuppressionsReport>, Fault> {
         match self {
-            Self::Daemon(client) => client.get("/v1/reports/suppressions").map_err(spoken),
+            Self::Daemon(client) => client.get("/reports/suppressions").map_err(spoken),
             Self::Journal(reader, place, state) => {
                 indexed(reader, place, |conn| suppressions::report(conn, state, None, clock::now()))
             }
@@ -158,7 +156,7 @@ impl Access {
     /// Tells an alert's history.
     pub fn history(&self, id: AlertId) -> Result<Option<Indexed<Story>>, Fault> {
         match self {
-            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}/history")).map_err(spoken),
+            Self::Daemon(client) => client.find(&format!("/alerts/{id}/history")).map_err(spoken),
             Self::Journal(reader, place, _) => {
                 let Indexed { answer, behind } = indexed(reader, place, |conn| Ok(Found(story(conn, id)?)))?;
                 Ok(answer.0.map(|answer| Indexed { answer, behind }))
@@ -169,7 +167,7 @@ impl Access {
     /// Shows an alert.
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}")).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&format!("/alerts/{id}")).map_err(spoken)?,
             Self::Journal(reader, ..) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
@@ -178,7 +176,7 @@ impl Access {
     pub fn why(&self, subject: &Subject) -> Result<Option<Why>, Fault> {
         Ok(match self {
             Self::Daemon(client) => {
-                client.find(&format!("/v1/why/{}", escape(&subject.to_string()))).map_err(spoken)?
+                client.find(&format!("/why?id={}", escape(&subject.to_string()))).map_err(spoken)?
             }
             Self::Journal(reader, ..) => why(&mut lines(reader, 1), subject)?,
         })
@@ -187,7 +185,7 @@ impl Access {
     /// Lists runs.
     pub fn runs(&self, filter: &RunFilter) -> Result<RunList, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/runs", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/runs", filter)).map_err(spoken)?,
             Self::Journal(reader, ..) => runs::list(&mut lines(reader, 1), filter)?,
         })
     }
@@ -195,7 +193,7 @@ impl Access {
     /// Shows a run.
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&run_path(id)).map_err(spoken)?,
             Self::Journal(reader, ..) => run::show(&mut lines(reader, 1), id)?,
         })
     }
@@ -203,7 +201,7 @@ impl Access {
     /// Lists deliveries.
     pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryList, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/deliveries", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/deliveries", filter)).map_err(spoken)?,
             Self::Journal(reader, ..) => deliveries::list(&mut lines(reader, 1), filter)?,
         })
     }
@@ -211,7 +209,7 @@ impl Access {
     /// Shows a delivery.
     pub fn delivery(&self, key: &EffectKey) -> Result<Option<DeliveryView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/deliveries/{key}")).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&format!("/deliveries/{key}")).map_err(spoken)?,
             Self::Journal(reader, ..) => deliveries::show(&mut lines(reader, 1), key)?,
         })
     }
@@ -219,7 +217,7 @@ impl Access {
     /// Lists quarantined records.
     pub fn quarantine(&self, filter: &QuarantineFilter) -> Result<QuarantineList, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/quarantine", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/quarantine", filter)).map_err(spoken)?,
             Self::Journal(reader, ..) => quarantine::list(&mut lines(reader, 1), filter)?,
         })
     }
@@ -227,7 +225,7 @@ impl Access {
     /// Shows a quarantined record.
     pub fn quarantined(&self, record_no: u64) -> Result<Option<QuarantineView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/quarantine/{record_no}")).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&format!("/quarantine/{record_no}")).map_err(spoken)?,
             Self::Journal(reader, ..) => quarantine::show(&mut lines(reader, 1), record_no)?,
         })
     }
@@ -235,7 +233,7 @@ impl Access {
     /// Reads a page of the journal. With `follow`, the daemon waits for news; the journal alone never does.
     pub fn log(&self, filter: &LogFilter) -> Result<LogPage, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/log", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/log", filter)).map_err(spoken)?,
             Self::Journal(reader, ..) => {
                 let head = reader.refresh()?.seq;
                 log::page(&mut lines(reader, filter.start(head)), filter)?
@@ -292,4 +290,11 @@ pub fn spoken(error: ClientError) -> Fault {
     let forbidden = matches!(&error, ClientError::Refused { status, .. } if status.as_u16() == 403);
     let fault = Fault::from(error);
     if forbidden { fault.hint("run the command as the daemon's user, for example with sudo") } else { fault }
+}
+
+/// Where the API has a run.
+pub fn run_path(id: &RunId) -> String {
+    let text = id.to_string();
+    let (trigger, playbook) = text.split_once('/').expect("a run id has a slash");
+    format!("/runs/{trigger}/{}", escape(playbook))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::silence::Silence;
@@ -23,7 +24,7 @@ pub const EXPIRING_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
 const BUNDLES_MAX: usize = 200;
 
 /// All suppressions of the bundle in charge, and those before that still hold alerts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SuppressionsReport {
     /// The suppressions: those that need a look first.
     pub suppressions: Vec<SuppressionLine>,
@@ -33,7 +34,7 @@ pub struct SuppressionsReport {
 }
 
 /// One suppression.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SuppressionLine {
     /// Its id.
     pub id: String,
@@ -59,7 +60,7 @@ pub struct SuppressionLine {
 }
 
 /// What a suppression says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SuppressionRule {
     /// One line for people.
     pub title: String,
@@ -76,7 +77,7 @@ pub struct SuppressionRule {
 }
 
 /// How a suppression stands; what needs a look first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It does nothing any more.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
@@ -20,7 +21,7 @@ pub const ALERTS_MAX: usize = 100_000;
 pub const ROWS_SHOWN: usize = 10;
 
 /// Alerts that fit: which ones is settled, whatever arrives or changes after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Chosen {
     /// All of them, in the list's order.
     pub alerts: Vec<AlertId>,

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as Sqlite, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
@@ -28,7 +29,7 @@ pub const LINES_DEFAULT: u64 = 20;
 pub const LINES_MAX: u64 = 1_000;
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NoiseRequest {
     /// `kind` (of a source), `rule` (suppressions and routes), or any field that alerts are filtered by.
@@ -48,7 +49,7 @@ impl Default for NoiseRequest {
 }
 
 /// What comes first in a report.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoiseSort {
     /// The most alerts.
@@ -85,7 +86,7 @@ impl NoiseSort {
 }
 
 /// The report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NoiseReport {
     /// What the lines are about.
     pub by: String,
@@ -99,7 +100,7 @@ pub struct NoiseReport {
 }
 
 /// One kind, rule, source …
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NoiseLine {
     /// Where it stands, from 1.
     pub rank: u64,
@@ -120,7 +121,7 @@ pub struct NoiseLine {
 }
 
 /// What came of some alerts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Figures {
     /// How many alerts.
     pub alerts: u64,

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::index::IndexError;
@@ -40,7 +41,7 @@ const ELLIPSIS: char = '…';
 const ID_CHARS_MAX: usize = 64;
 
 /// A rule that would make something quieter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suggestion {
     /// Which.
     pub advice: Advice,
@@ -51,7 +52,7 @@ pub struct Suggestion {
 }
 
 /// What is suggested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
     /// People find that it is nothing: a suppression.

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Read, Write};
 use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
 
 use crate::cli::Context;
 use crate::cli::access::{asked, refused, spoken};
@@ -13,9 +15,8 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered;
 use crate::cli::output::{self, BAD, FAINT, Format, GOOD, Look, count, styled};
 use crate::cli::plain::safe;
-use crate::daemon::listing::Indexed;
-use crate::daemon::report::{OrderReport, OrdersReport};
-use crate::daemon::triage::{ALERTS_MAX as ALERTS_ASKED_MAX, Ask, Want};
+use crate::console::alerts::{ALERTS_MAX as ALERTS_ASKED_MAX, Orders, Want};
+use crate::daemon::report::{IndexReport, Indexed, OrderReport, OrdersReport};
 use crate::domain::id::{AlertId, BadId};
 use crate::domain::operator::Order;
 use crate::index::choose::{ALERTS_MAX, Chosen};
@@ -26,6 +27,12 @@ pub const UNASKED_MAX: usize = 20;
 
 /// Lines of a report for people; JSON has all.
 const LINES_MAX: usize = 20;
+
+/// How often the index is asked whether it has what is on record; after that its answer says how much it lacks.
+const INDEX_ASKS_MAX: u32 = 300;
+
+/// How long to wait between two times.
+const INDEX_ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Bytes of ids on standard input.
 const STDIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -121,12 +128,16 @@ impl How {
 
     /// The alerts that fit the terms, once they have been shown. What arrives from now on is not among them.
     fn choose(&self, context: &Context, daemon: &Client) -> Result<Vec<AlertId>, Fault> {
+        wait_for_index(daemon)?;
         let request = Request { filter: self.terms.clone(), all: self.all, ..Request::default() };
-        let chosen: Indexed<Chosen> = daemon.get(&asked("/v1/alerts/chosen", &request)).map_err(spoken)?;
+        let chosen: Indexed<Chosen> = daemon.get(&asked("/alerts/chosen", &request)).map_err(spoken)?;
         let alerts = &chosen.answer.alerts;
         if alerts.is_empty() {
             let none = Fault::nothing("no alert fits");
             return Err(if self.all { none } else { none.hint("closed and informational ones count with --all") });
+        }
+        if chosen.behind > 0 && (self.quiet || context.format != Format::Human) {
+            output::note(list::late(chosen.behind).trim_end());
         }
         if self.quiet && self.dry_run {
             alerts.iter().try_for_each(|id| output::print(&id.to_string()))?;
@@ -162,9 +173,13 @@ impl How {
             if alerts.len() > ALERTS_ASKED_MAX {
                 bar.show(done as u64, alerts.len() as u64);
             }
-            let ask =
-                Ask { alerts: chunk.to_vec(), want: want.clone(), comment: comment.to_owned(), dry_run: self.dry_run };
-            match daemon.send::<OrdersReport>("/v1/alerts/orders", &ask).map_err(refused) {
+            let ask = Orders {
+                alerts: chunk.to_vec(),
+                want: want.clone(),
+                comment: comment.to_owned(),
+                dry_run: self.dry_run,
+            };
+            match daemon.send::<OrdersReport>("/alerts/orders", &ask).map_err(refused) {
                 Ok(one) => {
                     report.done.extend(one.done);
                     report.refused.extend(one.refused);
@@ -190,6 +205,21 @@ impl How {
         report.refused.iter().for_each(|left| output::note(&format!("{}: {}", left.alert, safe(&left.why))));
         Ok(())
     }
+}
+
+/// Waits until the index has what was on record when the command began, so that terms find what was changed just now.
+fn wait_for_index(daemon: &Client) -> Result<(), Fault> {
+    let standing = || daemon.get::<IndexReport>("/index").map_err(spoken);
+    let first = standing()?;
+    let (mut entry, goal) = (first.entry, first.entry + first.behind);
+    for _ in 0..INDEX_ASKS_MAX {
+        if entry >= goal {
+            break;
+        }
+        thread::sleep(INDEX_ASK_EVERY);
+        entry = standing()?.entry;
+    }
+    Ok(())
 }
 
 fn alert(report: &OrderReport) -> Option<AlertId> {

@@ -9,7 +9,7 @@ use crate::cli::csv;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, FAINT, Format, GOOD, Look, NAME, Since, largest_unit, styled};
 use crate::cli::table::{Cell, Table};
-use crate::daemon::listing::Indexed;
+use crate::daemon::report::Indexed;
 use crate::index::noise::{LINES_MAX, NoiseLine, NoiseReport, NoiseRequest, NoiseSort};
 
 const EXAMPLES: &str = "\

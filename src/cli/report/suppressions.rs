@@ -7,7 +7,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, BAD, BOLD, FAINT, Format, Look, NAME, WARN, ago, count, styled};
 use crate::cli::silence::list as silences;
 use crate::cli::table::{Cell, Table};
-use crate::daemon::listing::Indexed;
+use crate::daemon::report::Indexed;
 use crate::daemon::suppressions::{Standing, SuppressionLine, SuppressionsReport};
 use crate::domain::silence::Silence;
 
