@@ -316,6 +316,84 @@ fn silence_word(order: &SilenceOrder) -> &'static str {
     }
 }
 
+/// What the entries of many lives must show.
+const SEEN: &[&str] = &[
+    "Dead",
+    "Ok",
+    "Rejected",
+    "Unknown",
+    "another attempt",
+    "assigned",
+    "attempt",
+    "begin",
+    "cancel",
+    "commented",
+    "failed",
+    "feedback",
+    "finished catches",
+    "finished chain",
+    "finished group",
+    "finished once",
+    "finished parallel",
+    "finished waits",
+    "group",
+    "held by a silence",
+    "intake",
+    "intent",
+    "no longer held",
+    "open again",
+    "restart",
+    "retry true",
+    "silence added",
+    "silence ended",
+    "silence updated",
+    "sleep",
+    "start",
+    "status set",
+    "surplus",
+    "tagged",
+];
+
+/// Notes what an entry shows.
+fn note(facts: Facts, seen: &mut BTreeSet<String>) {
+    match facts {
+        Facts::Operator(operator) => match operator.order {
+            Order::RunCancel { .. } => seen.insert("cancel".to_owned()),
+            Order::RunRetry { again, .. } => seen.insert(format!("retry {}", !again.is_empty())),
+            Order::RunRestart { .. } => seen.insert("restart".to_owned()),
+            Order::RunStart { .. } => seen.insert("start".to_owned()),
+            Order::Alert { change, .. } => seen.insert(change_word(&change).to_owned()),
+            Order::Silence(order) => seen.insert(silence_word(&order).to_owned()),
+            Order::DeliveryRetry { .. } | Order::Token(_) => return,
+        },
+        Facts::Intake(intake) => {
+            for reason in intake.alerts.iter().flat_map(|taken| &taken.decision.reasons) {
+                let word = match reason {
+                    Reason::Silence { .. } => "held by a silence",
+                    Reason::Duplicate { anew: Some(Anew::NotSilencedAnyMore), .. } => "no longer held",
+                    Reason::Duplicate { was: Some(_), .. } => "open again",
+                    _ => continue,
+                };
+                seen.insert(word.to_owned());
+            }
+            seen.insert("intake".into())
+        }
+        Facts::Due(Due::Group { .. }) => seen.insert("group".into()),
+        Facts::Due(Due::Retry { .. }) => seen.insert("another attempt".into()),
+        Facts::Due(Due::Throttle { .. }) => seen.insert("surplus".into()),
+        Facts::Result(result) => seen.insert(format!("{:?}", result.reply.class)),
+        Facts::Intent(intent) => match &intent.steps[0].effect {
+            Effect::Sleep { .. } => seen.insert("sleep".into()),
+            _ => seen.insert("intent".into()),
+        },
+        Facts::Run(end) => match end.end {
+            End::Finished { .. } => seen.insert(format!("finished {}", end.run.playbook)),
+            _ => seen.insert("failed".into()),
+        },
+        other => seen.insert(other.kind().into()),
+    };
+}
+
 /// A run that asks the outside must be among what is simulated, or the checks above check nothing.
 #[test]
 fn the_lives_see_everything() {
@@ -329,83 +407,13 @@ fn the_lives_see_everything() {
             }
             world.settle();
             for line in &world.durable {
-                match line.facts() {
-                    Facts::Operator(operator) => match operator.order {
-                        Order::RunCancel { .. } => seen.insert("cancel".to_owned()),
-                        Order::RunRetry { again, .. } => seen.insert(format!("retry {}", !again.is_empty())),
-                        Order::RunRestart { .. } => seen.insert("restart".to_owned()),
-                        Order::RunStart { .. } => seen.insert("start".to_owned()),
-                        Order::Alert { change, .. } => seen.insert(change_word(&change).to_owned()),
-                        Order::Silence(order) => seen.insert(silence_word(&order).to_owned()),
-                        Order::DeliveryRetry { .. } | Order::Token(_) => continue,
-                    },
-                    Facts::Intake(intake) => {
-                        for reason in intake.alerts.iter().flat_map(|taken| &taken.decision.reasons) {
-                            let word = match reason {
-                                Reason::Silence { .. } => "held by a silence",
-                                Reason::Duplicate { anew: Some(Anew::NotSilencedAnyMore), .. } => "no longer held",
-                                Reason::Duplicate { was: Some(_), .. } => "open again",
-                                _ => continue,
-                            };
-                            seen.insert(word.to_owned());
-                        }
-                        seen.insert("intake".into())
-                    }
-                    Facts::Due(Due::Group { .. }) => seen.insert("group".into()),
-                    Facts::Due(Due::Retry { .. }) => seen.insert("another attempt".into()),
-                    Facts::Due(Due::Throttle { .. }) => seen.insert("surplus".into()),
-                    Facts::Result(result) => seen.insert(format!("{:?}", result.reply.class)),
-                    Facts::Intent(intent) => match &intent.steps[0].effect {
-                        Effect::Sleep { .. } => seen.insert("sleep".into()),
-                        _ => seen.insert("intent".into()),
-                    },
-                    Facts::Run(end) => match end.end {
-                        End::Finished { .. } => seen.insert(format!("finished {}", end.run.playbook)),
-                        _ => seen.insert("failed".into()),
-                    },
-                    other => seen.insert(other.kind().into()),
-                };
+                note(line.facts(), &mut seen);
             }
         }
         seen
     });
     println!("{seen:?}");
-    for what in [
-        "Dead",
-        "Ok",
-        "Rejected",
-        "Unknown",
-        "another attempt",
-        "assigned",
-        "attempt",
-        "begin",
-        "cancel",
-        "commented",
-        "failed",
-        "feedback",
-        "finished catches",
-        "finished chain",
-        "finished group",
-        "finished once",
-        "finished parallel",
-        "finished waits",
-        "group",
-        "held by a silence",
-        "intake",
-        "intent",
-        "no longer held",
-        "open again",
-        "restart",
-        "retry true",
-        "silence added",
-        "silence ended",
-        "silence updated",
-        "sleep",
-        "start",
-        "status set",
-        "surplus",
-        "tagged",
-    ] {
-        assert!(seen.contains(what), "no life has seen {what}: {seen:?}");
+    for what in SEEN {
+        assert!(seen.contains(*what), "no life has seen {what}: {seen:?}");
     }
 }
