@@ -4,19 +4,21 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Daemon, HttpSink, wait_for};
+use tempfile::TempDir;
 
 const ROUTES: &str = "route:\n  - { id: samples, title: Samples, owner: soc@example.com, match: { tags: sample }, \
                       playbooks: [q] }\n  - { id: high, title: High, owner: soc@example.com, match: { severity: high }, \
                       playbooks: [p] }\ndefault_route: none\n";
 const PLAYBOOK: &str = r#"fn on_alert(alert) { webhook("hook", alert.id); }"#;
 
-fn daemon(dir: &Path, sink: &HttpSink) -> Daemon {
+/// A running daemon, with its folder and the receiver of its webhooks.
+fn world() -> (TempDir, HttpSink, Daemon) {
+    let (folder, sink) = (tempfile::tempdir().unwrap(), HttpSink::start(Duration::ZERO));
     let settings = format!(
         "sources:\n  push: {{ http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\ndestinations:\n  \
          hook: {{ webhook: {{ url: \"http://{}/\", mode: at_least_once }} }}\n",
@@ -28,9 +30,9 @@ fn daemon(dir: &Path, sink: &HttpSink) -> Daemon {
         ("playbooks/q.rhai", PLAYBOOK),
         ("playbooks/grouped.rhai", "fn on_group(alerts) { }"),
     ];
-    let mut daemon = Daemon::new(dir, &settings, &files);
+    let mut daemon = Daemon::new(folder.path(), &settings, &files);
     daemon.start();
-    daemon
+    (folder, sink, daemon)
 }
 
 fn post(daemon: &Daemon, id: &str, severity: &str) {
@@ -67,9 +69,7 @@ fn status(daemon: &Daemon, id: &str) -> Value {
 
 #[test]
 fn changes_of_alerts_are_on_record_each_with_who_what_and_why() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (_folder, _sink, mut daemon) = world();
     ["1", "2", "3"].iter().for_each(|id| post(&daemon, id, "low"));
 
     let dismiss =
@@ -148,9 +148,7 @@ fn changes_of_alerts_are_on_record_each_with_who_what_and_why() {
 
 #[test]
 fn many_alerts_need_a_yes() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (_folder, _sink, mut daemon) = world();
     post_many(&daemon, 0..21);
     let ids: Vec<String> = (1..=21).map(|n| format!("a-{n}.0")).collect();
     let resolve = ["alerts", "set-status", "-", "resolved", "--reason", "true_positive"];
@@ -192,9 +190,7 @@ fn at_terminal(daemon: &Daemon, command: &str, typed: &str) -> (Option<i32>, Str
 
 #[test]
 fn alerts_that_fit_terms_are_shown_and_then_changed_as_they_were_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (_folder, _sink, mut daemon) = world();
     post_many(&daemon, 0..1800);
     let dismiss = ["alerts", "set-status", "--where", "kind=k", "--where", "severity<=low"];
     let dismiss = [&dismiss[..], &["dismissed", "--reason", "benign", "-c", "a drill"]].concat();
@@ -253,9 +249,7 @@ fn alerts_that_fit_terms_are_shown_and_then_changed_as_they_were_shown() {
 
 #[test]
 fn a_playbook_is_started_by_hand() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (_folder, sink, mut daemon) = world();
     post(&daemon, "1", "low");
     for (playbook, expected) in [("qq", "did you mean `q`?"), ("grouped", "no playbook `grouped` with on_alert")] {
         let (code, said) = soard(&daemon, &["alerts", "run", "a-1.0", playbook, "-c", "try"]);
@@ -282,9 +276,7 @@ fn a_playbook_is_started_by_hand() {
 
 #[test]
 fn silences_keep_alerts_quiet_for_a_while_and_everything_names_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (folder, sink, mut daemon) = world();
     for (arguments, code, expected) in [
         (&["kind=k", "-d", "4h"][..], 2, "--comment"),
         (&["-d", "4h", "-c", "x"], 2, "FIELD=VALUE"),
@@ -369,9 +361,7 @@ fn post_as(daemon: &Daemon, token: &str) -> (u16, String) {
 
 #[test]
 fn a_token_of_the_role_source_may_send_alerts_until_it_is_revoked() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (_folder, _sink, mut daemon) = world();
     let make = |daemon: &Daemon, arguments: &[&str]| {
         let output = daemon.soard(&[&["token", "add"], arguments].concat());
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -421,9 +411,7 @@ fn a_token_of_the_role_source_may_send_alerts_until_it_is_revoked() {
 
 #[test]
 fn samples_go_the_whole_way_and_are_marked() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = HttpSink::start(Duration::ZERO);
-    let mut daemon = daemon(folder.path(), &sink);
+    let (_folder, sink, mut daemon) = world();
     let (code, said) = soard(&daemon, &["samples", "send", "--list"]);
     assert_eq!((code, said.lines().count()), (Some(0), 15), "{said}");
     let (code, said) = soard(&daemon, &["samples", "send", "--format", "falcoo"]);
