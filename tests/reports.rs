@@ -54,6 +54,13 @@ fn said(daemon: &Daemon, code: i32, arguments: &[&str]) -> String {
     text
 }
 
+/// Puts a file into the content folder at once: the daemon may look at any time.
+fn replace(dir: &Path, path: &str, text: &str) {
+    write(dir, "new.yaml", text);
+    std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
+    std::fs::rename(dir.join("new.yaml"), dir.join(path)).unwrap();
+}
+
 fn check(daemon: &Daemon) {
     let dir = daemon.dir.display().to_string();
     said(daemon, 0, &["check", "--strict", &dir]);
@@ -124,11 +131,15 @@ fn noisy_kinds_are_ranked_and_what_is_suggested_makes_them_quiet() {
 
     // What is suggested goes into the content folder as it is printed.
     let suppression = said(&daemon, 0, &["report", "noisy", "--suggest", "2"]);
-    write(&daemon.dir, "rules/suppress/quiet.yaml", &suppression);
+    replace(&daemon.dir, "rules/suppress/quiet.yaml", &suppression);
     let throttle = said(&daemon, 0, &["report", "noisy", "--suggest", "1"]);
     assert!(throttle.contains("Into the route `logins`"), "{throttle}");
     let indented: String = throttle.lines().map(|line| format!("    {line}\n")).collect();
-    write(&daemon.dir, "rules/route/main.yaml", &ROUTES.replace("    playbooks", &format!("{indented}    playbooks")));
+    replace(
+        &daemon.dir,
+        "rules/route/main.yaml",
+        &ROUTES.replace("    playbooks", &format!("{indented}    playbooks")),
+    );
     check(&daemon);
     post(&daemon, odd, 100..103);
     post(&daemon, "Login", 100..112);
@@ -216,12 +227,12 @@ fn suppressions_are_told_with_what_they_hold_and_how_they_stand() {
 
     // One goes and comes back, another goes for good.
     let since = scans["since"].clone();
-    write(&daemon.dir, "rules/suppress/all.yaml", &format!("suppress:\n{}{}", all[1], all[4]));
+    replace(&daemon.dir, "rules/suppress/all.yaml", &format!("suppress:\n{}{}", all[1], all[4]));
     said(&daemon, 0, &["reload"]);
     let report = daemon.json(&["report", "suppressions"]);
     let gone = line("scans", "removed", false, 3, 5);
     assert_eq!(told(&report)[2], gone, "what it holds stays dismissed");
-    write(&daemon.dir, "rules/suppress/all.yaml", &format!("suppress:\n{}{}", all[0], all[1]));
+    replace(&daemon.dir, "rules/suppress/all.yaml", &format!("suppress:\n{}{}", all[0], all[1]));
     said(&daemon, 0, &["reload"]);
     let report = daemon.json(&["report", "suppressions"]);
     assert_eq!(told(&report), [expected[1].clone(), expected[3].clone()]);
