@@ -72,6 +72,21 @@ fn line<'a>(report: &'a Value, value: &str) -> &'a Value {
     lines.iter().find(|line| line["value"] == value).unwrap_or_else(|| panic!("{value}: {report}"))
 }
 
+/// What is suggested goes into the content folder as it is printed.
+fn take_over(daemon: &Daemon) {
+    let suppression = said(daemon, 0, &["report", "noisy", "--suggest", "2"]);
+    replace(&daemon.dir, "rules/suppress/quiet.yaml", &suppression);
+    let throttle = said(daemon, 0, &["report", "noisy", "--suggest", "1"]);
+    assert!(throttle.contains("Into the route `logins`"), "{throttle}");
+    let indented: String = throttle.lines().map(|line| format!("    {line}\n")).collect();
+    replace(
+        &daemon.dir,
+        "rules/route/main.yaml",
+        &ROUTES.replace("    playbooks", &format!("{indented}    playbooks")),
+    );
+    check(daemon);
+}
+
 #[test]
 fn noisy_kinds_are_ranked_and_what_is_suggested_makes_them_quiet() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,18 +144,7 @@ fn noisy_kinds_are_ranked_and_what_is_suggested_makes_them_quiet() {
     assert!(said(&daemon, 1, &["report", "noisy", "--suggest", "3"]).contains("nothing is suggested for line 3"));
     assert!(said(&daemon, 1, &["report", "noisy", "--suggest", "4"]).contains("no line 4"));
 
-    // What is suggested goes into the content folder as it is printed.
-    let suppression = said(&daemon, 0, &["report", "noisy", "--suggest", "2"]);
-    replace(&daemon.dir, "rules/suppress/quiet.yaml", &suppression);
-    let throttle = said(&daemon, 0, &["report", "noisy", "--suggest", "1"]);
-    assert!(throttle.contains("Into the route `logins`"), "{throttle}");
-    let indented: String = throttle.lines().map(|line| format!("    {line}\n")).collect();
-    replace(
-        &daemon.dir,
-        "rules/route/main.yaml",
-        &ROUTES.replace("    playbooks", &format!("{indented}    playbooks")),
-    );
-    check(&daemon);
+    take_over(&daemon);
     post(&daemon, odd, 100..103);
     post(&daemon, "Login", 100..112);
     let report = daemon.json(&["report", "noisy"]);
