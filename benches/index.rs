@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use soard::index::build::{build, catch_up, open};
 use soard::index::facets::facet;
+use soard::index::held::held;
+use soard::index::noise::{NoiseRequest, noise};
 use soard::index::place::Place;
 use soard::index::query::{Request, Sort, list};
 use soard::index::readers::Readers;
@@ -72,6 +74,13 @@ fn main() {
         let plus = if facet.capped { "+" } else { "" };
         print(&times, &format!("{}{plus}", facet.n), &format!("counted by {field}"));
     }
+    for by in ["kind", "rule", "source", "host", "title"] {
+        let request = NoiseRequest { by: by.into(), ..NoiseRequest::default() };
+        let (times, report) = timed(|| readers.query(|conn| noise(conn, &request, now)).expect("an answer"));
+        print(&times, &report.of.to_string(), &format!("report noisy by {by}"));
+    }
+    let (times, held) = timed(|| readers.query(held).expect("an answer"));
+    print(&times, &held.len().to_string(), "suppressions with what they hold");
     let resident = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("\n{}", resident.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
 }

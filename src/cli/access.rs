@@ -21,10 +21,12 @@ use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
 use crate::daemon::report::Indexed;
 use crate::daemon::settings::{socket, state_dir_of};
+use crate::daemon::suppressions::{self, SuppressionsReport};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::index::IndexError;
 use crate::index::facets::{Facet, facet};
+use crate::index::noise::{NoiseReport, NoiseRequest, noise};
 use crate::index::place::Place;
 use crate::index::query::{self as listing, Page, Request};
 use crate::index::readers::Readers;
@@ -84,8 +86,8 @@ const START_HINT: &str = "start one with `soard run DIR`, or say where it is wit
 pub enum Access {
     /// Through the daemon.
     Daemon(Client),
-    /// From the files of the journal and the index.
-    Journal(Reader, Place),
+    /// From the files of the journal and the index, in a state folder.
+    Journal(Reader, Place, PathBuf),
 }
 
 impl Access {
@@ -106,7 +108,7 @@ impl Access {
                 };
                 let note = format!("note: {why} at {socket}; reading the journal directly");
                 output::note(&output::styled(output::FAINT, note));
-                Ok(Self::Journal(reader, Place::of(&places.state)))
+                Ok(Self::Journal(reader, Place::of(&places.state), places.state.clone()))
             }
             Err(cause) => {
                 let cause = output::with_causes(&cause);
@@ -119,7 +121,9 @@ impl Access {
     pub fn alerts(&self, request: &Request) -> Result<Indexed<Page>, Fault> {
         match self {
             Self::Daemon(client) => client.get(&asked("/alerts", request)).map_err(spoken),
-            Self::Journal(reader, place) => indexed(reader, place, |conn| listing::list(conn, request, clock::now())),
+            Self::Journal(reader, place, _) => {
+                indexed(reader, place, |conn| listing::list(conn, request, clock::now()))
+            }
         }
     }
 
@@ -129,7 +133,25 @@ impl Access {
             Self::Daemon(client) => {
                 client.get(&with_pairs(&format!("/facets/{}", escape(field)), filters(request))).map_err(spoken)
             }
-            Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
+            Self::Journal(reader, place, _) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
+        }
+    }
+
+    /// Reports who makes noise.
+    pub fn noisy(&self, request: &NoiseRequest) -> Result<Indexed<NoiseReport>, Fault> {
+        match self {
+            Self::Daemon(client) => client.get(&with_query("/reports/noisy", request)).map_err(spoken),
+            Self::Journal(reader, place, _) => indexed(reader, place, |conn| noise(conn, request, clock::now())),
+        }
+    }
+
+    /// Reports what suppressions hold back.
+    pub fn suppressions(&self) -> Result<Indexed<SuppressionsReport>, Fault> {
+        match self {
+            Self::Daemon(client) => client.get("/reports/suppressions").map_err(spoken),
+            Self::Journal(reader, place, state) => {
+                indexed(reader, place, |conn| suppressions::report(conn, state, None, clock::now()))
+            }
         }
     }
 
@@ -137,7 +159,7 @@ impl Access {
     pub fn history(&self, id: AlertId) -> Result<Option<Indexed<Story>>, Fault> {
         match self {
             Self::Daemon(client) => client.find(&format!("/alerts/{id}/history")).map_err(spoken),
-            Self::Journal(reader, place) => {
+            Self::Journal(reader, place, _) => {
                 let Indexed { answer, behind } = indexed(reader, place, |conn| Ok(Found(story(conn, id)?)))?;
                 Ok(answer.0.map(|answer| Indexed { answer, behind }))
             }
@@ -148,7 +170,7 @@ impl Access {
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/alerts/{id}")).map_err(spoken)?,
-            Self::Journal(reader, _) => alert::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, ..) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -158,7 +180,7 @@ impl Access {
             Self::Daemon(client) => {
                 client.find(&format!("/why?id={}", escape(&subject.to_string()))).map_err(spoken)?
             }
-            Self::Journal(reader, _) => why(&mut lines(reader, 1), subject)?,
+            Self::Journal(reader, ..) => why(&mut lines(reader, 1), subject)?,
         })
     }
 
@@ -166,7 +188,7 @@ impl Access {
     pub fn runs(&self, filter: &RunFilter) -> Result<RunList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/runs", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => runs::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, ..) => runs::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -174,7 +196,7 @@ impl Access {
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&run_path(id)).map_err(spoken)?,
-            Self::Journal(reader, _) => run::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, ..) => run::show(&mut lines(reader, 1), id)?,
         })
     }
 
@@ -182,7 +204,7 @@ impl Access {
     pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/deliveries", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => deliveries::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, ..) => deliveries::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -190,7 +212,7 @@ impl Access {
     pub fn delivery(&self, key: &EffectKey) -> Result<Option<DeliveryView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/deliveries/{key}")).map_err(spoken)?,
-            Self::Journal(reader, _) => deliveries::show(&mut lines(reader, 1), key)?,
+            Self::Journal(reader, ..) => deliveries::show(&mut lines(reader, 1), key)?,
         })
     }
 
@@ -198,7 +220,7 @@ impl Access {
     pub fn quarantine(&self, filter: &QuarantineFilter) -> Result<QuarantineList, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/quarantine", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => quarantine::list(&mut lines(reader, 1), filter)?,
+            Self::Journal(reader, ..) => quarantine::list(&mut lines(reader, 1), filter)?,
         })
     }
 
@@ -206,7 +228,7 @@ impl Access {
     pub fn quarantined(&self, record_no: u64) -> Result<Option<QuarantineView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/quarantine/{record_no}")).map_err(spoken)?,
-            Self::Journal(reader, _) => quarantine::show(&mut lines(reader, 1), record_no)?,
+            Self::Journal(reader, ..) => quarantine::show(&mut lines(reader, 1), record_no)?,
         })
     }
 
@@ -214,7 +236,7 @@ impl Access {
     pub fn log(&self, filter: &LogFilter) -> Result<LogPage, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.get(&with_query("/log", filter)).map_err(spoken)?,
-            Self::Journal(reader, _) => {
+            Self::Journal(reader, ..) => {
                 let head = reader.refresh()?.seq;
                 log::page(&mut lines(reader, filter.start(head)), filter)?
             }
@@ -243,7 +265,7 @@ fn indexed<T>(
 }
 
 /// `path` with a request as its query.
-fn asked(path: &str, request: &Request) -> String {
+pub fn asked(path: &str, request: &Request) -> String {
     let mut pairs = filters(request);
     pairs.push(("sort", request.sort.as_str().to_owned()));
     pairs.extend(request.limit.map(|limit| ("limit", limit.to_string())));

@@ -3,8 +3,10 @@
 mod access;
 mod alerts;
 mod approvals;
+mod bar;
 mod check;
 mod client;
+mod csv;
 mod deliveries;
 mod destinations;
 mod explain;
@@ -19,6 +21,7 @@ mod plain;
 mod quarantine;
 mod quickstart;
 mod reload;
+mod report;
 mod run;
 mod runs;
 mod samples;
@@ -98,6 +101,9 @@ enum Command {
     /// Show alerts
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// Report who makes noise, and what suppressions hold back
+    #[command(subcommand)]
+    Report(report::Command),
     /// Keep alerts quiet for a while
     #[command(subcommand)]
     Silence(silence::Command),
@@ -180,6 +186,7 @@ impl Command {
             Self::Normalise(args) => args.run(context),
             Self::Quickstart(args) => args.run(context),
             Self::Alerts(command) => command.run(context),
+            Self::Report(command) => command.run(context),
             Self::Silence(command) => command.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),

@@ -144,7 +144,8 @@ pub fn ago(at: Timestamp, look: &Look) -> String {
     }
 }
 
-fn largest_unit(secs: u64) -> String {
+/// A length of time in its largest unit.
+pub fn largest_unit(secs: u64) -> String {
     match secs {
         0..60 => format!("{secs}s"),
         60..3600 => format!("{}m", secs / 60),

@@ -24,6 +24,7 @@ use crate::domain::id::AlertId;
 use crate::domain::operator::Who;
 use crate::domain::triage::AlertChange;
 use crate::engine::orders::Wish;
+use crate::index::choose::{Chosen, choose};
 use crate::index::facets::{self, Facet, facet};
 use crate::index::filter;
 use crate::index::query::{Page, ROWS_DEFAULT, ROWS_MAX, Request, Sort, list};
@@ -35,6 +36,8 @@ pub const ALERTS_MAX: usize = 1_000;
 /// Registers the routes.
 pub fn add(routes: &mut Routes) {
     routes.add(Route::read("/alerts", "list_alerts", "Alerts, the worst first"), alerts);
+    let chosen_about = "All alerts that fit, by id, with counts and the first rows: before many are changed";
+    routes.add(Route::read("/alerts/chosen", "choose_alerts", chosen_about), chosen);
     routes.add(Route::read("/alerts/{id}", "get_alert", "Everything on record about an alert"), show);
     routes.add(Route::read("/alerts/{id}/history", "get_alert_history", "Who changed what about an alert"), history);
     routes.add(Route::read("/facets/{field}", "count_alerts", "How many alerts have which value of a field"), counts);
@@ -148,6 +151,11 @@ fn request(pairs: Vec<(String, String)>) -> Result<Request, String> {
 async fn alerts(ask: Ask<Nothing, Wanted>) -> Answer<Indexed<Page>> {
     let Wanted(request) = ask.query;
     ask.shared.ask(move |conn, now| list(conn, &request, now)).await
+}
+
+async fn chosen(ask: Ask<Nothing, Wanted>) -> Answer<Indexed<Chosen>> {
+    let Wanted(request) = ask.query;
+    ask.shared.ask(move |conn, now| choose(conn, &request, now)).await
 }
 
 /// The field that a path names.

@@ -19,6 +19,7 @@ pub mod failure;
 pub mod holds;
 pub mod journal;
 pub mod quarantine;
+pub mod reports;
 pub mod routes;
 pub mod runs;
 pub mod service;
@@ -48,6 +49,7 @@ pub fn routes() -> Routes {
     destinations::add(&mut routes);
     approvals::add(&mut routes);
     holds::add(&mut routes);
+    reports::add(&mut routes);
     quarantine::add(&mut routes);
     silences::add(&mut routes);
     tokens::add(&mut routes);

@@ -180,7 +180,9 @@ pub fn standing(index: &Index) -> IndexReport {
 fn not_indexed(error: &IndexError, index: &IndexReport) -> Failure {
     match error {
         IndexError::Asked(_) => Failure::bad(error),
-        IndexError::TooBroad => Failure::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, error),
+        IndexError::TooBroad | IndexError::TooMany { .. } => {
+            Failure::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, error)
+        }
         _ if index.doing != "following" => {
             let of = index.entry + index.behind;
             let why = index.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();

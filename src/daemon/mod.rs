@@ -40,6 +40,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod socket;
 pub mod stop;
+pub mod suppressions;
 pub mod systemd;
 pub mod tally;
 pub mod trial;

@@ -71,7 +71,7 @@ pub fn fields() -> Vec<&'static str> {
     ["severity", "status"].into_iter().chain(labels::fields()).collect()
 }
 
-fn known(field: &str) -> Result<&'static str, Faults> {
+pub(super) fn known(field: &str) -> Result<&'static str, Faults> {
     let fields = fields();
     fields.iter().find(|known| **known == field).copied().ok_or_else(|| {
         let help = match nearest(field, &fields) {

@@ -19,6 +19,7 @@ pub const FIELDS: &[&str] = &[
     "tag",
     "suppressed_by",
     "silenced_by",
+    "route",
     "assignee",
     "feedback",
     "run",
@@ -37,6 +38,7 @@ impl Row {
         let one = [("vendor", &self.vendor), ("product", &self.product), ("kind", &self.kind)];
         labels.extend(one.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?))));
         labels.extend(self.silenced_by.as_deref().map(|silence| ("silenced_by", silence)));
+        labels.extend(self.routes.iter().map(|route| ("route", route.as_str())));
         labels.extend(self.assignee.as_deref().map(|who| ("assignee", who)));
         labels.extend(self.useful.map(|useful| ("feedback", feedback(useful))));
         labels.extend(self.suppressed_by.as_ref().map(|rule| ("suppressed_by", &*rule.id)));

@@ -11,11 +11,14 @@
 //! rows), [`build`] (from nothing), [`follow`] (the thread), [`filter`] and [`query`] (reading).
 
 pub mod build;
+pub mod choose;
 pub mod cursor;
 pub mod facets;
 pub mod filter;
 pub mod follow;
+pub mod held;
 pub mod labels;
+pub mod noise;
 pub mod place;
 pub mod plan;
 pub mod project;
@@ -25,6 +28,7 @@ pub mod row;
 pub mod schema;
 pub mod search;
 pub mod story;
+pub mod suggest;
 mod way;
 pub mod write;
 
@@ -90,6 +94,14 @@ pub enum IndexError {
     /// The query would look at too much.
     #[error("the query looks at too much: narrow it, for example by time (seen>=7d) or source")]
     TooBroad,
+    /// More alerts fit than can be changed at once.
+    #[error(
+        "more than {most} alerts fit, the most that can be changed at once: narrow it, for example by time (received>=7d)"
+    )]
+    TooMany {
+        /// How many can.
+        most: usize,
+    },
     /// It was told to stop.
     #[error("the index stops")]
     Stopped,

@@ -15,7 +15,7 @@ use crate::index::{IndexError, search};
 use crate::journal::line::Line;
 
 /// Kinds of entries that say nothing the index keeps.
-const PASSED_OVER: &[&str] = &["bundle", "quarantine", "begin", "attempt"];
+const PASSED_OVER: &[&str] = &["quarantine", "begin", "attempt"];
 
 /// A change of an alert, for its history.
 struct Change<'a> {
@@ -51,6 +51,10 @@ impl Writer {
                 self.journal.clone_from(journal);
                 self.forget(segments.last().map_or(0, |seal| seal.last))?;
             }
+            Facts::Bundle(bundle) => {
+                let values = params![at.seq.cast_signed(), micros(at.at), bundle.id];
+                self.run("INSERT INTO bundles VALUES (?1, ?2, ?3)", values)?;
+            }
             Facts::Intake(intake) => self.intake(at, intake)?,
             Facts::Due(Due::Group { group, alerts, runs, .. }) => {
                 for alert in alerts {
@@ -72,7 +76,7 @@ impl Writer {
             }
             Facts::Due(Due::Approval { run, step, .. }) => self.spare(run, *step)?,
             Facts::Operator(operator) => self.order(at, operator)?,
-            Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) | Facts::Due(_) => {}
+            Facts::Log(_) | Facts::Quarantine(_) | Facts::Due(_) => {}
             Facts::Begin(_) | Facts::Attempt(_) => {}
         }
         Ok(())
@@ -126,11 +130,15 @@ impl Writer {
     /// The steps that soard answers itself change alerts; the others are deliveries.
     fn steps(&mut self, at: At, run: &RunId, steps: &[Step]) -> Result<(), IndexError> {
         let actor = format!("playbook {run}");
+        let sent = steps.iter().filter(|step| step.key.is_some() && step.effect.destination().is_some()).count() as u64;
+        if sent > 0 {
+            self.each_alert(run, |row| row.deliveries += sent)?;
+        }
         for step in steps {
             match &step.effect {
                 Effect::SetStatus { alert, status, comment } => {
                     let Some(known) = self.alert(*alert)? else { continue };
-                    known.row.status = *status;
+                    known.row.stand(*status);
                     let change = Change {
                         actor: &actor,
                         what: "status",
@@ -196,13 +204,15 @@ impl Writer {
             Order::RunRestart { starts, alerts, .. } => {
                 self.start_row(at, starts)?;
                 for alert in alerts {
-                    self.outcome(alert.id, starts, Outcome::Open)?;
+                    if let Some(known) = self.alert(alert.id)? {
+                        known.row.run(starts, Outcome::Open);
+                    }
                 }
             }
             Order::RunRetry { run, again } => {
                 let sql = "UPDATE runs SET outcome = ?2, ended = NULL, error = NULL WHERE id = ?1";
                 self.run(sql, params![run.to_string(), Outcome::Open as i64])?;
-                self.each_alert(run, Outcome::Open)?;
+                self.each_alert(run, |row| row.run(run, Outcome::Open))?;
                 for step in again {
                     self.open_again(run, *step)?;
                 }
@@ -210,7 +220,10 @@ impl Writer {
             Order::DeliveryRetry { run, step, .. } => self.open_again(run, *step)?,
             Order::RunStart { alert, starts, .. } => {
                 self.start_row(at, starts)?;
-                self.outcome(alert.id, starts, Outcome::Open)?;
+                if let Some(known) = self.alert(alert.id)? {
+                    known.row.run(starts, Outcome::Open);
+                    known.row.ordered(at.at);
+                }
             }
             Order::Alert { alert, change, .. } => self.triage(at, operator, *alert, change)?,
             Order::Approval(order) => self.spare(&order.run, order.step)?,
@@ -223,9 +236,10 @@ impl Writer {
     fn triage(&mut self, at: At, by: &Operator, id: AlertId, change: &AlertChange) -> Result<(), IndexError> {
         let Some(known) = self.alert(id)? else { return Ok(()) };
         let (mut said, mut why) = (Vec::new(), None);
+        known.row.ordered(at.at);
         match change {
             AlertChange::Status { to, reason } => {
-                known.row.set_status(*to);
+                known.row.set_status(*to, *reason);
                 said.push(("status", to.to_string()));
                 why = reason.map(|reason| reason.to_string());
             }
@@ -241,7 +255,7 @@ impl Writer {
                 said.push(("assign", to.clone().unwrap_or_else(|| "nobody".into())));
             }
             AlertChange::Feedback { useful, reason } => {
-                known.row.useful = Some(*useful);
+                (known.row.useful, known.row.useful_reason) = (Some(*useful), *reason);
                 said.push(("feedback", feedback(*useful).to_owned()));
                 why = reason.map(|reason| reason.to_string());
             }
@@ -270,7 +284,7 @@ impl Writer {
     /// A run that a group started.
     fn start(&mut self, at: At, run: &RunId) -> Result<(), IndexError> {
         self.start_row(at, run)?;
-        self.each_alert(run, Outcome::Open)
+        self.each_alert(run, |row| row.run(run, Outcome::Open))
     }
 
     fn start_row(&mut self, at: At, run: &RunId) -> Result<(), IndexError> {
@@ -282,22 +296,19 @@ impl Writer {
     fn end(&mut self, at: At, run: &RunId, outcome: Outcome, error: Option<&str>) -> Result<(), IndexError> {
         let sql = "UPDATE runs SET outcome = ?2, ended = ?3, error = ?4 WHERE id = ?1";
         self.run(sql, params![run.to_string(), outcome as i64, micros(at.at), maybe(error)])?;
-        self.each_alert(run, outcome)
+        self.each_alert(run, |row| row.run(run, outcome))
     }
 
-    /// Tells each alert that a run was started for how it stands.
-    fn each_alert(&mut self, run: &RunId, outcome: Outcome) -> Result<(), IndexError> {
-        match run.trigger {
-            Trigger::Alert(id) => self.outcome(id, run, outcome),
-            Trigger::Group(group) => {
-                self.members(group.0)?.into_iter().try_for_each(|id| self.outcome(id, run, outcome))
+    /// Tells each alert that a run was started for.
+    fn each_alert(&mut self, run: &RunId, mut tell: impl FnMut(&mut Row)) -> Result<(), IndexError> {
+        let alerts = match run.trigger {
+            Trigger::Alert(id) => vec![id],
+            Trigger::Group(group) => self.members(group.0)?,
+        };
+        for id in alerts {
+            if let Some(known) = self.alert(id)? {
+                tell(&mut known.row);
             }
-        }
-    }
-
-    fn outcome(&mut self, id: AlertId, run: &RunId, outcome: Outcome) -> Result<(), IndexError> {
-        if let Some(known) = self.alert(id)? {
-            known.row.run(run, outcome);
         }
         Ok(())
     }

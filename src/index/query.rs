@@ -141,7 +141,7 @@ pub fn list_within(conn: &Connection, request: &Request, now: Timestamp, limits:
 }
 
 /// One alert.
-fn read(conn: &Connection, id: i64) -> Result<Row, IndexError> {
+pub(super) fn read(conn: &Connection, id: i64) -> Result<Row, IndexError> {
     let mut statement =
         conn.prepare_cached("SELECT row FROM alerts WHERE id = ?1").map_err(IndexError::sqlite("read"))?;
     let row: String = statement.query_row([id], |row| row.get(0)).map_err(IndexError::sqlite("read"))?;

@@ -12,6 +12,7 @@ use crate::domain::alert::{Alert, Severity, Status};
 use crate::domain::decision::{Decision, Reason, RouteVerdict, RuleRef};
 use crate::domain::entry::Taken;
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::triage::{CloseReason, FeedbackReason};
 
 /// Longest text in a row, in characters; a description may have [`DESCRIPTION_CHARS_MAX`].
 pub const TEXT_CHARS_MAX: usize = 200;
@@ -120,6 +121,24 @@ pub struct Row {
     /// Whether an operator found it useful.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub useful: Option<bool>,
+    /// In what way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub useful_reason: Option<FeedbackReason>,
+    /// What it turned out to be, as long as an operator's word holds it closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_as: Option<CloseReason>,
+    /// How often operators changed it or started a playbook for it.
+    #[serde(default)]
+    pub orders: u64,
+    /// When they did so first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_order: Option<Timestamp>,
+    /// Ids of the routes that it took when it was last decided upon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// How many webhooks and mails its runs asked for.
+    #[serde(default)]
+    pub deliveries: u64,
     /// The runs that were started for it, alone or in a group.
     #[serde(default)]
     pub runs: Vec<RunOfAlert>,
@@ -245,6 +264,12 @@ impl Row {
             silenced_by: None,
             assignee: None,
             useful: None,
+            useful_reason: None,
+            closed_as: None,
+            orders: 0,
+            first_order: None,
+            routes: Vec::new(),
+            deliveries: 0,
             runs: Vec::new(),
             first_entry: seq,
             last_entry: seq,
@@ -273,7 +298,7 @@ impl Row {
         self.count += 1;
         self.last_entry = seq;
         self.last_seen = at;
-        self.status = taken.decision.status;
+        self.stand(taken.decision.status);
         self.title = short(&alert.title);
         self.description = alert.description.as_deref().map(|text| cut(text, DESCRIPTION_CHARS_MAX));
         let texts = [&alert.kind, &alert.external_id, &alert.vendor, &alert.product];
@@ -302,6 +327,7 @@ impl Row {
         self.severity = alert.severity;
         let mut fate = None;
         (self.suppressed_by, self.silenced_by) = (None, None);
+        let before = std::mem::take(&mut self.routes);
         for reason in &decision.reasons {
             fate = fate.max(match reason {
                 Reason::Duplicate { .. } => None,
@@ -315,15 +341,20 @@ impl Row {
                 }
                 Reason::Resolved => Some(Fate::Resolved),
                 Reason::NoRoute => Some(Fate::Unrouted),
-                Reason::Route { verdict, .. } => Some(self.routed(verdict)),
+                Reason::Route { rule, verdict, .. } => Some(self.routed(rule, verdict)),
             });
         }
-        if let Some(fate) = fate {
-            self.fate = fate;
+        match fate {
+            Some(fate) => self.fate = fate,
+            // Only where it stands was decided; its routes were not asked.
+            None => self.routes = before,
         }
     }
 
-    fn routed(&mut self, verdict: &RouteVerdict) -> Fate {
+    fn routed(&mut self, rule: &RuleRef, verdict: &RouteVerdict) -> Fate {
+        if self.routes.len() < ITEMS_MAX {
+            self.routes.push(short(&rule.id));
+        }
         match verdict {
             RouteVerdict::Muted { .. } => Fate::Muted,
             RouteVerdict::Throttled => Fate::Throttled,
@@ -346,12 +377,26 @@ impl Row {
         }
     }
 
-    /// An operator says where it stands; one that is opened is no suppression's any more.
-    pub fn set_status(&mut self, to: Status) {
-        self.status = to;
+    /// It stands there, whoever says so; what is open is not closed as anything.
+    pub fn stand(&mut self, status: Status) {
+        self.status = status;
+        if status.is_open() {
+            self.closed_as = None;
+        }
+    }
+
+    /// An operator says where it stands and why; one that is opened is no suppression's any more.
+    pub fn set_status(&mut self, to: Status, reason: Option<CloseReason>) {
+        (self.status, self.closed_as) = (to, reason);
         if to.is_open() {
             self.suppressed_by = None;
         }
+    }
+
+    /// An operator did something about it.
+    pub fn ordered(&mut self, at: Timestamp) {
+        self.orders += 1;
+        self.first_order.get_or_insert(at);
     }
 
     /// It has this tag no more.

@@ -3,12 +3,14 @@
 //! | table | what it holds |
 //! |---|---|
 //! | `alerts` | one row for each alert: what lists sort and filter by in columns, everything else as JSON |
+//! | `figures` | what reports add up of each alert, in a few bytes |
 //! | `labels` | each value of each field by which alerts are filtered, once |
 //! | `marks` | which alert has which label: one clustered tree instead of an index for each field |
 //! | `search` | words of the alerts, without the text itself |
 //! | `members` | which alerts a group had |
 //! | `runs`, `deliveries` | each run and what it sent, with the outcome |
 //! | `changes` | who changed what about an alert, when and why |
+//! | `bundles` | when each bundle took over |
 //! | `position` | the journal, and the last entry that is in the index |
 
 use std::path::Path;
@@ -21,7 +23,7 @@ use crate::index::way::add_regexp;
 use crate::journal::Receipt;
 
 /// Raised when the tables or what stands in them change: an index of another version is built anew.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// How long a statement waits for another connection.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -49,6 +51,12 @@ CREATE TABLE alerts (
     labels TEXT NOT NULL, -- JSON list of ids
     row TEXT NOT NULL
 ) STRICT;
+CREATE TABLE figures (
+    alert INTEGER PRIMARY KEY, source INTEGER NOT NULL, kind INTEGER NOT NULL, -- labels; 0 where it has none
+    status INTEGER NOT NULL, severity INTEGER NOT NULL, suppressed INTEGER NOT NULL, fate INTEGER NOT NULL, closed_as INTEGER, useful INTEGER, useful_reason INTEGER,
+    times INTEGER NOT NULL, last_seen INTEGER NOT NULL, runs INTEGER NOT NULL, deliveries INTEGER NOT NULL, orders INTEGER NOT NULL,
+    waited INTEGER -- from its arrival to the first order, in seconds
+) STRICT;
 CREATE TABLE labels (id INTEGER PRIMARY KEY, field TEXT NOT NULL, value TEXT NOT NULL COLLATE NOCASE, ip BLOB, UNIQUE (field, value)) STRICT;
 CREATE TABLE marks (label INTEGER NOT NULL, alert INTEGER NOT NULL, PRIMARY KEY (label, alert)) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
@@ -61,6 +69,7 @@ CREATE TABLE deliveries (
     outcome TEXT NOT NULL, attempts INTEGER NOT NULL, code INTEGER, asked INTEGER NOT NULL, ended INTEGER, error TEXT,
     PRIMARY KEY (run, step)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE bundles (entry INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
 CREATE TABLE changes (
     alert INTEGER NOT NULL, entry INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
     actor TEXT NOT NULL, what TEXT NOT NULL, value TEXT NOT NULL, reason TEXT, comment TEXT,
@@ -141,8 +150,7 @@ pub fn close(conn: Connection) {
 }
 
 /// Tables and indexes of a whole build, in order.
-const SHAPE: &str =
-    "alerts,alerts_by_rank,alerts_by_seen,changes,deliveries,labels,labels_by_ip,marks,members,position,runs,search";
+const SHAPE: &str = "alerts,alerts_by_rank,alerts_by_seen,bundles,changes,deliveries,figures,labels,labels_by_ip,marks,members,position,runs,search";
 
 fn check_version(conn: &Connection) -> Result<(), IndexError> {
     let version: i64 =

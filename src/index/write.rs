@@ -185,8 +185,15 @@ impl Writer {
         let Pending { row, words, content, stored } = pending;
         let id = number(id);
         let mut labels = BTreeSet::new();
+        let (mut source, mut kind) = (0, 0);
         for (field, value) in row.labels() {
-            labels.insert(self.label(field, value)?);
+            let label = self.label(field, value)?;
+            labels.insert(label);
+            match field {
+                "source" => source = label,
+                "kind" => kind = label,
+                _ => {}
+            }
         }
         let columns = params![
             id,
@@ -206,6 +213,7 @@ impl Writer {
              labels = ?8, row = ?9 WHERE id = ?1"
         };
         self.run(sql, columns)?;
+        self.put_figures(id, &row, source, kind)?;
         if !self.building {
             let before = stored.as_ref().map(|stored| &stored.labels);
             for gone in before.into_iter().flatten().filter(|label| !labels.contains(label)) {
@@ -221,6 +229,31 @@ impl Writer {
             }
             self.run("INSERT INTO search (rowid, text) VALUES (?1, ?2)", params![id, words])?;
         }
+        Ok(())
+    }
+
+    fn put_figures(&mut self, id: i64, row: &Row, source: i64, kind: i64) -> Result<(), IndexError> {
+        let waited = row.first_order.map(|at| at.duration_since(row.received).as_secs().max(0));
+        let columns = params![
+            id,
+            source,
+            kind,
+            row.status as i64,
+            row.severity as i64,
+            row.suppressed_by.is_some(),
+            row.fate as i64,
+            row.closed_as.map(|reason| reason as i64),
+            row.useful,
+            row.useful_reason.map(|reason| reason as i64),
+            row.count.cast_signed(),
+            micros(row.last_seen),
+            row.runs.len() as i64,
+            row.deliveries.cast_signed(),
+            row.orders.cast_signed(),
+            waited,
+        ];
+        let sql = "INSERT OR REPLACE INTO figures VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        self.run(sql, columns)?;
         Ok(())
     }
 
@@ -262,7 +295,7 @@ impl Writer {
             self.run("DELETE FROM labels WHERE NOT EXISTS (SELECT 1 FROM marks WHERE marks.label = labels.id)", [])?;
             self.known.clear();
         }
-        for table in ["members", "changes"] {
+        for table in ["members", "changes", "figures"] {
             let sql = format!("DELETE FROM {table} WHERE alert IN (SELECT id FROM alerts WHERE last_entry <= ?1)");
             self.run(&sql, [last])?;
         }
@@ -271,6 +304,7 @@ impl Writer {
             [last],
         )?;
         self.run("DELETE FROM runs WHERE entry <= ?1 AND outcome <> 0", [last])?;
+        self.run("DELETE FROM bundles WHERE entry <= ?1", [last])?;
         self.run("DELETE FROM alerts WHERE last_entry <= ?1", [last])?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::alert::Alert;
 use crate::domain::lists::Lists;
+use crate::rules::detection::Detection;
 use crate::rules::explain::{self, RuleExplanation};
 use crate::rules::fields::Subject;
 use crate::rules::header::Ids;
@@ -87,17 +88,7 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
     let lists = lists::read(files, &mut list_faults);
     let mut reading = Reading::new(files, known, &lists, Subject::Alert);
     reading.faults = list_faults;
-    let mut suppress = Vec::new();
-    let mut suppressions = Vec::new();
-    let mut ids = Ids::new();
-    for (path, node) in documents(files, "rules/suppress/", &mut reading) {
-        for node in suppressions_of(&path, &node, &mut reading) {
-            if let Some((suppression, detection)) = suppress::read(node, suppress.len(), &mut ids, &mut reading) {
-                suppress.push(suppression);
-                suppressions.push(detection);
-            }
-        }
-    }
+    let (suppress, suppressions) = read_suppressions(files, &mut reading);
     let routes = read_routes(files, &mut reading);
     let Reading { faults, fields, .. } = reading;
     let matcher = Matcher::new(fields, suppressions, routes.detections);
@@ -105,6 +96,27 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
     let mut found = faults.found;
     found.sort_by(|a, b| a.place.cmp(&b.place));
     (rules, found)
+}
+
+/// The suppressions among a bundle's files, and nothing else of it; faulty ones are left out.
+pub fn suppressions(files: &BTreeMap<String, String>) -> Vec<Suppression> {
+    let (known, mut faults) = (Known::default(), Faults::default());
+    let lists = lists::read(files, &mut faults);
+    read_suppressions(files, &mut Reading::new(files, &known, &lists, Subject::Alert)).0
+}
+
+fn read_suppressions(files: &BTreeMap<String, String>, reading: &mut Reading) -> (Vec<Suppression>, Vec<Detection>) {
+    let (mut suppress, mut detections) = (Vec::new(), Vec::new());
+    let mut ids = Ids::new();
+    for (path, node) in documents(files, "rules/suppress/", reading) {
+        for node in suppressions_of(&path, &node, reading) {
+            if let Some((suppression, detection)) = suppress::read(node, suppress.len(), &mut ids, reading) {
+                suppress.push(suppression);
+                detections.push(detection);
+            }
+        }
+    }
+    (suppress, detections)
 }
 
 /// The parsed files of a folder, by name; empty files are left out.

@@ -22,6 +22,8 @@ pub const TECHNIQUES: [&str; 4] = ["T1110", "T1110.001", "T1059.001", "own name"
 pub const TACTICS: [&str; 2] = ["Credential Access", "Execution"];
 pub const TAGS: [&str; 3] = ["vip", "lab", "Über"];
 pub const RULES: [&str; 2] = ["scanner", "night"];
+pub const SILENCES: [&str; 2] = ["s-1", "s-2"];
+pub const ROUTES: [&str; 5] = ["a", "b", "c", "d", "e"];
 pub const PLAYBOOKS: [&str; 2] = ["ticket", "notify"];
 pub const SEVERITIES: [&str; 4] = ["informational", "low", "medium", "high"];
 pub const STATUSES: [&str; 4] = ["active", "in_progress", "resolved", "dismissed"];
@@ -76,6 +78,12 @@ impl Story {
             4..=5 if !self.open.is_empty() => self.end(),
             6 if !self.open.is_empty() => self.cancel(),
             7 if !self.failed.is_empty() => self.again(),
+            9..=11 if !self.alerts.is_empty() => self.order(),
+            12 => self.silence(),
+            13 if self.random.chance(30) => {
+                let id = format!("{:064x}", self.record);
+                facts("bundle", &json!({ "id": id, "counts": { "routes": 2 } }))
+            }
             8 => facts(
                 "quarantine",
                 &json!({ "record_no": self.take_record(), "source": "edr", "position": { "stdin": { "line": 1 } },
@@ -170,7 +178,10 @@ impl Story {
         let route =
             |rule_id: &str, verdict: Value| json!({ "stage": "route", "rule": rule(rule_id), "verdict": verdict });
         let mut status = "active".to_owned();
-        match self.random.below(7) {
+        match self.random.below(8) {
+            7 => reasons.push(
+                json!({ "stage": "silence", "silence": self.pick(&SILENCES), "by": "ann", "until": "2027-01-01T00:00:00Z" }),
+            ),
             0 => {
                 reasons.push(json!({ "stage": "suppress", "rule": rule(&self.pick(&RULES)) }));
                 status = "dismissed".into();
@@ -202,6 +213,57 @@ impl Story {
             }
         }
         json!({ "status": status, "reasons": reasons })
+    }
+
+    /// An operator does something about an alert.
+    fn order(&mut self) -> Facts {
+        let alert = self.alerts[self.random.below(self.alerts.len())].0.clone();
+        let change = match self.random.below(7) {
+            0..=1 => {
+                let to = self.pick(&STATUSES);
+                let mut status = json!({ "to": to });
+                if ["resolved", "dismissed"].contains(&&*to) {
+                    status["reason"] = json!(self.pick(&["true_positive", "benign", "false_positive", "other"]));
+                }
+                json!({ "status": status })
+            }
+            2 => json!("comment"),
+            3 => {
+                let (add, remove) = (self.pick(&TAGS), self.pick(&["odd", "lab"]));
+                json!({ "tags": { "add": [add], "remove": if add == remove { vec![] } else { vec![remove] } } })
+            }
+            4 => json!({ "assign": { "to": *self.random.pick(&[Some("bo"), Some("ann"), None]) } }),
+            5 => {
+                let useful = self.random.chance(40);
+                let mut feedback = json!({ "useful": useful });
+                if self.random.chance(60) {
+                    let reasons = if useful { ["led_to_action", "other"] } else { ["false_positive", "expected"] };
+                    feedback["reason"] = json!(self.pick(&reasons));
+                }
+                json!({ "feedback": feedback })
+            }
+            _ => return self.start(&alert),
+        };
+        let order = json!({ "alert": { "alert": alert, "was": "active", "change": change } });
+        facts("operator", &json!({ "actor": "ann", "comment": "why", "order": order }))
+    }
+
+    fn start(&mut self, alert: &str) -> Facts {
+        let run = format!("{alert}/by-hand~{}", 2 + self.record);
+        self.open.push((run.clone(), vec![alert.to_owned()]));
+        let order =
+            json!({ "run_start": { "alert": { "id": alert, "seq": 1, "at": 0 }, "starts": run, "bundle": "b" } });
+        facts("operator", &json!({ "actor": "ann", "comment": "why", "order": order }))
+    }
+
+    fn silence(&mut self) -> Facts {
+        let (id, until) = (self.pick(&SILENCES), self.at + SignedDuration::from_hours(1));
+        let order = match self.random.below(3) {
+            0 => json!({ "add": { "id": id, "match": ["kind=Login"], "until": until } }),
+            1 => json!({ "update": { "id": id, "until": until } }),
+            _ => json!({ "expire": { "id": id } }),
+        };
+        facts("operator", &json!({ "actor": "ann", "comment": "why", "order": { "silence": order } }))
     }
 
     fn close_group(&mut self) -> Facts {

@@ -3,6 +3,7 @@
 mod daemon;
 mod follow;
 mod journals;
+mod noise;
 mod oracle;
 mod pages;
 #[path = "../simulation/random.rs"]
@@ -18,6 +19,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use soard::index::IndexError;
 use soard::index::build::{self, catch_up};
+use soard::index::choose::{choose, choose_within};
 use soard::index::facets::facet;
 use soard::index::place::Place;
 use soard::index::plan::Limits;
@@ -34,7 +36,7 @@ use random::Random;
 const SEEDS: u64 = 3;
 const SEEDS_LONG: u64 = 200;
 /// Entries of a journal.
-const ENTRIES: usize = 250;
+const ENTRIES: usize = 320;
 /// Filters that are tried on one journal.
 const FILTERS: usize = 50;
 
@@ -144,6 +146,16 @@ fn same(row: &Row, known: &Known, seed: u64) {
     assert_eq!(row.tags.iter().cloned().collect::<BTreeSet<_>>(), known.tags(), "{at}");
     let runs = row.runs.iter().map(|run| (run.id.to_string(), run.outcome.to_string())).collect();
     assert_eq!(known.runs, runs, "{at}");
+    assert_eq!((&row.silenced_by, &row.assignee), (&known.silenced_by, &known.assignee), "{at}");
+    let reason = row.useful_reason.map(|reason| reason.to_string());
+    assert_eq!((row.useful, reason), (known.useful, known.useful_reason.clone()), "{at}");
+    assert_eq!(row.closed_as.map(|reason| reason.to_string()), known.closed_as, "{at}");
+    assert_eq!(
+        (row.orders, row.first_order, row.deliveries),
+        (known.orders, known.first_order, known.deliveries),
+        "{at}"
+    );
+    assert_eq!(row.routes, known.routes, "{at}");
     let text = |name: &str| known.alert[name].as_str().map(str::to_owned);
     assert_eq!((row.kind.clone(), row.external_id.clone()), (text("kind"), text("external_id")), "{at}");
     assert_eq!((row.description.clone(), Some(row.source.clone())), (text("description"), text("source")), "{at}");
@@ -229,7 +241,11 @@ fn label(random: &mut Random, n: usize) -> Term {
         11 => ("run", &["open", "finished", "failed", "stalled", "cancelled"]),
         12 => *random.pick(&[
             ("suppressed_by", &journals::RULES[..]),
-            ("fate", &["suppressed", "resolved", "unrouted", "recorded", "throttled", "grouped", "ran"]),
+            ("silenced_by", &journals::SILENCES),
+            ("route", &journals::ROUTES),
+            ("assignee", &["bo", "ANN"]),
+            ("feedback", &["useful", "not_useful"]),
+            ("fate", &["suppressed", "silenced", "resolved", "unrouted", "recorded", "throttled", "grouped", "ran"]),
             ("playbook", &journals::PLAYBOOKS),
         ]),
         _ => *random.pick(&[
@@ -273,6 +289,12 @@ fn filters_find_what_a_look_at_every_alert_finds() {
             assert!(page.matching.n <= expected.len() as u64, "seed {seed}, {texts:?}");
             assert!(page.matching.capped || page.matching.n == expected.len() as u64, "seed {seed}, {texts:?}");
             assert!(limits == small || !page.matching.capped, "seed {seed}, {texts:?}");
+            let chosen = world.query(|conn| choose(conn, &request, now())).unwrap();
+            let ids: Vec<String> = chosen.alerts.iter().map(ToString::to_string).collect();
+            assert_eq!(ids, expected, "seed {seed}, {texts:?}: what is chosen is what is listed");
+            let counted: u64 = chosen.by_status.iter().map(|(_, n)| n).sum();
+            assert_eq!(counted, expected.len() as u64, "seed {seed}, {texts:?}");
+            assert_eq!(chosen.first, page.alerts[..page.alerts.len().min(10)], "seed {seed}, {texts:?}");
             if let Some(left_out) = page.left_out {
                 assert_eq!(left_out, (fitting.len() - expected.len()) as u64, "seed {seed}, {texts:?}");
             }
@@ -282,6 +304,18 @@ fn filters_find_what_a_look_at_every_alert_finds() {
         }
     }
     assert!(found.len() > 15, "the filters find something: {found:?}");
+}
+
+#[test]
+fn more_than_can_be_changed_at_once_are_refused() {
+    let world = World::generated(1, ENTRIES);
+    world.build();
+    let all = Request { all: true, ..Request::default() };
+    let there = world.all().len();
+    let chosen = |most| world.query(|conn| choose_within(conn, &all, now(), most));
+    assert_eq!(chosen(there).unwrap().alerts.len(), there);
+    let refused = chosen(there - 1).unwrap_err().to_string();
+    assert!(refused.contains(&format!("more than {} alerts fit", there - 1)), "{refused}");
 }
 
 /// What the defaults show.
@@ -369,6 +403,8 @@ fn dump(world: &World) -> Vec<String> {
         "SELECT json_array(id, outcome, started, ended, entry, error) FROM runs ORDER BY id",
         "SELECT json_array(run, step, key, kind, destination, outcome, attempts, code, asked, ended, error) FROM deliveries ORDER BY run, step",
         "SELECT json_array(alert, entry, n, at, actor, what, value, reason, comment) FROM changes ORDER BY alert, entry, n",
+        "SELECT json_array(alert, lower(s.value), lower(k.value), status, severity, suppressed, fate, closed_as, useful, useful_reason, times, f.last_seen, runs, deliveries, orders, waited) FROM figures AS f LEFT JOIN labels AS s ON s.id = source LEFT JOIN labels AS k ON k.id = kind ORDER BY alert",
+        "SELECT json_array(entry, at, id) FROM bundles ORDER BY entry",
         "SELECT json_array(journal, seq, hash) FROM position",
     ] {
         let mut statement = conn.prepare(sql).unwrap();

@@ -18,6 +18,15 @@ pub struct Known {
     pub fate: String,
     pub title: String,
     pub suppressed_by: Option<String>,
+    pub silenced_by: Option<String>,
+    pub assignee: Option<String>,
+    pub useful: Option<bool>,
+    pub useful_reason: Option<String>,
+    pub closed_as: Option<String>,
+    pub orders: u64,
+    pub first_order: Option<Timestamp>,
+    pub deliveries: u64,
+    pub routes: Vec<String>,
     pub alert: Value,
     pub source_tags: BTreeSet<String>,
     pub other_tags: BTreeSet<String>,
@@ -55,7 +64,13 @@ pub fn fold(lines: &[Value]) -> Vec<Known> {
                     groups.insert(group["group"].as_str().unwrap().into(), members);
                 }
             }
-            "intent" => steps(&mut alerts, &d["steps"]),
+            "intent" => {
+                let sent = d["steps"].as_array().unwrap().iter().filter(|step| step.get("key").is_some()).count();
+                for id in members(d["run"].as_str().unwrap(), &groups) {
+                    alerts.get_mut(&order(&id)).unwrap().deliveries += sent as u64;
+                }
+                steps(&mut alerts, &d["steps"]);
+            }
             "run" => {
                 let run = d["run"].as_str().unwrap();
                 let outcome = d["end"].as_object().unwrap().keys().next().unwrap();
@@ -63,9 +78,20 @@ pub fn fold(lines: &[Value]) -> Vec<Known> {
                 set_run(&mut alerts, &members, run, outcome);
             }
             "operator" => {
-                let (order, content) = d["order"].as_object().unwrap().iter().next().unwrap();
-                let run = content["run"].as_str().unwrap();
-                match order.as_str() {
+                let (name, content) = d["order"].as_object().unwrap().iter().next().unwrap();
+                let run = content["run"].as_str().unwrap_or_default();
+                match name.as_str() {
+                    "silence" => {}
+                    "alert" => {
+                        let known = alerts.get_mut(&order(content["alert"].as_str().unwrap())).unwrap();
+                        known.ordered(at);
+                        known.change(&content["change"]);
+                    }
+                    "run_start" => {
+                        let id = content["alert"]["id"].as_str().unwrap().to_owned();
+                        alerts.get_mut(&order(&id)).unwrap().ordered(at);
+                        set_run(&mut alerts, &[id], content["starts"].as_str().unwrap(), "open");
+                    }
                     "run_cancel" => set_run(&mut alerts, &members(run, &groups), run, "cancelled"),
                     "run_retry" => set_run(&mut alerts, &members(run, &groups), run, "open"),
                     _ => set_run(&mut alerts, &ids(&content["alerts"]), content["starts"].as_str().unwrap(), "open"),
@@ -102,8 +128,8 @@ fn set_run(alerts: &mut BTreeMap<(u64, u64), Known>, members: &[String], run: &s
 fn steps(alerts: &mut BTreeMap<(u64, u64), Known>, steps: &Value) {
     for step in steps.as_array().unwrap() {
         if let Some(set) = step["effect"].get("set_status") {
-            alerts.get_mut(&order(set["alert"].as_str().unwrap())).unwrap().status =
-                set["status"].as_str().unwrap().into();
+            let known = alerts.get_mut(&order(set["alert"].as_str().unwrap())).unwrap();
+            known.stand(set["status"].as_str().unwrap());
         }
         if let Some(set) = step["effect"].get("tag") {
             let known = alerts.get_mut(&order(set["alert"].as_str().unwrap())).unwrap();
@@ -129,6 +155,15 @@ impl Known {
             fate: String::new(),
             title: String::new(),
             suppressed_by: None,
+            silenced_by: None,
+            assignee: None,
+            useful: None,
+            useful_reason: None,
+            closed_as: None,
+            orders: 0,
+            first_order: None,
+            deliveries: 0,
+            routes: Vec::new(),
             alert: Value::Null,
             source_tags: BTreeSet::new(),
             other_tags: BTreeSet::new(),
@@ -147,7 +182,7 @@ impl Known {
         self.count += 1;
         (self.last_seen, self.last_entry) = (at, seq);
         // Most alerts are active, and those that are do not say so.
-        self.status = taken["decision"]["status"].as_str().unwrap_or("active").into();
+        self.stand(taken["decision"]["status"].as_str().unwrap_or("active"));
         self.title = alert["title"].as_str().unwrap().into();
         self.source_tags = texts(&alert["tags"]);
         self.other_tags = self.other_tags.difference(&self.source_tags).cloned().collect();
@@ -155,7 +190,7 @@ impl Known {
         let counted = reasons[0]["stage"] == "duplicate" && reasons[0].get("anew").is_none();
         if !counted {
             self.severity = alert["severity"].as_str().unwrap().into();
-            self.suppressed_by = None;
+            (self.suppressed_by, self.silenced_by) = (None, None);
             self.decide(reasons);
         }
         let mut said = alert.clone();
@@ -168,13 +203,21 @@ impl Known {
     }
 
     fn decide(&mut self, reasons: &[Value]) {
-        let ranks = ["suppressed", "resolved", "unrouted", "recorded", "muted", "throttled", "grouped", "ran"];
-        let mut best = None;
+        let ranks =
+            ["suppressed", "silenced", "resolved", "unrouted", "recorded", "muted", "throttled", "grouped", "ran"];
+        let (mut best, mut routes) = (None, Vec::new());
         for reason in reasons {
+            if reason["stage"] == "route" {
+                routes.push(reason["rule"]["id"].as_str().unwrap().to_owned());
+            }
             let fate = match reason["stage"].as_str().unwrap() {
                 "suppress" => {
                     self.suppressed_by = Some(reason["rule"]["id"].as_str().unwrap().into());
                     "suppressed"
+                }
+                "silence" => {
+                    self.silenced_by = Some(reason["silence"].as_str().unwrap().into());
+                    "silenced"
                 }
                 "resolved" => "resolved",
                 "no_route" => "unrouted",
@@ -196,6 +239,49 @@ impl Known {
         }
         if let Some(best) = best {
             self.fate = ranks[best].into();
+            self.routes = routes;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        ["active", "in_progress"].contains(&&*self.status)
+    }
+
+    fn stand(&mut self, status: &str) {
+        self.status = status.into();
+        if self.is_open() {
+            self.closed_as = None;
+        }
+    }
+
+    fn ordered(&mut self, at: Timestamp) {
+        self.orders += 1;
+        self.first_order = self.first_order.or(Some(at));
+    }
+
+    fn change(&mut self, change: &Value) {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        if let Some(status) = change.get("status") {
+            self.closed_as = text(&status["reason"]);
+            self.stand(status["to"].as_str().unwrap());
+            if self.is_open() {
+                self.suppressed_by = None;
+            }
+        }
+        if let Some(tags) = change.get("tags") {
+            for tag in texts(&tags["remove"]) {
+                self.source_tags.remove(&tag);
+                self.other_tags.remove(&tag);
+            }
+            let added = texts(&tags["add"]);
+            self.other_tags.extend(added.difference(&self.source_tags).cloned());
+        }
+        if let Some(assign) = change.get("assign") {
+            self.assignee = text(&assign["to"]);
+        }
+        if let Some(feedback) = change.get("feedback") {
+            self.useful = feedback["useful"].as_bool();
+            self.useful_reason = text(&feedback["reason"]);
         }
     }
 
@@ -219,6 +305,13 @@ impl Known {
             "tactic" => texts(&self.alert["tactics"]).into_iter().collect(),
             "resource" => texts(&self.alert["resources"]).into_iter().collect(),
             "suppressed_by" => self.suppressed_by.clone().into_iter().collect(),
+            "silenced_by" => self.silenced_by.clone().into_iter().collect(),
+            "assignee" => self.assignee.clone().into_iter().collect(),
+            "route" => self.routes.clone(),
+            "feedback" => {
+                let word = |useful: bool| if useful { "useful" } else { "not_useful" };
+                self.useful.map(|useful| word(useful).to_owned()).into_iter().collect()
+            }
             "run" => self.runs.values().cloned().collect(),
             "playbook" => self.runs.keys().map(|run| playbook(run).to_owned()).collect(),
             "fate" => vec![self.fate.clone()],

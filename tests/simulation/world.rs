@@ -13,7 +13,7 @@ use soard::domain::alert::Alert;
 use soard::domain::approval::{Choice, Decider};
 use soard::domain::decision::AlertRef;
 use soard::domain::effect::{Class, Effect, EffectKey, Mode, Reply};
-use soard::domain::entry::{End, Entry, Facts, Intent, Log};
+use soard::domain::entry::{End, Entry, Facts, Intent, Log, Taken};
 use soard::domain::id::{ApprovalId, RunId, Trigger};
 use soard::domain::operator::{Operator, Order};
 use soard::domain::record::{Position, Record};
@@ -30,6 +30,7 @@ use soard::playbooks::evaluate::{self, Then};
 
 use crate::content::Content;
 use crate::random::Random;
+use crate::words;
 
 /// Attempts at one effect.
 const ATTEMPTS_MAX: u32 = 2;
@@ -48,6 +49,8 @@ pub enum Fault {
     ForgetResults,
     /// Sends all effects of a run under one key.
     ReuseOfKeys,
+    /// Loses what operators said about alerts at recovery.
+    ForgetOrders,
 }
 
 /// One line of the journal.
@@ -104,6 +107,8 @@ pub struct World<'a> {
     state: State,
     now: Timestamp,
     pub durable: Vec<Line>,
+    /// Where alerts stand in it.
+    bodies: Vec<AlertRef>,
     buffered: Vec<Pending>,
     tasks: VecDeque<Task>,
     flights: Vec<Flight>,
@@ -130,6 +135,7 @@ impl<'a> World<'a> {
             state: State::default(),
             now: "2030-01-01T00:00:00Z".parse().unwrap(),
             durable: Vec::new(),
+            bodies: Vec::new(),
             buffered: Vec::new(),
             tasks: VecDeque::new(),
             flights: Vec::new(),
@@ -155,7 +161,8 @@ impl<'a> World<'a> {
     pub fn step(&mut self) {
         match self.random.below(100) {
             0..=14 => self.post(),
-            15..=39 => self.sync(),
+            15..=18 => self.say(),
+            19..=39 => self.sync(),
             40..=59 => self.work(),
             60..=79 => self.network(),
             80..=91 => self.pass(),
@@ -209,8 +216,9 @@ impl<'a> World<'a> {
         self.sent_records += 1;
         let kind = *self.random.pick(&["each", "each", "grouped", "noisy", "nothing"]);
         let title = *self.random.pick(&["red", "green"]);
+        let severity = *self.random.pick(&["low", "medium", "medium", "high"]);
         let external = self.random.below(20).to_string();
-        let alert = json!({ "source": "s", "kind": kind, "title": title, "severity": "medium", "external_id": external,
+        let alert = json!({ "source": "s", "kind": kind, "title": title, "severity": severity, "external_id": external,
                             "received": self.now });
         let alert: Alert = serde_json::from_value(alert).unwrap();
         let matches = self.content.rules.matches(&alert);
@@ -228,12 +236,21 @@ impl<'a> World<'a> {
         for pending in std::mem::take(&mut self.buffered) {
             self.acknowledged.extend(pending.sender);
             self.heads.insert(pending.line.seq, pending.line.clone());
-            self.durable.push(pending.line);
+            self.keep(pending.line);
             self.tasks.extend(pending.tasks);
             if let Some(job) = pending.begins {
                 self.leave(job);
             }
         }
+    }
+
+    /// An entry is on the disk.
+    fn keep(&mut self, line: Line) {
+        if let Facts::Intake(intake) = line.facts() {
+            let body = |(at, taken): (u32, &Taken)| AlertRef { id: taken.id, seq: line.seq, at };
+            self.bodies.extend((0..).zip(&intake.alerts).map(body));
+        }
+        self.durable.push(line);
     }
 
     fn work(&mut self) {
@@ -310,7 +327,11 @@ impl<'a> World<'a> {
         let value =
             if class == Class::Ok { json!({ "status": 200, "body": { "n": self.got.len() } }) } else { Value::Null };
         let error = (class != Class::Ok).then(|| "no".to_owned());
-        self.put(Input::Done { key, reply: Reply { class, status: None, value, error } }, None, None);
+        let done = Input::Done { key: key.clone(), reply: Reply { class, status: None, value, error } };
+        if !self.put(done, None, None) {
+            // Its run was cancelled meanwhile, and a crash may still lose that order: then it is sent again.
+            self.excuse(&key);
+        }
     }
 
     fn excuse(&mut self, key: &EffectKey) {
@@ -408,8 +429,22 @@ impl<'a> World<'a> {
                 self.excuse(&EffectKey::new(&self.state.journal, run, *n));
             }
         }
+        self.give(order);
+    }
+
+    fn give(&mut self, order: Order) {
         let operator = Operator { actor: "ann".into(), address: None, comment: "why not".into(), order };
         self.put(Input::Operator(Box::new(operator)), None, None);
+    }
+
+    /// An operator says something about an alert, or keeps some quiet.
+    fn say(&mut self) {
+        self.timers();
+        let silences = self.state.silences.all().count() as u64;
+        let Some(wish) = words::wish(&mut self.random, &self.bodies, silences) else { return };
+        if let Ok(order) = orders::order(&self.state, self.state.at, wish, "why not") {
+            self.give(order);
+        }
     }
 
     /// The process dies: of what was not synced, some whole entries from the front may be on the disk all the same.
@@ -424,7 +459,7 @@ impl<'a> World<'a> {
                 self.excuse(&result.key);
             }
         }
-        self.durable.extend(buffered.into_iter().map(|pending| pending.line));
+        buffered.into_iter().for_each(|pending| self.keep(pending.line));
         for flight in std::mem::take(&mut self.flights) {
             self.excuse(&flight.job.key);
             if self.random.chance(50) {
@@ -443,6 +478,10 @@ impl<'a> World<'a> {
         for line in &self.durable {
             let mut facts = line.facts();
             if self.fault == Fault::ForgetResults && matches!(facts, Facts::Result(_)) {
+                facts = Facts::Log(Log::Closed);
+            }
+            let said = |operator: &Operator| matches!(operator.order, Order::Alert { .. } | Order::Silence(_));
+            if self.fault == Fault::ForgetOrders && matches!(&facts, Facts::Operator(operator) if said(operator)) {
                 facts = Facts::Log(Log::Closed);
             }
             apply(&mut state, &Entry { seq: line.seq, at: line.at, facts });

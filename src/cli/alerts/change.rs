@@ -15,15 +15,19 @@ use crate::domain::triage::{AlertChange, CloseReason, FeedbackReason};
 /// It counts more than what the source says, until the alert's severity rises. `resolved` and `dismissed` need a reason:
 /// `true_positive`, `benign` (it was meant to be), `false_positive`, or `other` with a comment.
 ///
-/// More than 20 alerts need --yes. Exits with 1 when something was not done for some alert.
+/// --where shows what fits and asks; so do more than 20 ids. Exits with 1 when something was not done for some alert.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:\n  \
     soard alerts set-status a-1042.0 in_progress\n  \
     soard alerts set-status a-1042.0 a-1043.0 dismissed --reason benign -c \"the nightly backup\"\n  \
-    soard alerts list -q --source scanner | soard alerts set-status - dismissed --reason false_positive --dry-run")]
+    soard alerts set-status --where source=scanner --where 'seen<=7d' dismissed --reason false_positive\n  \
+    soard alerts list -q run=failed | soard alerts set-status - in_progress --dry-run"
+)]
 pub struct SetStatus {
     /// Alerts; `-` reads their ids from standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "terms", conflicts_with = "terms")]
     alerts: Vec<Which>,
     /// Where they stand
     #[arg(value_name = "STATUS", value_parser = statuses(), required = true)]
@@ -40,10 +44,11 @@ pub struct SetStatus {
 
 /// Comment on alerts
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  soard alerts comment a-1042.0 -c \"asked the owner of web-01\"")]
+#[command(after_help = "Examples:\n  soard alerts comment a-1042.0 -c \"asked the owner of web-01\"\n  \
+                        soard alerts comment --where host=web-01 -c \"it is rebuilt tonight\"")]
 pub struct Comment {
     /// Alerts; `-` reads their ids from standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "terms", conflicts_with = "terms")]
     alerts: Vec<Which>,
     /// The comment
     #[arg(short, long, value_name = "TEXT")]
@@ -54,10 +59,11 @@ pub struct Comment {
 
 /// Add and remove tags
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  soard alerts tag a-1042.0 --add vip --add ransomware --remove new")]
+#[command(after_help = "Examples:\n  soard alerts tag a-1042.0 --add vip --add ransomware --remove new\n  \
+                        soard alerts tag --where ip=10.20.0.0/16 --all --add lab --yes")]
 pub struct Tag {
     /// Alerts; `-` reads their ids from standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "terms", conflicts_with = "terms")]
     alerts: Vec<Which>,
     /// A tag that they have from now on
     #[arg(long, value_name = "TAG", required_unless_present = "remove")]
@@ -74,10 +80,13 @@ pub struct Tag {
 
 /// Say who looks after alerts
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  soard alerts assign a-1042.0 --to ann\n  soard alerts assign a-1042.0 --nobody")]
+#[command(
+    after_help = "Examples:\n  soard alerts assign a-1042.0 --to ann\n  soard alerts assign a-1042.0 --nobody\n  \
+                        soard alerts assign --where account=root --where status=active --to bo"
+)]
 pub struct Assign {
     /// Alerts; `-` reads their ids from standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "terms", conflicts_with = "terms")]
     alerts: Vec<Which>,
     /// This person or team
     #[arg(long, value_name = "WHO", required_unless_present = "nobody")]
@@ -97,11 +106,14 @@ pub struct Assign {
 /// For whoever tunes the product and the rules. Reasons of useful ones: `led_to_action`, `gave_context`; of those that
 /// were not: `false_positive`, `expected`, `duplicate`, `too_many`, `lacks_detail`; of both: `other`, with a comment.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  soard alerts feedback a-1042.0 useful --reason led_to_action\n  \
-                        soard alerts feedback a-1042.0 not-useful --reason too_many -c \"twice an hour\"")]
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:\n  soard alerts feedback a-1042.0 useful --reason led_to_action\n  \
+                        soard alerts feedback a-1042.0 not-useful --reason too_many -c \"twice an hour\""
+)]
 pub struct Feedback {
     /// Alerts; `-` reads their ids from standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "terms", conflicts_with = "terms")]
     alerts: Vec<Which>,
     /// Whether they were
     #[arg(value_name = "VERDICT", value_enum, required = true)]

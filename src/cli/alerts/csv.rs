@@ -1,6 +1,6 @@
 //! Alerts as CSV, for spreadsheets.
 
-use crate::cli::scrub;
+use crate::cli::csv;
 use crate::index::row::Row;
 
 const HEAD: [&str; 20] = [
@@ -28,13 +28,7 @@ const HEAD: [&str; 20] = [
 
 /// A head line and one line for each alert.
 pub fn rows(rows: &[Row]) -> String {
-    let mut text = HEAD.join(",") + "\n";
-    for row in rows {
-        let cells: Vec<String> = cells(row).iter().map(|text| cell(text)).collect();
-        text.push_str(&cells.join(","));
-        text.push('\n');
-    }
-    text
+    csv::lines(&HEAD, rows.iter().map(cells))
 }
 
 fn cells(row: &Row) -> [String; HEAD.len()] {
@@ -61,30 +55,4 @@ fn cells(row: &Row) -> [String; HEAD.len()] {
         row.runs.iter().map(|run| format!("{} {}", run.id.playbook, run.outcome)).collect::<Vec<_>>().join("; "),
         given(&row.external_id),
     ]
-}
-
-/// One value: scrubbed, quoted where it must be, and never a formula, since alerts say what attackers want them to say.
-fn cell(text: &str) -> String {
-    let text = scrub::line(text);
-    let formula = text.starts_with(['=', '+', '-', '@']);
-    let text = if formula { format!("'{text}") } else { text };
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_stay_values() {
-        for (text, written) in [
-            ("plain", "plain"),
-            ("a, \"b\"", "\"a, \"\"b\"\"\""),
-            ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
-            ("@x", "'@x"),
-            ("a\nb\x1b", "a b\\u{1b}"),
-        ] {
-            assert_eq!(cell(text), written);
-        }
-    }
 }

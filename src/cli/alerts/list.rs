@@ -32,9 +32,11 @@ Terms: KEY=VALUE, KEY!=VALUE, KEY=~REGEX, KEY!~REGEX; severity, seen and receive
   seen, received           an instant, or how long ago: 30m, 4h, 7d
   ip                       an address or a network
   host, account, file, …   an entity of that type by its name, id, path, hash …; entity: of any type
-  source, vendor, product, kind, title, resource, tactic, technique, tag, suppressed_by, playbook
+  source, vendor, product, kind, title, resource, tactic, technique, tag, assignee, playbook
+  suppressed_by, silenced_by, route   the rule or silence, by its id
+  feedback                 useful, not_useful
   run                      open, finished, failed, stalled, cancelled
-  fate                     suppressed, resolved, unrouted, recorded, muted, throttled, grouped, ran
+  fate                     suppressed, silenced, resolved, unrouted, recorded, muted, throttled, grouped, ran
   text                     words; WORD* begins so, \"two words\" stand together. A term without a key is text.
 Letters compare without regard to case, but in regular expressions.";
 
@@ -129,15 +131,20 @@ pub(in crate::cli) fn human(list: &Indexed<Page>, look: &Look) -> String {
     let mut text = String::new();
     let page = &list.answer;
     if !page.alerts.is_empty() {
-        let head = ["ID", "SEVERITY", "STATUS", "SEEN", "TIMES", "SOURCE", "TITLE", "ABOUT", "RUNS"];
-        let mut table = Table::new(&head, 6);
-        page.alerts.iter().for_each(|row| table.row(cells(row, look)));
-        text.push_str(&table.render(look));
+        text.push_str(&table(&page.alerts, look));
     }
     text.push_str(&styled(FAINT, below(page)));
     text.push('\n');
     text.push_str(&late(list.behind));
     text
+}
+
+/// Alerts, a line each.
+pub(super) fn table(rows: &[Row], look: &Look) -> String {
+    let head = ["ID", "SEVERITY", "STATUS", "SEEN", "TIMES", "SOURCE", "TITLE", "ABOUT", "RUNS"];
+    let mut table = Table::new(&head, 6);
+    rows.iter().for_each(|row| table.row(cells(row, look)));
+    table.render(look)
 }
 
 fn cells(row: &Row, look: &Look) -> Vec<Cell> {
@@ -178,7 +185,7 @@ fn below(page: &Page) -> String {
 }
 
 /// That the index does not have everything yet.
-fn late(behind: u64) -> String {
+pub(in crate::cli) fn late(behind: u64) -> String {
     if behind == 0 {
         return String::new();
     }

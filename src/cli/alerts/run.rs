@@ -10,11 +10,15 @@ use crate::console::alerts::Want;
 /// The playbook's `on_alert`, on today's bundle, whatever the routes say; also for alerts that are suppressed, silenced or
 /// closed. One that has run for the alert before is not started again: `soard runs restart` does that.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  soard alerts run a-1042.0 isolate-host -c \"confirmed by phone\"\n  \
-                        soard runs show a-1042.0/isolate-host")]
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:\n  soard alerts run a-1042.0 isolate-host -c \"confirmed by phone\"\n  \
+                        soard alerts run --where technique=T1486 isolate-host -c \"ransomware\" --dry-run\n  \
+                        soard runs show a-1042.0/isolate-host"
+)]
 pub struct Args {
     /// Alerts; `-` reads their ids from standard input
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "terms", conflicts_with = "terms")]
     alerts: Vec<Which>,
     /// Name of the playbook, without `.rhai`
     #[arg(value_name = "PLAYBOOK", required = true)]

@@ -1,6 +1,5 @@
 //! `soard index rebuild`.
 
-use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -8,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Context;
 use crate::cli::access::spoken;
+use crate::cli::bar::Bar;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{GOOD, Look, count, size, styled};
 use crate::daemon::report::IndexReport;
-use crate::index::build::{Progress, build};
+use crate::index::build::build;
 use crate::index::place::Place;
 use crate::index::query::{Request, list};
 use crate::index::readers::Readers;
@@ -20,9 +20,6 @@ use crate::journal::reader::Reader;
 
 /// How often a daemon that builds is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-
-/// Cells of the progress bar.
-const BAR: usize = 30;
 
 /// Build the index anew from the journal
 ///
@@ -46,7 +43,7 @@ struct Built {
 
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let mut bar = Bar::default();
+        let mut bar = Bar::new("entries");
         let place = Place::of(&context.places.state);
         let entry = match Client::connect(&context.places.socket) {
             Ok(client) => by_daemon(&client, &mut bar)?,
@@ -73,7 +70,7 @@ fn here(context: &Context, place: &Place, bar: &mut Bar) -> Result<u64, Fault> {
     let mut done = 0;
     let number = build(place, &reader, &mut |progress| {
         done = progress.done;
-        bar.show(progress);
+        bar.show(progress.done, progress.of);
         true
     })?;
     place.clear_but(Some(number))?;
@@ -91,34 +88,7 @@ fn by_daemon(client: &Client, bar: &mut Bar) -> Result<u64, Fault> {
         if doing == "following" && entry >= goal {
             return Ok(entry);
         }
-        bar.show(Progress { done: entry, of: entry + behind });
+        bar.show(entry, entry + behind);
         thread::sleep(ASK_EVERY);
-    }
-}
-
-/// How far it is, on one line of a terminal.
-#[derive(Default)]
-struct Bar {
-    shown: Option<u64>,
-}
-
-impl Bar {
-    fn show(&mut self, Progress { done, of }: Progress) {
-        let percent = done.min(of) * 100 / of.max(1);
-        if !io::stderr().is_terminal() || self.shown == Some(percent) {
-            return;
-        }
-        self.shown = Some(percent);
-        let full = BAR * usize::try_from(percent).unwrap_or_default() / 100;
-        let empty = BAR - full;
-        let bar = format!("{}{}", "█".repeat(full), "░".repeat(empty));
-        // There is nobody left to tell when stderr is closed.
-        let _ = write!(io::stderr(), "\r{bar} {percent:>3} % of {of} entries");
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::daemon::query::alerts::{AlertRow, only_counted, steps};
+use crate::daemon::query::alerts::{AlertRow, steps};
 use crate::daemon::query::run::{RunView, Runs, Wanted};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::alert::Alert;
@@ -18,6 +18,7 @@ use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, Position};
 use crate::domain::triage::AlertChange;
+use crate::index::row::{Outcome, Row, only_counted};
 
 /// Decisions about one alert that a view holds; later ones only count.
 pub const SEEN_MAX: usize = 500;
@@ -124,7 +125,7 @@ pub fn show(lines: Lines<'_>, id: AlertId) -> Result<Option<AlertView>, QueryErr
     tags.extend(show.tags.iter().filter(|tag| !alert.tags.contains(tag)).cloned());
     tags.retain(|tag| !show.tags_removed.contains(tag));
     Ok(Some(AlertView {
-        row,
+        row: AlertRow::of(&row),
         alert,
         seen: show.seen,
         seen_left_out: show.seen_left_out,
@@ -164,7 +165,7 @@ struct Show {
 }
 
 struct Latest {
-    row: AlertRow,
+    row: Row,
     alert: Alert,
     record: Body,
     part: String,
@@ -192,9 +193,9 @@ impl Show {
         let id = self.id;
         for taken in intake.alerts.iter().filter(|taken| taken.id == id) {
             let row = match self.latest.take() {
-                None => AlertRow::new(entry.at, taken),
+                None => Row::new(entry.seq, entry.at, taken),
                 Some(Latest { mut row, .. }) => {
-                    row.again(entry.at, taken);
+                    row.again(entry.seq, entry.at, taken);
                     row
                 }
             };
@@ -248,7 +249,7 @@ impl Show {
             match &step.effect {
                 Effect::SetStatus { alert, status, .. } if *alert == self.id => {
                     if let Some(latest) = &mut self.latest {
-                        latest.row.status = *status;
+                        latest.row.stand(*status);
                     }
                 }
                 Effect::Tag { alert, tag } if *alert == self.id => {
@@ -276,7 +277,7 @@ impl Show {
             Order::Alert { alert, change, .. } if *alert == self.id => self.changed(change),
             Order::RunStart { alert, starts, .. } if alert.id == self.id => {
                 if let Some(latest) = &mut self.latest {
-                    latest.row.runs.push(starts.clone());
+                    latest.row.run(starts, Outcome::Open);
                 }
             }
             _ => return,
@@ -289,9 +290,9 @@ impl Show {
 
     fn changed(&mut self, change: &AlertChange) {
         match change {
-            AlertChange::Status { to, .. } => {
+            AlertChange::Status { to, reason } => {
                 if let Some(latest) = &mut self.latest {
-                    latest.row.set_status(*to);
+                    latest.row.set_status(*to, *reason);
                 }
             }
             AlertChange::Tags { add, remove } => {
@@ -322,7 +323,7 @@ impl Fold for Show {
             Facts::Operator(operator) => self.order(entry, operator),
             Facts::Due(Due::Group { alerts, runs, .. }) if alerts.iter().any(|alert| alert.id == self.id) => {
                 if let Some(latest) = &mut self.latest {
-                    latest.row.runs.extend(runs.iter().cloned());
+                    runs.iter().for_each(|run| latest.row.run(run, Outcome::Open));
                 }
             }
             _ => {}

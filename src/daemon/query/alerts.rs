@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::{Alert, Severity, Status};
-use crate::domain::decision::{Decision, Reason, RouteVerdict, RuleRef};
-use crate::domain::entry::{Facts, Step, Taken};
+use crate::domain::alert::{Severity, Status};
+use crate::domain::decision::RuleRef;
+use crate::domain::entry::{Facts, Step};
 use crate::domain::id::{AlertId, RunId};
-use crate::index::row::short;
+use crate::index::row::Row;
 
 /// One alert in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,73 +44,23 @@ pub struct AlertRow {
 }
 
 impl AlertRow {
-    pub(super) fn new(at: Timestamp, taken: &Taken) -> Self {
-        let mut row = Self {
-            id: taken.id,
-            received: at,
-            last_seen: at,
-            count: 0,
-            severity: taken.alert.severity,
-            status: taken.decision.status,
-            title: String::new(),
-            kind: None,
-            source: taken.alert.source.clone(),
-            resource: None,
-            suppressed_by: None,
-            runs: Vec::new(),
-        };
-        row.decided(&taken.alert, &taken.decision);
-        row.seen(at, taken);
-        row
-    }
-
-    /// The alert was seen again.
-    pub(super) fn again(&mut self, at: Timestamp, taken: &Taken) {
-        if !only_counted(&taken.decision) {
-            self.decided(&taken.alert, &taken.decision);
-        }
-        self.seen(at, taken);
-    }
-
-    fn seen(&mut self, at: Timestamp, taken: &Taken) {
-        self.count += 1;
-        self.last_seen = at;
-        self.status = taken.decision.status;
-        self.title = short(&taken.alert.title);
-        self.kind = taken.alert.kind.as_deref().map(short);
-        self.resource = taken.alert.about().map(short);
-    }
-
-    /// An operator says where it stands; one that is opened is no suppression's any more.
-    pub(super) fn set_status(&mut self, to: Status) {
-        self.status = to;
-        if to.is_open() {
-            self.suppressed_by = None;
+    /// What the index keeps of it, as far as views begin with it.
+    pub(super) fn of(row: &Row) -> Self {
+        Self {
+            id: row.id,
+            received: row.received,
+            last_seen: row.last_seen,
+            count: row.count,
+            severity: row.severity,
+            status: row.status,
+            title: row.title.clone(),
+            kind: row.kind.clone(),
+            source: row.source.clone(),
+            resource: row.resource.clone(),
+            suppressed_by: row.suppressed_by.clone(),
+            runs: row.runs.iter().map(|run| run.id.clone()).collect(),
         }
     }
-
-    fn decided(&mut self, alert: &Alert, decision: &Decision) {
-        self.severity = alert.severity;
-        self.suppressed_by = suppression(decision).cloned();
-        for reason in &decision.reasons {
-            if let Reason::Route { verdict: RouteVerdict::Run { runs, .. }, .. } = reason {
-                self.runs.extend(runs.iter().cloned());
-            }
-        }
-    }
-}
-
-/// The suppression that dismissed the alert.
-fn suppression(decision: &Decision) -> Option<&RuleRef> {
-    decision.reasons.iter().find_map(|reason| match reason {
-        Reason::Suppress { rule, .. } => Some(rule),
-        _ => None,
-    })
-}
-
-/// A repeat that was only counted.
-pub(super) fn only_counted(decision: &Decision) -> bool {
-    matches!(decision.reasons.first(), Some(Reason::Duplicate { anew: None, .. }))
 }
 
 /// The steps that an entry adds to a run.

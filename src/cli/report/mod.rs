@@ -1,0 +1,25 @@
+//! `soard report`: what came of the alerts, and what the rules held back.
+
+pub mod noisy;
+pub mod suppressions;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+
+/// What to report.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Rank kinds, rules, sources, hosts … by the noise they make, and suggest what makes it less
+    Noisy(noisy::Args),
+    /// List suppressions with what they hold back: unused, expiring and expired ones
+    Suppressions(suppressions::Args),
+}
+
+impl Command {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        match self {
+            Self::Noisy(args) => args.run(context),
+            Self::Suppressions(args) => args.run(context),
+        }
+    }
+}
