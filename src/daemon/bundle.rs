@@ -27,10 +27,11 @@ static SHIPPED_FORMATS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules/normal
 static SHIPPED_PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
 
 /// Folders of the content folder that make the bundle, and the endings that count in them.
-const FOLDERS: [(&str, &[&str]); 7] = [
+const FOLDERS: [(&str, &[&str]); 8] = [
     ("rules/normalise", &["yaml", "yml"]),
     ("rules/suppress", &["yaml", "yml"]),
     ("rules/route", &["yaml", "yml"]),
+    ("rules/advise", &["yaml", "yml"]),
     ("playbooks", &["rhai"]),
     ("playbooks/lib", &["rhai"]),
     ("lists", &["yaml", "yml", "txt"]),
@@ -50,7 +51,7 @@ pub struct Bundle {
     pub commit: Option<String>,
     /// Its texts, by path.
     pub files: Sources,
-    /// Suppressions, routes and the matcher.
+    /// Suppressions, routes, advice and the matcher.
     pub rules: Rules,
     /// Formats.
     pub formats: Formats,
@@ -74,6 +75,7 @@ impl Bundle {
         let counts = [
             ("suppressions", self.rules.suppress.len()),
             ("routes", self.rules.route_count()),
+            ("advice", self.rules.advice.all.len()),
             ("formats", self.formats.names().count()),
             ("playbooks", self.playbooks.names().count()),
         ];

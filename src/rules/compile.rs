@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::domain::alert::Alert;
 use crate::domain::lists::Lists;
+use crate::rules::advise::{self, Advisor};
 use crate::rules::explain::{self, RuleExplanation};
-use crate::rules::fields::Subject;
+use crate::rules::fields::{Fields, Subject};
 use crate::rules::header::Ids;
 use crate::rules::known::{Known, Reading};
 use crate::rules::lists;
@@ -29,6 +30,8 @@ pub struct Rules {
     pub routes: Vec<Route>,
     /// The lists, by name.
     pub lists: Lists,
+    /// What to do about alerts, for people.
+    pub advice: Advisor,
     pub(super) matcher: Matcher,
 }
 
@@ -68,9 +71,11 @@ impl Rules {
         self.all_routes().into_iter().flat_map(|route| &route.playbooks).map(String::as_str).collect()
     }
 
-    /// What each rule says of an alert and why: suppressions first, then routes, parents before children.
+    /// What each rule says of an alert and why: suppressions first, then routes, parents before children, then advice.
     pub fn explain(&self, alert: &Alert) -> Vec<RuleExplanation> {
-        explain::rules(&self.suppress, &self.routes, &self.matcher, alert)
+        let mut all = explain::rules(&self.suppress, &self.routes, &self.matcher, alert);
+        all.extend(explain::advice(&self.advice, alert));
+        all
     }
 
     /// Warnings about suppressions that no longer hold at this time.
@@ -79,7 +84,7 @@ impl Rules {
     }
 }
 
-/// Reads `rules/suppress/*.yaml`, `rules/route/*.yaml` and `lists/*` among the files and ignores all others.
+/// Reads `rules/suppress/*.yaml`, `rules/route/*.yaml`, `rules/advise/*.yaml` and `lists/*` among the files and ignores all others.
 ///
 /// The bundle must be refused when a diagnostic is an error; the rules then lack the faulty ones.
 pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<Diagnostic>) {
@@ -91,7 +96,7 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
     let mut suppressions = Vec::new();
     let mut ids = Ids::new();
     for (path, node) in documents(files, "rules/suppress/", &mut reading) {
-        for node in suppressions_of(&path, &node, &mut reading) {
+        for node in listed(&path, &node, "suppress", "a list of suppressions", &mut reading) {
             if let Some((suppression, detection)) = suppress::read(node, suppress.len(), &mut ids, &mut reading) {
                 suppress.push(suppression);
                 suppressions.push(detection);
@@ -99,9 +104,11 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
         }
     }
     let routes = read_routes(files, &mut reading);
-    let Reading { faults, fields, .. } = reading;
+    let fields = std::mem::take(&mut reading.fields);
+    let advice = read_advice(files, &mut reading);
+    let Reading { faults, .. } = reading;
     let matcher = Matcher::new(fields, suppressions, routes.detections);
-    let rules = Rules { suppress, routes: routes.top, lists, matcher };
+    let rules = Rules { suppress, routes: routes.top, lists, advice, matcher };
     let mut found = faults.found;
     found.sort_by(|a, b| a.place.cmp(&b.place));
     (rules, found)
@@ -126,15 +133,25 @@ pub(super) fn documents(files: &BTreeMap<String, String>, folder: &str, reading:
     out
 }
 
-fn suppressions_of<'a>(path: &str, node: &'a Node, reading: &mut Reading) -> &'a [Node] {
-    let Some(mut map) = MapReader::new(node, "a map with `suppress:`", &mut reading.faults) else { return &[] };
-    let list = map.get("suppress");
-    misplaced(path, node, &["route", "times", "default_route"], &mut map, "rules/route/", reading);
+/// Keys at the top of rule files, with the folder of each.
+const TOP_KEYS: [(&str, &str); 5] = [
+    ("suppress", "rules/suppress/"),
+    ("route", "rules/route/"),
+    ("times", "rules/route/"),
+    ("default_route", "rules/route/"),
+    ("advise", "rules/advise/"),
+];
+
+/// The rules of a file whose only key is that of their list.
+fn listed<'a>(path: &str, node: &'a Node, key: &'static str, what: &'static str, reading: &mut Reading) -> &'a [Node] {
+    let Some(mut map) = MapReader::new(node, &format!("a map with `{key}:`"), &mut reading.faults) else { return &[] };
+    let list = map.get(key);
+    misplaced(path, node, &mut map, reading);
     map.finish(&mut reading.faults);
     match list.map(|node| (node, &node.value)) {
         Some((_, Value::List(nodes))) => nodes,
         Some((node, _)) => {
-            reading.faults.expected(node, "a list of suppressions");
+            reading.faults.expected(node, what);
             &[]
         }
         None => &[],
@@ -142,16 +159,32 @@ fn suppressions_of<'a>(path: &str, node: &'a Node, reading: &mut Reading) -> &'a
 }
 
 /// Notes keys that belong into files of another folder.
-fn misplaced(path: &str, node: &Node, keys: &[&'static str], map: &mut MapReader, folder: &str, reading: &mut Reading) {
+fn misplaced(path: &str, node: &Node, map: &mut MapReader, reading: &mut Reading) {
     let Value::Map(entries) = &node.value else { return };
     for (key, _) in entries {
-        if let Some(known) = keys.iter().find(|known| **known == key.text) {
+        let elsewhere = |(known, folder): &&(&str, &str)| *known == key.text && !path.starts_with(folder);
+        if let Some((known, folder)) = TOP_KEYS.iter().find(elsewhere) {
             map.get(known);
             let message = format!("`{known}` does not belong into {path}");
             let fault = Diagnostic::error("misplaced-key", key.place.clone(), message);
             reading.faults.push(fault.help(format!("move it to a file under {folder}")));
         }
     }
+}
+
+/// Advice has a matcher of its own: alerts are decided without it.
+fn read_advice(files: &BTreeMap<String, String>, reading: &mut Reading) -> Advisor {
+    let (mut all, mut detections, mut ids) = (Vec::new(), Vec::new(), Ids::new());
+    for (path, node) in documents(files, "rules/advise/", reading) {
+        for node in listed(&path, &node, "advise", "a list of advice", reading) {
+            if let Some((advice, detection)) = advise::read(node, &mut ids, reading) {
+                all.push(advice);
+                detections.push(detection);
+            }
+        }
+    }
+    let fields: Fields = std::mem::take(&mut reading.fields);
+    Advisor { all, matcher: Matcher::new(fields, detections, Vec::new()) }
 }
 
 fn read_routes(files: &BTreeMap<String, String>, reading: &mut Reading) -> Routes {
@@ -171,7 +204,7 @@ fn read_routes(files: &BTreeMap<String, String>, reading: &mut Reading) -> Route
             }
         }
         lists.extend(map.get("route"));
-        misplaced(path, node, &["suppress"], &mut map, "rules/suppress/", reading);
+        misplaced(path, node, &mut map, reading);
         map.finish(&mut reading.faults);
     }
     let mut routes = Routes::default();

@@ -3,6 +3,7 @@
 //! Everything here is pure: texts of files in, rules and diagnostics out. A rule that exists is valid,
 //! because only the readers in this folder can build one.
 
+pub mod advise;
 pub mod compile;
 pub mod condition;
 pub mod contradiction;
@@ -26,6 +27,7 @@ pub mod silence;
 pub mod suppress;
 pub mod test;
 pub mod times;
+pub mod url;
 pub mod view;
 pub mod wanted;
 

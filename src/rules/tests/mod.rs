@@ -16,6 +16,7 @@ const _: fn() = || {
     shared::<crate::rules::matcher::Matches>();
 };
 
+mod advice;
 mod compiled;
 mod conditions;
 mod conformance;
