@@ -81,7 +81,8 @@ impl Mailer {
     async fn to_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
         match folder::write(path, request.key, bytes).await {
             Ok(file) => {
-                let accepted: Vec<String> = self.settings.to.iter().map(|to| to.email.to_string()).collect();
+                let recipients = self.settings.recipients(request.owners);
+                let accepted: Vec<String> = recipients.iter().map(|to| to.email.to_string()).collect();
                 let value = json!({"accepted": accepted, "refused": {}, "file": file.to_string_lossy()});
                 Outcome::Done(Reply { class: Class::Ok, status: None, value, error: None })
             }
@@ -99,7 +100,8 @@ impl Mailer {
             let to = to.to_string();
             !progress.accepted.contains(&to) && !progress.refused.contains_key(&to)
         };
-        let open: Vec<Address> = self.settings.to.iter().map(|to| to.email.clone()).filter(is_open).collect();
+        let recipients = self.settings.recipients(request.owners);
+        let open: Vec<Address> = recipients.into_iter().map(|to| to.email).filter(is_open).collect();
         if open.is_empty() {
             return progress.done(None, String::new());
         }

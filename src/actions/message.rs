@@ -13,8 +13,8 @@ use crate::actions::{Request, scrub};
 pub(super) fn build(settings: &EmailSettings, mail: &Rendered, request: &Request<'_>) -> Result<Vec<u8>, String> {
     let Request { key, run, at, log_head, .. } = *request;
     let mut builder = Message::builder().from(settings.from.clone());
-    for mailbox in &settings.to {
-        builder = builder.to(mailbox.clone());
+    for mailbox in settings.recipients(request.owners) {
+        builder = builder.to(mailbox);
     }
     if let Some(mailbox) = &settings.reply_to {
         builder = builder.reply_to(mailbox.clone());

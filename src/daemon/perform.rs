@@ -214,6 +214,7 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
                 run,
                 input: &Value::Null,
                 templates,
+                owners: &[],
                 log_head: "0:0",
                 progress: None,
                 in_doubt: false,

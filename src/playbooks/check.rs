@@ -14,7 +14,7 @@ use crate::playbooks::request::{METHODS, WEBHOOK_OPTIONS};
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
 /// Functions that playbooks have beyond Rhai's own; a script may not define its own under these names.
-pub const HOST_FUNCTIONS: [&str; 14] = [
+pub const HOST_FUNCTIONS: [&str; 15] = [
     "all",
     "email",
     "failed",
@@ -23,6 +23,7 @@ pub const HOST_FUNCTIONS: [&str; 14] = [
     "log",
     "lookup",
     "now",
+    "owner",
     "random",
     "set_status",
     "shorten",

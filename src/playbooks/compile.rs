@@ -12,6 +12,7 @@ use crate::playbooks::evaluate::{Entry, Playbook, Playbooks};
 use crate::playbooks::limits::FILE_BYTES_MAX;
 use crate::playbooks::run::{self, Run};
 use crate::playbooks::{engine, fault};
+use crate::rules::owners::Owners;
 use crate::yaml::diagnostic::{Diagnostic, Gravity, Place};
 
 /// Compiles and checks all scripts of a bundle.
@@ -295,7 +296,8 @@ impl Bundle {
             playbooks.insert(name, Playbook { file: script.file, ast: script.ast, entries: script.entries });
         }
         let engine = std::mem::take(&mut self.engine);
-        Some(Playbooks { engine, playbooks, lists: self.lists.clone(), uses })
+        let owners = Arc::new(Owners::of_lists(&self.lists));
+        Some(Playbooks { engine, playbooks, lists: self.lists.clone(), owners, uses })
     }
 
     fn constants<T>(

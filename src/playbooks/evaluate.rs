@@ -17,6 +17,7 @@ use crate::playbooks::limits::STACK_BYTES;
 use crate::playbooks::run::{self, Run, Stop};
 use crate::playbooks::value::to_json;
 use crate::playbooks::{fault, input};
+use crate::rules::owners::Owners;
 
 /// The playbooks of one bundle, compiled and checked; shared by all threads.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Playbooks {
     pub(super) engine: Engine,
     pub(super) playbooks: BTreeMap<String, Playbook>,
     pub(super) lists: Arc<Lists>,
+    pub(super) owners: Arc<Owners>,
     pub(super) uses: Vec<Use>,
 }
 
@@ -181,6 +183,7 @@ impl Playbooks {
             seed: job.seed,
             alerts: input.ids,
             past: job.past.to_vec(),
+            owners: self.owners.clone(),
             ..Run::of_constants(self.lists.clone())
         };
         let (result, run) = run::with(run, || {

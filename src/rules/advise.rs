@@ -38,7 +38,7 @@ struct Page {
     url: UrlTemplate,
 }
 
-/// What all matching advice says of one alert.
+/// What can be done about one alert, as its source and all matching advice say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guidance {
     /// Pages that show more about it.
@@ -57,8 +57,9 @@ pub struct Hint {
     /// The page's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The advice that says it.
-    pub rule: RuleRef,
+    /// The advice that says it; absent where the source itself does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
 }
 
 /// All advice of a bundle.
@@ -75,11 +76,13 @@ impl Advisor {
         self.matcher.matches(alert).suppressions().filter_map(|number| self.all.get(number)).collect()
     }
 
-    /// What all matching advice says, in the order of the files; the same words are said once.
+    /// What the source says and then what all matching advice does, in the order of the files; the same words are said once.
     pub fn guidance(&self, id: AlertId, alert: &Alert) -> Guidance {
         let mut guidance = Guidance::default();
+        let said = |text: &String| Hint { text: text.clone(), url: None, rule: None };
+        alert.remediation.iter().for_each(|text| add(&mut guidance.mitigate, said(text)));
         for advice in self.matching(alert) {
-            let hint = |text: &String, url| Hint { text: text.clone(), url, rule: advice.rule.clone() };
+            let hint = |text: &String, url| Hint { text: text.clone(), url, rule: Some(advice.rule.clone()) };
             for Page { label, url } in &advice.inspect {
                 if let Some(url) = url.fill(id, alert) {
                     add(&mut guidance.inspect, hint(label, Some(url)));

@@ -14,6 +14,7 @@ use crate::rules::header::Ids;
 use crate::rules::known::{Known, Reading};
 use crate::rules::lists;
 use crate::rules::matcher::{Matcher, Matches};
+use crate::rules::owners::Owners;
 use crate::rules::route::{self, Route, Routes};
 use crate::rules::suppress::{self, Suppression};
 use crate::rules::times::{self, NamedTimes};
@@ -32,6 +33,8 @@ pub struct Rules {
     pub lists: Lists,
     /// What to do about alerts, for people.
     pub advice: Advisor,
+    /// Who owns what alerts are about.
+    pub owners: Owners,
     pub(super) matcher: Matcher,
 }
 
@@ -108,7 +111,8 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
     let advice = read_advice(files, &mut reading);
     let Reading { faults, .. } = reading;
     let matcher = Matcher::new(fields, suppressions, routes.detections);
-    let rules = Rules { suppress, routes: routes.top, lists, advice, matcher };
+    let owners = Owners::of_lists(&lists);
+    let rules = Rules { suppress, routes: routes.top, lists, advice, owners, matcher };
     let mut found = faults.found;
     found.sort_by(|a, b| a.place.cmp(&b.place));
     (rules, found)

@@ -1,8 +1,12 @@
 //! What each function asks for, answers and refuses at run time.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::domain::effect::{Class, Reply};
+use crate::domain::lists::Lists;
+use crate::playbooks::compile::compile;
 use crate::playbooks::evaluate::Then;
 use crate::playbooks::tests::{alert, bundle, drive, evaluate, failed, files, job, ok, playbook, run, run_with};
 
@@ -169,6 +173,30 @@ fn lookup_and_the_other_pure_functions_are_no_steps() {
             1
         ])
     );
+}
+
+#[test]
+fn a_script_asks_who_owns_what_an_alert_is_about() {
+    let entries = json!({"web*": {"name": "Shop", "email": "shop@example.com", "chat": "#shop"}, "db7": "dba"});
+    let entries = entries.as_object().unwrap().clone().into_iter().collect();
+    let lists = Arc::new(Lists([("owners".to_owned(), entries)].into()));
+    let script = "fn on_alert(alert) { [owner(alert), owner(#{ resources: [\"/sql/db7\"] }), owner(#{ title: \"x\" })] }\n\
+                  fn on_group(alerts) { owner(alerts) }\n";
+    let (playbooks, faults) = compile(&files(&[("playbooks/p.rhai", script)]), lists);
+    assert!(faults.is_empty(), "{faults:?}");
+    let playbooks = playbooks.unwrap();
+    let trace = drive(&playbooks, "p", &alert(), |_| ok(json!(null)));
+    assert!(trace.steps.is_empty());
+    assert_eq!(
+        trace.value(),
+        json!([
+            {"name": "Shop", "email": "shop@example.com", "chat": "#shop", "of": "web3", "entry": "web*"},
+            {"name": "dba", "email": null, "of": "db7", "entry": "db7"},
+            null
+        ])
+    );
+    let wrong = drive(&playbooks, "p", &json!([alert()]), |_| ok(json!(null)));
+    assert!(wrong.error().0.contains("owner: expected an alert"), "{:?}", wrong.error());
 }
 
 #[test]

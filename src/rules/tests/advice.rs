@@ -63,9 +63,13 @@ fn all_matching_advice_applies_in_the_order_of_the_files() {
     let first = "advise:\n  - {id: z, title: Z, owner: x, match: {severity: medium}, mitigate: [Look, Block it]}\n  - {id: y, title: Y, owner: x, match: {severity: high}, mitigate: [Run]}\n";
     let files = [("rules/advise/2.yaml", second), ("rules/advise/1.yaml", first)];
     let said = guidance(&files, &alert());
+    let sourced = Alert { remediation: vec!["Look".into(), "Isolate it".into()], ..alert() };
+    let with_source = guidance(&files, &sourced);
+    assert_eq!(texts(&with_source.mitigate), ["Look", "Isolate it", "Block it", "Ask the owner"]);
+    assert_eq!(with_source.mitigate[0].rule, None, "the source said it first");
     assert_eq!(texts(&said.mitigate), ["Look", "Block it", "Ask the owner"], "the same words once");
     assert_eq!(texts(&said.prevent), ["Close ports"]);
-    assert_eq!(said.mitigate[2].rule.to_string(), "b (rules/advise/2.yaml:2)");
+    assert_eq!(said.mitigate[2].rule.as_ref().unwrap().to_string(), "b (rules/advise/2.yaml:2)");
     assert!(said.inspect.is_empty());
 
     let rules = good(&[files[0], files[1], NO_DEFAULT]);
