@@ -1,0 +1,168 @@
+//! What can be done about one alert: pages to look at, advice, its owner, playbooks, mails, and what is related to it.
+//!
+//! It reads one row of the index and one entry of the journal, however long both are.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use crate::actions::settings::{Settings, Target};
+use crate::daemon::bundle::Bundle;
+use crate::domain::alert::Alert;
+use crate::domain::decision::RuleRef;
+use crate::domain::entry::Facts;
+use crate::domain::id::{AlertId, RunId, Trigger};
+use crate::index::IndexError;
+use crate::index::related::{self, Related, related};
+use crate::index::row::Row;
+use crate::journal::reader::Reader;
+use crate::playbooks::check::UseKind;
+use crate::playbooks::evaluate::Entry;
+use crate::rules::advise::Guidance;
+use crate::rules::owners::Owner;
+
+/// Most playbooks that are offered.
+pub const PLAYBOOKS_MAX: usize = 100;
+
+/// What can be done about one alert, as today's bundle and settings have it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// The alert.
+    pub id: AlertId,
+    /// Id of the bundle that says so.
+    pub bundle: String,
+    /// What to look at, to do and to change.
+    #[serde(flatten)]
+    pub guidance: Guidance,
+    /// Who owns what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Playbooks that can be started for it by hand.
+    pub playbooks: Vec<ByHand>,
+    /// The suppression of today's rules that would dismiss it if it came now: no mail is sent then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed_by: Option<RuleRef>,
+    /// The mails that today's routes would send if it came now, as far as playbooks name their destinations.
+    pub mails: Vec<Mail>,
+    /// Alerts that share an entity or a resource with it.
+    pub related: Related,
+}
+
+/// A playbook that can be started for an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHand {
+    /// Its name, without `.rhai`.
+    pub playbook: String,
+    /// It has run for the alert already; `soard runs restart` runs it again.
+    pub ran: bool,
+}
+
+/// A mail that a route's playbook sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    /// The route.
+    pub route: RuleRef,
+    /// Its playbook.
+    pub playbook: String,
+    /// The destination that the playbook names.
+    pub destination: String,
+    /// Who gets it; empty when the settings are not known.
+    pub to: Vec<String>,
+    /// The route gathers alerts and sends one mail for all of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grouped: bool,
+}
+
+/// What measures are found by.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// The index.
+    pub conn: &'a Connection,
+    /// The journal.
+    pub journal: &'a Reader,
+    /// Destinations, when they are known.
+    pub destinations: Option<&'a Settings>,
+    /// Now.
+    pub now: jiff::Timestamp,
+}
+
+/// Tells what can be done about an alert; `None` when the index or the journal has no such alert.
+///
+/// # Errors
+/// What the index or the journal says.
+pub fn measures(ground: Ground<'_>, bundle: &Bundle, id: AlertId) -> Result<Option<Measures>, IndexError> {
+    let Some(row) = related::one(ground.conn, id)? else { return Ok(None) };
+    let Some(mut alert) = body(ground.journal, row.last_entry, id)? else { return Ok(None) };
+    let (rules, suppressed_by, mails) = (&bundle.rules, suppressed_by(ground, bundle, &alert), Vec::new());
+    alert.status = row.status;
+    let seen = serde_json::to_value(&alert).expect("an alert is plain data with string keys");
+    let owner = rules.owners.owner(&seen);
+    let measures = Measures {
+        id,
+        bundle: bundle.id.clone(),
+        guidance: rules.advice.guidance(id, &alert),
+        owner,
+        playbooks: by_hand(bundle, &row),
+        suppressed_by,
+        mails,
+        related: related(ground.conn, id)?,
+    };
+    let mails = mails_of(ground.destinations, bundle, &alert, measures.owner.as_ref());
+    Ok(Some(Measures { mails, ..measures }))
+}
+
+/// An alert as an entry of the journal has it, with its part of the record.
+///
+/// # Errors
+/// When the entry cannot be read.
+pub fn body(journal: &Reader, seq: u64, id: AlertId) -> Result<Option<Alert>, IndexError> {
+    let Some(line) = journal.line(seq)? else { return Ok(None) };
+    let facts = Facts::parse(&line.kind, line.data.get());
+    let Facts::Intake(mut intake) = facts.map_err(|cause| IndexError::Entry { seq, cause })? else { return Ok(None) };
+    let Some(at) = intake.alerts.iter().rposition(|taken| taken.id == id) else { return Ok(None) };
+    let taken = intake.alerts.swap_remove(at);
+    let record: Option<serde_json::Value> = intake.record.bytes().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let raw = record.and_then(|record| record.pointer(&taken.part).cloned()).unwrap_or_default();
+    Ok(Some(Alert { raw: raw.into(), ..taken.alert }))
+}
+
+fn suppressed_by(ground: Ground<'_>, bundle: &Bundle, alert: &Alert) -> Option<RuleRef> {
+    let matches = bundle.rules.matches(alert);
+    let rule = bundle.rules.suppression(&matches, ground.now, &alert.source)?;
+    Some(rule.rule.clone())
+}
+
+fn by_hand(bundle: &Bundle, row: &Row) -> Vec<ByHand> {
+    let offered = bundle.playbooks.names().filter(|name| bundle.playbooks.has_entry(name, Entry::Alert));
+    let one = |name: &str| {
+        let first = RunId::first(Trigger::Alert(row.id), name);
+        ByHand { playbook: name.into(), ran: row.runs.iter().any(|run| run.id == first) }
+    };
+    offered.take(PLAYBOOKS_MAX).map(one).collect()
+}
+
+/// What each route that takes the alert mails, by the destinations that its playbooks name as they are.
+fn mails_of(settings: Option<&Settings>, bundle: &Bundle, alert: &Alert, owner: Option<&Owner>) -> Vec<Mail> {
+    let owners: Vec<String> = owner.and_then(|owner| owner.email.clone()).into_iter().collect();
+    let to = |destination: &str| match settings.and_then(|all| all.get(destination)).map(|found| &found.target) {
+        Some(Target::Email(email)) => email.recipients(&owners).iter().map(|to| to.email.to_string()).collect(),
+        _ => Vec::new(),
+    };
+    let mut mails: Vec<Mail> = Vec::new();
+    for route in bundle.rules.route(&bundle.rules.matches(alert)) {
+        for playbook in &route.playbooks {
+            let file = format!("playbooks/{playbook}.rhai");
+            for used in bundle.playbooks.destinations() {
+                if used.kind != UseKind::Email || *used.place.file != *file {
+                    continue;
+                }
+                let (destination, grouped) = (used.name.clone(), !route.group_by.is_empty());
+                let to = to(&destination);
+                let mail = Mail { route: route.rule.clone(), playbook: playbook.clone(), destination, to, grouped };
+                if !mails.contains(&mail) {
+                    mails.push(mail);
+                }
+            }
+        }
+    }
+    mails
+}
