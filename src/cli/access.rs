@@ -4,14 +4,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hyper::StatusCode;
+use rusqlite::Connection;
 
 use crate::cli::Global;
 use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
+use crate::daemon::bundle::Bundles;
 use crate::daemon::clock;
+use crate::daemon::likeness::{Likeness, NoLikeness, Wanted, likeness};
 use crate::daemon::listing::Indexed;
+use crate::daemon::measures::{self, Ground, Measures};
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
 use crate::daemon::query::lines;
@@ -144,6 +148,43 @@ impl Access {
         }
     }
 
+    /// Tells what can be done about an alert; without a daemon, as the bundle has it that decided it last.
+    pub fn measures(&self, id: AlertId) -> Result<Option<Indexed<Measures>>, Fault> {
+        match self {
+            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}/measures")).map_err(spoken),
+            Self::Journal(reader, place) => {
+                let decided = indexed(reader, place, |conn| measures::decided_by(ground(conn, reader), id))?;
+                let Some(digits) = decided.answer else { return Ok(None) };
+                let state = place.dir().parent().unwrap_or(Path::new("."));
+                let bundle = Bundles::new(state).get_short(&digits).map_err(Fault::new)?;
+                found(indexed(reader, place, |conn| measures::measures(ground(conn, reader), &bundle, id))?)
+            }
+        }
+    }
+
+    /// Drafts a suppression of alerts like one.
+    pub fn likeness(&self, id: AlertId, wanted: &Wanted) -> Result<Option<Indexed<Likeness>>, Fault> {
+        match self {
+            Self::Daemon(client) => {
+                let page = format!("/v1/alerts/{id}/likeness");
+                match client.send(&page, wanted) {
+                    Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+                    answer => answer.map(Some).map_err(refused),
+                }
+            }
+            Self::Journal(reader, place) => {
+                let answer = indexed(reader, place, |conn| match likeness(ground(conn, reader), id, wanted) {
+                    Err(NoLikeness::Index(error)) => Err(error),
+                    Err(NoLikeness::Asked(why)) => Ok(Err(why)),
+                    Ok(found) => Ok(Ok(found)),
+                })?;
+                let Indexed { answer, behind } = answer;
+                let answer = answer.map_err(|why| Fault::new(why).hint("--help shows how it is said"))?;
+                found(Indexed { answer, behind })
+            }
+        }
+    }
+
     /// Shows an alert.
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
@@ -224,11 +265,19 @@ impl Access {
 
 struct Found(Option<Story>);
 
+fn ground<'a>(conn: &'a Connection, journal: &'a Reader) -> Ground<'a> {
+    Ground { conn, journal, destinations: None, now: clock::now() }
+}
+
+fn found<T>(Indexed { answer, behind }: Indexed<Option<T>>) -> Result<Option<Indexed<T>>, Fault> {
+    Ok(answer.map(|answer| Indexed { answer, behind }))
+}
+
 /// An answer of the index's file, and how far it is behind the journal.
 fn indexed<T>(
     reader: &Reader,
     place: &Place,
-    ask: impl FnOnce(&rusqlite::Connection) -> Result<T, IndexError>,
+    ask: impl FnOnce(&Connection) -> Result<T, IndexError>,
 ) -> Result<Indexed<T>, Fault> {
     let answer = Readers::new(place.clone()).query(|conn| {
         let (_, position) = schema::position(conn)?;

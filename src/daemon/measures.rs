@@ -9,7 +9,7 @@ use crate::actions::settings::{Settings, Target};
 use crate::daemon::bundle::Bundle;
 use crate::domain::alert::Alert;
 use crate::domain::decision::RuleRef;
-use crate::domain::entry::Facts;
+use crate::domain::entry::{Facts, Intake};
 use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::index::IndexError;
 use crate::index::related::{self, Related, related};
@@ -92,22 +92,30 @@ pub struct Ground<'a> {
 pub fn measures(ground: Ground<'_>, bundle: &Bundle, id: AlertId) -> Result<Option<Measures>, IndexError> {
     let Some(row) = related::one(ground.conn, id)? else { return Ok(None) };
     let Some(mut alert) = body(ground.journal, row.last_entry, id)? else { return Ok(None) };
-    let (rules, suppressed_by, mails) = (&bundle.rules, suppressed_by(ground, bundle, &alert), Vec::new());
-    alert.status = row.status;
     let seen = serde_json::to_value(&alert).expect("an alert is plain data with string keys");
-    let owner = rules.owners.owner(&seen);
-    let measures = Measures {
+    let owner = bundle.rules.owners.owner(&seen);
+    let suppressed_by = suppressed_by(ground, bundle, &alert);
+    let mails = mails(ground.destinations, bundle, &alert, owner.as_ref());
+    alert.status = row.status;
+    Ok(Some(Measures {
         id,
         bundle: bundle.id.clone(),
-        guidance: rules.advice.guidance(id, &alert),
+        guidance: bundle.rules.advice.guidance(id, &alert),
         owner,
         playbooks: by_hand(bundle, &row),
         suppressed_by,
         mails,
         related: related(ground.conn, id)?,
-    };
-    let mails = mails_of(ground.destinations, bundle, &alert, measures.owner.as_ref());
-    Ok(Some(Measures { mails, ..measures }))
+    }))
+}
+
+/// The bundle that decided an alert last: the first digits of its id.
+///
+/// # Errors
+/// What the index or the journal says.
+pub fn decided_by(ground: Ground<'_>, id: AlertId) -> Result<Option<String>, IndexError> {
+    let Some(row) = related::one(ground.conn, id)? else { return Ok(None) };
+    Ok(intake(ground.journal, row.last_entry)?.map(|intake| intake.bundle))
 }
 
 /// An alert as an entry of the journal has it, with its part of the record.
@@ -115,14 +123,18 @@ pub fn measures(ground: Ground<'_>, bundle: &Bundle, id: AlertId) -> Result<Opti
 /// # Errors
 /// When the entry cannot be read.
 pub fn body(journal: &Reader, seq: u64, id: AlertId) -> Result<Option<Alert>, IndexError> {
-    let Some(line) = journal.line(seq)? else { return Ok(None) };
-    let facts = Facts::parse(&line.kind, line.data.get());
-    let Facts::Intake(mut intake) = facts.map_err(|cause| IndexError::Entry { seq, cause })? else { return Ok(None) };
+    let Some(mut intake) = intake(journal, seq)? else { return Ok(None) };
     let Some(at) = intake.alerts.iter().rposition(|taken| taken.id == id) else { return Ok(None) };
     let taken = intake.alerts.swap_remove(at);
     let record: Option<serde_json::Value> = intake.record.bytes().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let raw = record.and_then(|record| record.pointer(&taken.part).cloned()).unwrap_or_default();
     Ok(Some(Alert { raw: raw.into(), ..taken.alert }))
+}
+
+fn intake(journal: &Reader, seq: u64) -> Result<Option<Intake>, IndexError> {
+    let Some(line) = journal.line(seq)? else { return Ok(None) };
+    let facts = Facts::parse(&line.kind, line.data.get()).map_err(|cause| IndexError::Entry { seq, cause })?;
+    Ok(if let Facts::Intake(intake) = facts { Some(*intake) } else { None })
 }
 
 fn suppressed_by(ground: Ground<'_>, bundle: &Bundle, alert: &Alert) -> Option<RuleRef> {
@@ -141,7 +153,7 @@ fn by_hand(bundle: &Bundle, row: &Row) -> Vec<ByHand> {
 }
 
 /// What each route that takes the alert mails, by the destinations that its playbooks name as they are.
-fn mails_of(settings: Option<&Settings>, bundle: &Bundle, alert: &Alert, owner: Option<&Owner>) -> Vec<Mail> {
+fn mails(settings: Option<&Settings>, bundle: &Bundle, alert: &Alert, owner: Option<&Owner>) -> Vec<Mail> {
     let owners: Vec<String> = owner.and_then(|owner| owner.email.clone()).into_iter().collect();
     let to = |destination: &str| match settings.and_then(|all| all.get(destination)).map(|found| &found.target) {
         Some(Target::Email(email)) => email.recipients(&owners).iter().map(|to| to.email.to_string()).collect(),
