@@ -21,7 +21,11 @@ pub fn order(operator: &Operator) -> String {
             format!("retried {}, sending step {} again", safe(run), again.join(", "))
         }
         Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
-        Order::Alert { alert, was, change } => alert_change(*alert, *was, change),
+        Order::Alert { alert, was, change, .. } => {
+            let starts: Vec<String> = operator.order.runs().iter().map(safe).collect();
+            let starts = if starts.is_empty() { String::new() } else { format!(", starting {}", starts.join(", ")) };
+            format!("{}{starts}", alert_change(*alert, *was, change))
+        }
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),

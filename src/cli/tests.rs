@@ -14,6 +14,7 @@ use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
 use crate::daemon::api::{Api, Command, serve};
 use crate::daemon::core::Ordered;
+use crate::daemon::query::alert::AlertView;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
@@ -42,6 +43,11 @@ fn look() -> Look {
 
 fn plain(styled: &str) -> String {
     anstream::adapter::strip_str(styled).to_string()
+}
+
+/// An alert as the journal alone has it.
+fn shown(view: AlertView) -> alerts::show::Shown {
+    alerts::show::Shown { view, take_action: None }
 }
 
 /// What is asked of a list.
@@ -132,7 +138,7 @@ fn one_alert_record_or_entry_is_shown() {
     let world = World::new();
     let access = world.access();
     let alert = access.alert("a-1.0".parse().unwrap()).unwrap().unwrap();
-    insta::assert_snapshot!("alerts_show", plain(&alerts::show::human(&alert, &look())));
+    insta::assert_snapshot!("alerts_show", plain(&alerts::show::human(&shown(alert), &look())));
     let record = access.quarantined(8).unwrap().unwrap();
     insta::assert_snapshot!("quarantine_show", plain(&quarantine::show::human(&record, &look())));
     let sent = access.deliveries(&DeliveryFilter { outcome: Some(DeliveryState::Any), ..DeliveryFilter::default() });
@@ -240,7 +246,7 @@ fn hostile_text_never_reaches_the_terminal_raw() {
     let page = access.log(&LogFilter::default()).unwrap();
     let log: String = page.lines.iter().map(|line| log::human(line, 10_000) + "\n").collect();
     let outputs = [
-        alerts::show::human(&alert, &look()),
+        alerts::show::human(&shown(alert.clone()), &look()),
         alerts::list::human(&list, &look()),
         alerts::csv::rows(&list.answer.alerts),
         world.why("a-6.0"),

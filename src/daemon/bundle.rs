@@ -97,9 +97,10 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
         Some(playbooks) => PlaybookEntries {
             on_alert: playbooks.has_entry(name, Entry::Alert),
             on_group: playbooks.has_entry(name, Entry::Group),
+            on_status: playbooks.has_entry(name, Entry::Status),
         },
         // Their own faults are found already; the rules are checked all the same.
-        None => PlaybookEntries { on_alert: true, on_group: true },
+        None => PlaybookEntries { on_alert: true, on_group: true, on_status: true },
     };
     let known = Known {
         playbooks: playbook_names(&files).map(|name| (name.to_owned(), entries(name))).collect(),

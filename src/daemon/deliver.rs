@@ -102,13 +102,14 @@ fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
         let owners = Vec::new();
         return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, owners, log_head });
     };
-    let (alerts, bundle) = history::start(&world.history, job.began, &job.run)?;
+    let (refs, bundle) = history::start(&world.history, job.began, &job.run)?;
     let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
-    let mut alerts = history::alerts(&world.history, &alerts)?;
+    let mut alerts = history::alerts(&world.history, &refs)?;
     let owners = alerts.iter().filter_map(|alert| bundle.rules.owners.owner(alert)?.email).collect();
     let input = match job.run.trigger {
         Trigger::Alert(_) => alerts.swap_remove(0),
         Trigger::Group(_) => Value::Array(alerts),
+        Trigger::Status(_, seq) => history::status_change(&world.history, refs[0], seq)?["alert"].take(),
     };
     Ok(Loaded { effect, asked, input, bundle: Some(bundle), owners, log_head })
 }

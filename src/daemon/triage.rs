@@ -100,7 +100,7 @@ async fn give(shared: &Shared, actor: &str, ask: Ask) -> Result<OrdersReport, Fa
     let mut waiting: Vec<(AlertId, oneshot::Receiver<Result<OrderReport, String>>)> = Vec::new();
     for alert in ask.alerts.iter().copied().collect::<BTreeSet<AlertId>>() {
         let wish = match &ask.want {
-            Want::Change(change) => Wish::Change { alert, change: change.clone() },
+            Want::Change(change) => Wish::Change { alert, change: change.clone(), latest: None },
             Want::Run(playbook) => Wish::Start { alert: body(shared, alert).await?, playbook: playbook.clone() },
         };
         let (done, answer) = oneshot::channel();

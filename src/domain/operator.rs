@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::alert::Status;
-use crate::domain::decision::AlertRef;
+use crate::domain::decision::{AlertRef, RuleRef};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::SilenceOrder;
@@ -85,6 +85,9 @@ pub enum Order {
         was: Status,
         /// What is changed.
         change: AlertChange,
+        /// Who is told of a change of status.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_status: Option<Box<OnStatus>>,
     },
     /// A silence is made, changed or ended.
     Silence(SilenceOrder),
@@ -101,16 +104,43 @@ pub enum Order {
     },
 }
 
+/// The runs of `on_status` that a change of status starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnStatus {
+    /// The alert's latest body.
+    pub alert: AlertRef,
+    /// Id of the bundle that they begin with.
+    pub bundle: String,
+    /// The routes that take the alert and name playbooks for it.
+    pub routes: Vec<Hearing>,
+}
+
+/// A route that wants to hear of changes of status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hearing {
+    /// Which.
+    pub rule: RuleRef,
+    /// The runs that it starts; a playbook that two routes name starts once.
+    pub runs: Vec<RunId>,
+}
+
+impl OnStatus {
+    /// All runs.
+    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
+        self.routes.iter().flat_map(|route| &route.runs)
+    }
+}
+
 impl Order {
     /// The runs that it is about.
-    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
-        let runs = match self {
-            Self::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
-            Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => [Some(run), None],
-            Self::RunStart { starts, .. } => [Some(starts), None],
-            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) => [None, None],
-        };
-        runs.into_iter().flatten()
+    pub fn runs(&self) -> Vec<&RunId> {
+        match self {
+            Self::RunRestart { run, starts, .. } => vec![run, starts],
+            Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => vec![run],
+            Self::RunStart { starts, .. } => vec![starts],
+            Self::Alert { on_status, .. } => on_status.iter().flat_map(|told| told.runs()).collect(),
+            Self::Silence(_) | Self::Token(_) => Vec::new(),
+        }
     }
 }
 
@@ -126,6 +156,7 @@ mod tests {
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"status":{"to":"dismissed","reason":"false_positive"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"resolved","change":{"status":{"to":"in_progress"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":"comment"}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"status":{"to":"in_progress"}},"on_status":{"alert":{"id":"a-1.0","seq":3,"at":0},"bundle":"b","routes":[{"rule":{"id":"r","place":"rules/route/r.yaml:2"},"runs":["a-1.0@9/p"]}]}}}"#,
             r#"{"silence":{"add":{"id":"s-1","match":["kind=x","host=~^web"],"until":"2030-01-01T04:00:00Z"}}}"#,
             r#"{"silence":{"update":{"id":"s-1","until":"2030-01-01T05:00:00Z"}}}"#,
             r#"{"silence":{"expire":{"id":"s-1"}}}"#,

@@ -89,7 +89,7 @@ fn forget(state: &mut State, at: Timestamp) {
 /// A run that stopped, or an effect that failed, can go on no more once what it needs is dropped.
 fn forget_halted(state: &mut State) {
     let dropped = state.dropped;
-    state.halted.retain(|_, halted| halted.run.needs() > dropped);
+    state.halted.retain(|run, halted| halted.run.needs(run) > dropped);
     state.letters.retain(|_, letter| letter.needs() > dropped);
     let State { halted, halted_order, .. } = state;
     halted_order.retain(|_, run| halted.contains_key(run));
@@ -305,7 +305,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
             effect => {
                 let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
                 run.waiting.insert(step.n);
-                let needs = run.needs();
+                let needs = run.needs(id);
                 let flight = Flight {
                     run: id.clone(),
                     step: step.n,
@@ -408,7 +408,12 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
         Order::DeliveryRetry { .. } => send_again(state, entry, order),
-        Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
+        Order::Alert { alert, change, on_status, .. } => {
+            triage::apply(state, *alert, change);
+            for (told, run) in on_status.iter().flat_map(|told| told.runs().map(move |run| (told, run))) {
+                start(state, entry, run, told.bundle.clone(), vec![told.alert]);
+            }
+        }
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
         Order::RunStart { alert, starts, bundle } => start(state, entry, starts, bundle.clone(), vec![*alert]),

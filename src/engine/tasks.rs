@@ -105,7 +105,8 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
             sends.chain(evaluate(state, run)).collect()
         }
         Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
-        Order::RunCancel { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => Vec::new(),
+        Order::Alert { .. } => order.runs().into_iter().filter_map(|run| evaluate(state, run)).collect(),
+        Order::RunCancel { .. } | Order::Silence(_) | Order::Token(_) => Vec::new(),
     }
 }
 

@@ -211,7 +211,13 @@ impl Writer {
                 self.start_row(at, starts)?;
                 self.outcome(alert.id, starts, Outcome::Open)?;
             }
-            Order::Alert { alert, change, .. } => self.triage(at, operator, *alert, change)?,
+            Order::Alert { alert, change, .. } => {
+                self.triage(at, operator, *alert, change)?;
+                for run in operator.order.runs() {
+                    self.start_row(at, run)?;
+                    self.outcome(*alert, run, Outcome::Open)?;
+                }
+            }
             Order::Silence(_) | Order::Token(_) => {}
         }
         Ok(())
@@ -279,7 +285,7 @@ impl Writer {
     /// Tells each alert that a run was started for how it stands.
     fn each_alert(&mut self, run: &RunId, outcome: Outcome) -> Result<(), IndexError> {
         match run.trigger {
-            Trigger::Alert(id) => self.outcome(id, run, outcome),
+            Trigger::Alert(id) | Trigger::Status(id, _) => self.outcome(id, run, outcome),
             Trigger::Group(group) => {
                 self.members(group.0)?.into_iter().try_for_each(|id| self.outcome(id, run, outcome))
             }

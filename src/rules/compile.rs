@@ -69,9 +69,15 @@ impl Rules {
         self.all_routes().len()
     }
 
+    /// Whether some route wants to hear of changes of status.
+    pub fn hears_status(&self) -> bool {
+        self.all_routes().iter().any(|route| !route.on_status.is_empty())
+    }
+
     /// The playbooks that some route names, inherited ones included.
     pub fn routed_playbooks(&self) -> BTreeSet<&str> {
-        self.all_routes().into_iter().flat_map(|route| &route.playbooks).map(String::as_str).collect()
+        let all = self.all_routes().into_iter().flat_map(|route| route.playbooks.iter().chain(&route.on_status));
+        all.map(String::as_str).collect()
     }
 
     /// What each rule says of an alert and why: suppressions first, then routes, parents before children, then advice.

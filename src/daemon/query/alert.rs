@@ -172,7 +172,7 @@ impl Show {
     fn new(id: AlertId) -> Self {
         Self {
             id,
-            names: vec![format!("\"{id}\""), format!("\"{id}/")],
+            names: vec![format!("\"{id}\""), format!("\"{id}/"), format!("\"{id}@")],
             latest: None,
             seen: Vec::new(),
             seen_left_out: 0,
@@ -271,7 +271,12 @@ fn tag_with(tags: &mut Vec<String>, removed: &mut BTreeSet<String>, tag: &String
 impl Show {
     fn order(&mut self, entry: &Entry, operator: &Operator) {
         match &operator.order {
-            Order::Alert { alert, change, .. } if *alert == self.id => self.changed(change),
+            Order::Alert { alert, change, .. } if *alert == self.id => {
+                self.changed(change);
+                if let Some(latest) = &mut self.latest {
+                    latest.row.runs.extend(operator.order.runs().into_iter().cloned());
+                }
+            }
             Order::RunStart { alert, starts, .. } if alert.id == self.id => {
                 if let Some(latest) = &mut self.latest {
                     latest.row.runs.push(starts.clone());

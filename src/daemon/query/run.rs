@@ -219,7 +219,7 @@ impl Runs {
             Wanted::All => true,
             // A restarted run has its cause from the first.
             Wanted::Run(run) => run.trigger == id.trigger && run.playbook == id.playbook,
-            Wanted::Triggers(triggers) => triggers.contains(&id.trigger),
+            Wanted::Triggers(triggers) => triggers.contains(&id.trigger.about()),
         }
     }
 
@@ -343,7 +343,18 @@ impl Runs {
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
-            Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => {}
+            Order::Alert { on_status, .. } => {
+                for (told, route) in
+                    on_status.iter().flat_map(|told| told.routes.iter().map(move |route| (told, route)))
+                {
+                    for id in &route.runs {
+                        let (trigger, rule) = (id.trigger, route.rule.clone());
+                        let cause = Cause { seq: entry.seq, trigger, rule, alerts: 1, title: None };
+                        self.start(entry, id, &told.bundle, cause);
+                    }
+                }
+            }
+            Order::DeliveryRetry { .. } | Order::Silence(_) | Order::Token(_) => {}
         }
         for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {

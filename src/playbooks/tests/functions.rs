@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::domain::effect::{Class, Reply};
+use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::lists::Lists;
 use crate::playbooks::compile::compile;
-use crate::playbooks::evaluate::Then;
+use crate::playbooks::evaluate::{Entry, Job, PastStep, Then};
 use crate::playbooks::tests::{alert, bundle, drive, evaluate, failed, files, job, ok, playbook, run, run_with};
 
 fn effect(text: &str) -> Value {
@@ -217,4 +217,26 @@ fn destinations_are_found_wherever_they_are_named() {
     let names: Vec<String> =
         playbook(text).destinations().iter().map(|u| format!("{}@{}", u.name, u.place.line)).collect();
     assert_eq!(names, ["a@2", "b@3", "c@4", "d@4", "e@5", "f@5", "g@6", "h@6"]);
+}
+
+#[test]
+fn on_status_gets_the_alert_and_the_change() {
+    let script = "fn on_status(alert, change) {\n    webhook(\"edr\", #{ id: alert.id, host: alert.host, from: change.from, to: change.to });\n    \
+                  [alert.status, change.comment, change.reason, alert.vendor]\n}\n";
+    let playbooks = playbook(script);
+    assert!(playbooks.has_entry("p", Entry::Status) && !playbooks.has_entry("p", Entry::Alert));
+    let mut changed = alert();
+    changed["status"] = json!("dismissed");
+    let input = json!({ "alert": changed, "change": { "from": "active", "to": "dismissed", "reason": "benign", "comment": "a drill" } });
+    let first = playbooks.evaluate_on_stack(&Job { entry: Entry::Status, ..job(&input, &[]) });
+    let Effect::Webhook(sent) = &first.steps[0].effect else { panic!("{first:?}") };
+    let body = sent.body.clone().unwrap();
+    assert_eq!(body, json!({ "id": "a-7.0", "host": "web3", "from": "active", "to": "dismissed" }));
+    let past = [PastStep {
+        kind: "webhook".into(),
+        args_sha256: first.steps[0].args_sha256.clone(),
+        outcome: Some(ok(json!({}))),
+    }];
+    let second = playbooks.evaluate_on_stack(&Job { entry: Entry::Status, ..job(&input, &past) });
+    assert_eq!(second.then, Then::Finished(json!(["dismissed", "a drill", "benign", null])));
 }
