@@ -10,10 +10,12 @@
 //! 5. `journal`, `sources`, `actions`: the adapters to the world
 //! 6. `index`: the journal as tables, for queries
 //! 7. `daemon`: the only place that joins the core to the world
-//! 8. `cli`: one file per subcommand
+//! 8. `console`: the HTTP API, on the control socket and on the server
+//! 9. `cli`: one file per subcommand
 
 pub mod actions;
 pub mod cli;
+pub mod console;
 pub mod daemon;
 pub mod domain;
 pub mod engine;

@@ -59,8 +59,8 @@ fn the_core_is_synchronous_and_pure() {
         code::waiting,
         &[("src/engine/a.rs", "async fn f() { g().await }\n"), ("src/actions/b.rs", "async fn f() {}\n")],
         &[
-            "src/engine/a.rs:1: `async` outside sources, actions, daemon, cli",
-            "src/engine/a.rs:1: `await` outside sources, actions, daemon, cli",
+            "src/engine/a.rs:1: `async` outside sources, actions, daemon, console, cli",
+            "src/engine/a.rs:1: `await` outside sources, actions, daemon, console, cli",
         ],
     );
     check(

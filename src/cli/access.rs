@@ -14,7 +14,6 @@ use crate::cli::scrub;
 use crate::daemon::bundle::Bundles;
 use crate::daemon::clock;
 use crate::daemon::likeness::{Likeness, NoLikeness, Wanted, likeness};
-use crate::daemon::listing::Indexed;
 use crate::daemon::measures::{self, Ground, Measures};
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
@@ -24,6 +23,7 @@ use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, Q
 use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
+use crate::daemon::report::Indexed;
 use crate::daemon::settings::{socket, state_dir_of};
 use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
@@ -122,7 +122,7 @@ impl Access {
     /// Lists alerts.
     pub fn alerts(&self, request: &Request) -> Result<Indexed<Page>, Fault> {
         match self {
-            Self::Daemon(client) => client.get(&asked("/v1/alerts", request)).map_err(spoken),
+            Self::Daemon(client) => client.get(&asked("/alerts", request)).map_err(spoken),
             Self::Journal(reader, place) => indexed(reader, place, |conn| listing::list(conn, request, clock::now())),
         }
     }
@@ -130,9 +130,7 @@ impl Access {
     /// Counts alerts by the values of a field.
     pub fn facet(&self, request: &Request, field: &str) -> Result<Indexed<Facet>, Fault> {
         match self {
-            Self::Daemon(client) => {
-                client.get(&asked(&format!("/v1/facets/{}", escape(field)), request)).map_err(spoken)
-            }
+            Self::Daemon(client) => client.get(&asked(&format!("/facets/{}", escape(field)), request)).map_err(spoken),
             Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
         }
     }
@@ -140,7 +138,7 @@ impl Access {
     /// Tells an alert's history.
     pub fn history(&self, id: AlertId) -> Result<Option<Indexed<Story>>, Fault> {
         match self {
-            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}/history")).map_err(spoken),
+            Self::Daemon(client) => client.find(&format!("/alerts/{id}/history")).map_err(spoken),
             Self::Journal(reader, place) => {
                 let Indexed { answer, behind } = indexed(reader, place, |conn| Ok(Found(story(conn, id)?)))?;
                 Ok(answer.0.map(|answer| Indexed { answer, behind }))
@@ -151,7 +149,7 @@ impl Access {
     /// Tells what can be done about an alert; without a daemon, as the bundle has it that decided it last.
     pub fn measures(&self, id: AlertId) -> Result<Option<Indexed<Measures>>, Fault> {
         match self {
-            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}/measures")).map_err(spoken),
+            Self::Daemon(client) => client.find(&format!("/alerts/{id}/measures")).map_err(spoken),
             Self::Journal(reader, place) => {
                 let decided = indexed(reader, place, |conn| measures::decided_by(ground(conn, reader), id))?;
                 let Some(digits) = decided.answer else { return Ok(None) };
@@ -166,11 +164,13 @@ impl Access {
     pub fn likeness(&self, id: AlertId, wanted: &Wanted) -> Result<Option<Indexed<Likeness>>, Fault> {
         match self {
             Self::Daemon(client) => {
-                let page = format!("/v1/alerts/{id}/likeness");
-                match client.send(&page, wanted) {
-                    Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
-                    answer => answer.map(Some).map_err(refused),
-                }
+                let Wanted { by, owner, reason, comment, days } = wanted.clone();
+                let by = by.into_iter().map(|field| ("by", Some(field)));
+                let rest =
+                    [("owner", owner), ("reason", reason), ("comment", comment), ("days", days.map(|n| n.to_string()))];
+                let pairs = by.chain(rest).filter_map(|(name, value)| Some(format!("{name}={}", escape(&value?))));
+                let query = pairs.collect::<Vec<_>>().join("&");
+                client.find(&format!("/alerts/{id}/suppression?{query}")).map_err(refused)
             }
             Self::Journal(reader, place) => {
                 let answer = indexed(reader, place, |conn| match likeness(ground(conn, reader), id, wanted) {
@@ -188,7 +188,7 @@ impl Access {
     /// Shows an alert.
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/alerts/{id}")).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&format!("/alerts/{id}")).map_err(spoken)?,
             Self::Journal(reader, _) => alert::show(&mut lines(reader, 1), id)?,
         })
     }
@@ -197,7 +197,7 @@ impl Access {
     pub fn why(&self, subject: &Subject) -> Result<Option<Why>, Fault> {
         Ok(match self {
             Self::Daemon(client) => {
-                client.find(&format!("/v1/why/{}", escape(&subject.to_string()))).map_err(spoken)?
+                client.find(&format!("/why?id={}", escape(&subject.to_string()))).map_err(spoken)?
             }
             Self::Journal(reader, _) => why(&mut lines(reader, 1), subject)?,
         })
@@ -206,7 +206,7 @@ impl Access {
     /// Lists runs.
     pub fn runs(&self, filter: &RunFilter) -> Result<RunList, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/runs", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/runs", filter)).map_err(spoken)?,
             Self::Journal(reader, _) => runs::list(&mut lines(reader, 1), filter)?,
         })
     }
@@ -214,7 +214,7 @@ impl Access {
     /// Shows a run.
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/run?id={}", escape(&id.to_string()))).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&run_path(id)).map_err(spoken)?,
             Self::Journal(reader, _) => run::show(&mut lines(reader, 1), id)?,
         })
     }
@@ -222,7 +222,7 @@ impl Access {
     /// Lists deliveries.
     pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryList, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/deliveries", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/deliveries", filter)).map_err(spoken)?,
             Self::Journal(reader, _) => deliveries::list(&mut lines(reader, 1), filter)?,
         })
     }
@@ -230,7 +230,7 @@ impl Access {
     /// Shows a delivery.
     pub fn delivery(&self, key: &EffectKey) -> Result<Option<DeliveryView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/deliveries/{key}")).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&format!("/deliveries/{key}")).map_err(spoken)?,
             Self::Journal(reader, _) => deliveries::show(&mut lines(reader, 1), key)?,
         })
     }
@@ -238,7 +238,7 @@ impl Access {
     /// Lists quarantined records.
     pub fn quarantine(&self, filter: &QuarantineFilter) -> Result<QuarantineList, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/quarantine", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/quarantine", filter)).map_err(spoken)?,
             Self::Journal(reader, _) => quarantine::list(&mut lines(reader, 1), filter)?,
         })
     }
@@ -246,7 +246,7 @@ impl Access {
     /// Shows a quarantined record.
     pub fn quarantined(&self, record_no: u64) -> Result<Option<QuarantineView>, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.find(&format!("/v1/quarantine/{record_no}")).map_err(spoken)?,
+            Self::Daemon(client) => client.find(&format!("/quarantine/{record_no}")).map_err(spoken)?,
             Self::Journal(reader, _) => quarantine::show(&mut lines(reader, 1), record_no)?,
         })
     }
@@ -254,7 +254,7 @@ impl Access {
     /// Reads a page of the journal. With `follow`, the daemon waits for news; the journal alone never does.
     pub fn log(&self, filter: &LogFilter) -> Result<LogPage, Fault> {
         Ok(match self {
-            Self::Daemon(client) => client.get(&with_query("/v1/log", filter)).map_err(spoken)?,
+            Self::Daemon(client) => client.get(&with_query("/log", filter)).map_err(spoken)?,
             Self::Journal(reader, _) => {
                 let head = reader.refresh()?.seq;
                 log::page(&mut lines(reader, filter.start(head)), filter)?
@@ -319,4 +319,11 @@ pub fn spoken(error: ClientError) -> Fault {
     let forbidden = matches!(&error, ClientError::Refused { status, .. } if status.as_u16() == 403);
     let fault = Fault::from(error);
     if forbidden { fault.hint("run the command as the daemon's user, for example with sudo") } else { fault }
+}
+
+/// Where the API has a run.
+pub fn run_path(id: &RunId) -> String {
+    let text = id.to_string();
+    let (trigger, playbook) = text.split_once('/').expect("a run id has a slash");
+    format!("/runs/{trigger}/{}", escape(playbook))
 }

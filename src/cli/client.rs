@@ -14,7 +14,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use crate::daemon::api::ApiError;
+use crate::console::BASE;
+use crate::console::failure::ErrorBody;
 
 /// How long to wait for the daemon to take the connection.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ impl Client {
         Ok(Self { socket: socket.into(), runtime })
     }
 
-    /// Reads a page; `None` when the daemon does not have it.
+    /// Reads a page of the API; `None` when the daemon does not have it.
     ///
     /// # Errors
     /// When there is no answer, or another than expected.
@@ -120,7 +121,7 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|bad| self.broken(bad.into()));
         }
-        let error = serde_json::from_slice(&body).map(|ApiError { error }| error);
+        let error = serde_json::from_slice(&body).map(|ErrorBody { error }| error.message);
         Err(ClientError::Refused { status, error: error.unwrap_or_else(|_| format!("the daemon answered {status}")) })
     }
 
@@ -139,7 +140,8 @@ type Exchange = Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + S
 async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Exchange {
     let stream = TokioIo::new(open(socket).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-    let request = Request::builder().method(method).uri(path).header("host", "soard").body(Full::new(body))?;
+    let request = Request::builder().method(method).uri(format!("{BASE}{path}"));
+    let request = request.header("host", "soard").header("content-type", "application/json").body(Full::new(body))?;
     let answer = async move {
         let answer = sender.send_request(request).await?;
         let status = answer.status();

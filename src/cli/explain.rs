@@ -90,7 +90,7 @@ impl Args {
         let at = self.at.unwrap_or_else(clock::now);
         let mut state = State::default();
         if self.silences {
-            let all: Vec<Silence> = context.daemon()?.get("/v1/silences").map_err(spoken)?;
+            let all: Vec<Silence> = context.daemon()?.get("/silences").map_err(spoken)?;
             state.silences = all.into_iter().collect();
         }
         let mut one = |record: &[u8]| self.one(&content.bundle, &mut state, at, pinned.as_deref(), record);

@@ -173,7 +173,7 @@ fn settle(daemon: &mut Daemon, places: &Places) -> Result<Status, Fault> {
             let log = fs::read_to_string(&daemon.log).unwrap_or_default();
             return Err(Fault::new(format!("the daemon ended with {code}")).hint(log));
         }
-        if let Some(status) = access::daemon(places).ok().and_then(|client| client.get::<Status>("/v1/status").ok()) {
+        if let Some(status) = access::daemon(places).ok().and_then(|client| client.get::<Status>("/status").ok()) {
             let busy = status.runs_open + status.groups_open > 0 || status.alerts.total == 0;
             if busy || status.journal.seq != last_seq {
                 (calm, last_seq) = (Duration::ZERO, status.journal.seq);

@@ -18,7 +18,7 @@ pub struct Args {}
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let report: ReloadReport = context.daemon()?.post("/v1/reload").map_err(spoken)?;
+        let report: ReloadReport = context.daemon()?.post("/reload").map_err(spoken)?;
         context.print(&report, human)?;
         Ok(if report.loaded { Exit::Good } else { Exit::Nothing })
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output;
+use crate::console;
 use crate::daemon::logs::LogForm;
 use crate::daemon::reload::LoadError;
 use crate::daemon::{self, DaemonError};
@@ -32,7 +33,7 @@ impl Args {
         // itself in, never comes here.
         let _ = tikv_jemalloc_ctl::background_thread::write(true);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let ended = runtime.block_on(daemon::run(&folder));
+        let ended = runtime.block_on(daemon::run(&folder, console::doors));
         // A read of standard input cannot be taken back; everything else has ended in good order.
         runtime.shutdown_background();
         ended.map_err(|error| fault(&folder, error))?;

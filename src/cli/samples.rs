@@ -55,7 +55,7 @@ impl Send {
             return Ok(Exit::Good);
         }
         let ask = Ask { formats: self.formats.clone() };
-        let report: SamplesReport = context.daemon()?.send("/v1/samples", &ask).map_err(refused)?;
+        let report: SamplesReport = context.daemon()?.send("/samples", &ask).map_err(refused)?;
         context.print(&report, human)?;
         if !report.sent.is_empty() {
             output::note(&styled(FAINT, "`soard why ID` says what became of one"));

@@ -21,7 +21,7 @@ pub struct Args {}
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let status: Status = context.daemon()?.get("/v1/status").map_err(spoken)?;
+        let status: Status = context.daemon()?.get("/status").map_err(spoken)?;
         context.print(&status, human)?;
         Ok(Exit::Good)
     }

@@ -1,7 +1,7 @@
 //! What each command prints, and that it prints the same through a daemon and from the journal alone.
 
 use std::path::Path;
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use crate::cli::access::{Access, Places, spoken};
 use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
-use crate::daemon::api::{Api, Command, serve};
+use crate::console;
+use crate::daemon::api::{Api, Command};
+use crate::daemon::auth::Gate;
 use crate::daemon::core::Ordered;
 use crate::daemon::query::alert::AlertView;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
@@ -27,6 +29,7 @@ use crate::daemon::report::{
 };
 use crate::daemon::resend::Which;
 use crate::daemon::samples::SamplesReport;
+use crate::daemon::socket;
 use crate::domain::effect::Class;
 use crate::domain::operator::Order;
 use crate::engine::orders::Wish;
@@ -406,7 +409,9 @@ impl Daemon {
                 tokio::spawn(answer(inbox));
                 up.send(()).unwrap();
                 let follower = Follower::start(place, reader.clone(), || {});
-                serve(listener, Api { reader, index: follower.index(), commands }, stopped).await;
+                let (gate, stop) = (Arc::new(Gate::default()), stopped.clone());
+                let api = Api { reader, index: follower.index(), commands, gate, stop };
+                socket::serve(listener, console::doors(api).socket, stopped).await;
                 follower.finish(Duration::from_secs(10));
             });
         });
@@ -437,7 +442,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 drop(done.send(order.map(|order| OrderReport { seq: Some(7), order })));
             }
             Command::Resend { ask, done } => {
-                assert!(ask.actor.contains("uid") && ask.comment == "it is back", "{ask:?}");
+                assert!(ask.who.actor.contains("uid") && ask.comment == "it is back", "{ask:?}");
                 let mut report = ResendReport::default();
                 match ask.which {
                     Which::Key(key) => report.refused.push(NotResent { key, why: "it succeeded".into() }),
@@ -455,6 +460,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Tokens(done) => done.send(Vec::new()).unwrap(),
             Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
+            Command::Today(done) => drop(done),
             Command::Body(_, done) => done.send(None).unwrap(),
         }
     }
@@ -518,11 +524,11 @@ fn commands_reach_the_daemon_and_its_refusals_come_back() {
     let daemon = Daemon::start(&world.places(), world.journal.as_ref().unwrap().reader());
     let socket = world.places().socket;
     let client = Client::connect(&socket).unwrap();
-    let status = client.get::<Status>("/v1/status").unwrap();
+    let status = client.get::<Status>("/status").unwrap();
     assert_eq!(status.index.as_ref().map(|index| index.entry + index.behind), Some(story::facts().len() as u64));
     assert_eq!(Status { index: status_report().index, ..status }, status_report());
-    assert!(client.post::<ReloadReport>("/v1/reload").unwrap().loaded);
-    assert_eq!(client.post::<RetryReport>("/v1/quarantine/8/retry").unwrap().format, "generic");
+    assert!(client.post::<ReloadReport>("/reload").unwrap().loaded);
+    assert_eq!(client.post::<RetryReport>("/quarantine/8/retry").unwrap().format, "generic");
     let code = |rest: &[&str]| code(&[&["soard", "--socket", socket.to_str().unwrap()], rest].concat());
     assert_eq!(code(&["status"]), "0");
     assert_eq!(code(&["quarantine", "retry", "8"]), "0");
@@ -530,17 +536,19 @@ fn commands_reach_the_daemon_and_its_refusals_come_back() {
     assert_eq!((retry(&[&"a".repeat(26)]), retry(&["--destination", "edr", "--yes"])), ("1".into(), "1".into()));
     assert_eq!(code(&["quarantine", "retry", "8", "9"]), "1");
     for (path, status) in [
-        ("/v1/quarantine/9/retry", 405),
-        ("/v1/nothing", 404),
-        ("/v1/alerts?colour=red", 400),
-        ("/v1/alerts?filter=severity%3Dworst", 400),
-        ("/v1/alerts?sort=up", 400),
-        ("/v1/alerts?cursor=AAAA", 400),
-        ("/v1/facets/colour", 400),
-        ("/v1/alerts/a-99.0/history", 404),
-        ("/v1/alerts/a-1", 400),
-        ("/v1/why/x", 400),
-        ("/v1/run", 400),
+        ("/quarantine/9/retry", 405),
+        ("/nothing", 404),
+        ("/alerts?colour=red", 400),
+        ("/alerts?filter=severity%3Dworst", 400),
+        ("/alerts?sort=up", 400),
+        ("/alerts?cursor=AAAA", 400),
+        ("/facets/colour", 400),
+        ("/alerts/a-99.0/history", 404),
+        ("/alerts/a-1", 400),
+        ("/why?id=x", 400),
+        ("/why", 400),
+        ("/runs/a-1.0/ticket~1", 400),
+        ("/runs/x/ticket", 400),
     ] {
         match client.get::<serde_json::Value>(path) {
             Err(ClientError::Refused { status: got, .. }) => assert_eq!(got.as_u16(), status, "{path}"),

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 use crate::actions::settings::Destination;
-use crate::daemon::api::Command;
+use crate::daemon::api::{Command, Today};
 use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
@@ -186,6 +186,10 @@ impl Control {
             Command::Order(ordered) => drop(self.core.send(Message::Order(ordered)).await),
             Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
             Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
+            Command::Today(to) => {
+                let (bundle, destinations) = (self.current.load_full(), self.settings.destinations.clone().into());
+                drop(to.send(Today { bundle, destinations }));
+            }
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Resend { ask, done } => {
                 let world = self.world.clone();

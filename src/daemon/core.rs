@@ -19,7 +19,7 @@ use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::domain::id::{AlertId, Trigger};
-use crate::domain::operator::{Operator, Order};
+use crate::domain::operator::{Operator, Order, Who};
 use crate::domain::silence::Silence;
 use crate::domain::token::Token;
 use crate::engine::apply::apply;
@@ -82,7 +82,7 @@ pub struct Dropping {
 /// An operator's wish with who, why, and where the answer goes.
 pub struct Ordered {
     /// Who.
-    pub actor: String,
+    pub who: Who,
     /// Why.
     pub comment: String,
     /// What.
@@ -289,7 +289,7 @@ impl Core {
     }
 
     fn order(&mut self, at: Timestamp, ordered: Ordered) {
-        let Ordered { actor, comment, wish, dry_run, done } = ordered;
+        let Ordered { who: Who { actor, address }, comment, wish, dry_run, done } = ordered;
         let order =
             orders::order(&self.state, &self.bundle.rules, at, wish, &comment).map_err(|refusal| refusal.to_string());
         match order.and_then(|order| self.possible(order)) {
@@ -297,7 +297,7 @@ impl Core {
             Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
             Ok(order) => {
                 let (gate, by) = (self.gate.clone(), actor.clone());
-                let operator = Operator { actor, address: None, comment, order: order.clone() };
+                let operator = Operator { actor, address, comment, order: order.clone() };
                 self.step(at, Input::Operator(Box::new(operator)), move |receipt| {
                     let seq = receipt.as_ref().map(|receipt| receipt.seq).map_err(ToString::to_string);
                     if let (Order::Token(order), Ok(_)) = (&order, &seq) {

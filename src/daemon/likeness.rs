@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::measures::{Ground, body};
@@ -31,7 +32,7 @@ pub const DAYS: u16 = 30;
 pub const DAYS_MAX: u16 = 366;
 
 /// What to draft.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
     /// Fields by which alerts are alike; none: kind and what it is about.
@@ -47,7 +48,7 @@ pub struct Wanted {
 }
 
 /// A drafted suppression, and what it would have done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Likeness {
     /// The rule file.
     pub yaml: String,
@@ -58,7 +59,7 @@ pub struct Likeness {
 }
 
 /// How a draft did on past alerts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Past {
     /// Alerts that it matches, the one that it was drafted from included.
     pub matched: u64,

@@ -3,6 +3,7 @@
 //! It reads one row of the index and one entry of the journal, however long both are.
 
 use rusqlite::Connection;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::actions::settings::{Settings, Target};
@@ -24,7 +25,7 @@ use crate::rules::owners::Owner;
 pub const PLAYBOOKS_MAX: usize = 100;
 
 /// What can be done about one alert, as today's bundle and settings have it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measures {
     /// The alert.
     pub id: AlertId,
@@ -48,7 +49,7 @@ pub struct Measures {
 }
 
 /// A playbook that can be started for an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ByHand {
     /// Its name, without `.rhai`.
     pub playbook: String,
@@ -57,7 +58,7 @@ pub struct ByHand {
 }
 
 /// A mail that a route's playbook sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mail {
     /// The route.
     pub route: RuleRef,
@@ -123,12 +124,16 @@ pub fn decided_by(ground: Ground<'_>, id: AlertId) -> Result<Option<String>, Ind
 /// # Errors
 /// When the entry cannot be read.
 pub fn body(journal: &Reader, seq: u64, id: AlertId) -> Result<Option<Alert>, IndexError> {
-    let Some(mut intake) = intake(journal, seq)? else { return Ok(None) };
-    let Some(at) = intake.alerts.iter().rposition(|taken| taken.id == id) else { return Ok(None) };
+    Ok(intake(journal, seq)?.and_then(|intake| latest_of(intake, id)).map(|(_, alert)| alert))
+}
+
+/// An alert as an intake has it last, with its part of the record, and its index within the entry.
+pub fn latest_of(mut intake: Intake, id: AlertId) -> Option<(u32, Alert)> {
+    let at = intake.alerts.iter().rposition(|taken| taken.id == id)?;
     let taken = intake.alerts.swap_remove(at);
     let record: Option<serde_json::Value> = intake.record.bytes().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let raw = record.and_then(|record| record.pointer(&taken.part).cloned()).unwrap_or_default();
-    Ok(Some(Alert { raw: raw.into(), ..taken.alert }))
+    Some((u32::try_from(at).ok()?, Alert { raw: raw.into(), ..taken.alert }))
 }
 
 fn intake(journal: &Reader, seq: u64) -> Result<Option<Intake>, IndexError> {

@@ -15,19 +15,18 @@ pub mod clock;
 pub mod control;
 pub mod core;
 pub mod deliver;
-pub mod failure;
 pub mod fault;
 pub mod history;
 pub mod keep;
 pub mod key;
 pub mod lanes;
 pub mod likeness;
-pub mod listing;
 pub mod logged;
 pub mod logs;
 pub mod measures;
 pub mod opening;
 pub mod perform;
+pub mod ports;
 pub mod prepare;
 pub mod query;
 pub mod recent;
@@ -37,18 +36,15 @@ pub mod report;
 pub mod resend;
 pub mod samples;
 pub mod settings;
-pub mod silences;
 pub mod snapshot;
+pub mod socket;
 pub mod stop;
 pub mod systemd;
 pub mod tally;
-pub mod tokens;
-pub mod triage;
 pub mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -57,14 +53,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::actions::Actions;
-use crate::daemon::api::Api;
+use crate::daemon::api::{Api, Console};
 use crate::daemon::auth::Gate;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
@@ -74,6 +69,7 @@ use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
+use crate::daemon::ports::Ports;
 use crate::daemon::recovery::{Recovered, recover};
 use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
@@ -134,7 +130,7 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// See [`DaemonError`].
-pub async fn run(dir: &Path) -> Result<(), DaemonError> {
+pub async fn run(dir: &Path, console: Console) -> Result<(), DaemonError> {
     outlive_file_size_limit()?;
     let content = reload::load_in_daemon(dir)?;
     for warning in content.warnings() {
@@ -142,7 +138,7 @@ pub async fn run(dir: &Path) -> Result<(), DaemonError> {
     }
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
-    Daemon::start(content, recovered, actions).await?.run().await
+    Daemon::start(content, recovered, actions, console).await?.run().await
 }
 
 /// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
@@ -178,7 +174,12 @@ struct Daemon {
 
 impl Daemon {
     /// Everything that can fail comes first; only then does anything leave the daemon.
-    async fn start(content: Content, recovered: Recovered, actions: Actions) -> Result<Self, DaemonError> {
+    async fn start(
+        content: Content,
+        recovered: Recovered,
+        actions: Actions,
+        console: Console,
+    ) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
         let Recovered { state, journal, recovery, snapshot } = recovered;
         let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
@@ -210,7 +211,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
             room: room.clone(),
-            gate,
+            gate: gate.clone(),
             pending: Pending::default(),
             snapshots: Snapshots::start(&settings.state, snapshot),
             recent: history.recent.clone(),
@@ -234,8 +235,7 @@ impl Daemon {
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
-        let current = Arc::new(ArcSwap::new(bundle));
-        let tally = Arc::new(Tally::default());
+        let (current, tally) = (Arc::new(ArcSwap::new(bundle)), Arc::new(Tally::default()));
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
@@ -245,9 +245,10 @@ impl Daemon {
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
-        let api = Api { reader, index: index.index(), commands: control.commands() };
-        guard("control socket", &fatal_sender, api::serve(ports.socket, api, stop.performer.subscribe()));
-        let sources = control.start_sources(starts, intake, ports.server, &stop.intake);
+        let (commands, gone) = (control.commands(), stop.performer.subscribe());
+        let api = Api { reader, index: index.index(), commands, gate, stop: gone };
+        let server = ports.serve(console(api), &fatal_sender, &stop);
+        let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
 
@@ -331,40 +332,6 @@ impl Daemon {
             Ok(Ok(closed)) => closed.map_err(DaemonError::Fatal),
             _ => Err(DaemonError::Fatal("the core died".into())),
         }
-    }
-}
-
-/// What the daemon listens on.
-struct Ports {
-    server: Option<Server>,
-    socket: UnixListener,
-}
-
-impl Ports {
-    async fn open(
-        settings: &Settings,
-        intake: &Intake,
-        counters: &SourceCounters,
-        gate: &Arc<Gate>,
-    ) -> Result<Self, DaemonError> {
-        let server = match &settings.server {
-            Some(server) => {
-                let endpoints = control::endpoints(settings, intake, counters, gate)?;
-                let server = Server::bind(server.clone(), endpoints, axum::Router::new()).await?;
-                tracing::info!(address = %server.address(), "listening for alerts");
-                Some(server)
-            }
-            None => None,
-        };
-        let path = settings::socket(&settings.state);
-        let unusable = |cause| DaemonError::State { path: path.clone(), cause };
-        if path.exists() {
-            // The journal's lock is ours, so no other daemon listens there.
-            fs::remove_file(&path).map_err(unusable)?;
-        }
-        let socket = UnixListener::bind(&path).map_err(unusable)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
-        Ok(Self { server, socket })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::effect::EffectKey;
@@ -10,7 +11,8 @@ use crate::domain::id::AlertId;
 use crate::domain::operator::Order;
 
 /// Everything `soard status` shows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DaemonStatus")]
 pub struct Status {
     /// Version of soard.
     pub version: String,
@@ -63,7 +65,7 @@ pub struct Status {
 }
 
 /// A key that signs the journal from now on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyReport {
     /// Its public half.
     pub verifier: String,
@@ -72,7 +74,7 @@ pub struct KeyReport {
 }
 
 /// The processes that evaluate playbooks, since the daemon was started.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkersReport {
     /// Running now; they start on first use and stop when idle.
     pub running: u64,
@@ -85,7 +87,7 @@ pub struct WorkersReport {
 }
 
 /// What came of an order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderReport {
     /// Sequence number of its entry; absent when it was only asked whether it could be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +97,7 @@ pub struct OrderReport {
 }
 
 /// What came of an order for many alerts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrdersReport {
     /// What is done, one entry for each alert.
     pub done: Vec<OrderReport>,
@@ -104,7 +106,7 @@ pub struct OrdersReport {
 }
 
 /// An alert for which nothing is done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NotOrdered {
     /// Which.
     pub alert: AlertId,
@@ -113,7 +115,7 @@ pub struct NotOrdered {
 }
 
 /// A bundle that is in charge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BundleReport {
     /// SHA-256 over its files, in hex.
     pub id: String,
@@ -127,7 +129,7 @@ pub struct BundleReport {
 }
 
 /// A bundle that did not pass its check; the one before stays in charge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedBundle {
     /// When it was refused.
     pub at: Timestamp,
@@ -136,7 +138,7 @@ pub struct RefusedBundle {
 }
 
 /// How the journal stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalReport {
     /// Sequence number of the last entry.
     pub seq: u64,
@@ -150,7 +152,7 @@ pub struct JournalReport {
 }
 
 /// How the index of alerts stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IndexReport {
     /// The last entry of the journal that is in it, or in the build under way.
     pub entry: u64,
@@ -163,8 +165,20 @@ pub struct IndexReport {
     pub why: Option<String>,
 }
 
+/// An answer of the index, and how far the index is behind the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Indexed{T}")]
+pub struct Indexed<T> {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: T,
+    /// Entries of the journal that were not in the index yet.
+    #[serde(default)]
+    pub behind: u64,
+}
+
 /// How a source stands, since the daemon was started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceReport {
     /// Its name in `soard.yaml`.
     pub name: String,
@@ -192,7 +206,7 @@ pub struct SourceReport {
 }
 
 /// How a destination stands, since the daemon was started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationReport {
     /// Its name in `soard.yaml`.
     pub name: String,
@@ -218,7 +232,7 @@ pub struct DestinationReport {
 }
 
 /// How many alerts are on record.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertCounts {
     /// All.
     pub total: u64,
@@ -229,7 +243,7 @@ pub struct AlertCounts {
 }
 
 /// What came of a reload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadReport {
     /// The bundle passed its check and is in charge; otherwise the one before stays.
     pub loaded: bool,
@@ -240,7 +254,7 @@ pub struct ReloadReport {
 }
 
 /// What came of an order to send effects again.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResendReport {
     /// Those that are sent again.
     pub again: Vec<EffectKey>,
@@ -249,7 +263,7 @@ pub struct ResendReport {
 }
 
 /// An effect that is not sent again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NotResent {
     /// Which.
     pub key: EffectKey,
@@ -258,7 +272,7 @@ pub struct NotResent {
 }
 
 /// What came of sending a quarantined record through again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryReport {
     /// Ordinal of the quarantined record.
     pub record_no: u64,

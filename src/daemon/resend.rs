@@ -13,7 +13,7 @@ use crate::daemon::perform::World;
 use crate::daemon::report::{NotResent, ResendReport};
 use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::entry::Facts;
-use crate::domain::operator::{Operator, Order};
+use crate::domain::operator::{Operator, Order, Who};
 use crate::engine::input::Input;
 use crate::engine::state::{LETTERS_MAX, Letter};
 use crate::sources::intake::Answer;
@@ -24,7 +24,7 @@ pub struct Resend {
     /// Which.
     pub which: Which,
     /// Who orders it.
-    pub actor: String,
+    pub who: Who,
     /// Why.
     pub comment: String,
 }
@@ -55,8 +55,12 @@ pub async fn resend(world: &Arc<World>, ask: Resend) -> ResendReport {
         match spawn_blocking(move || order(&history, result, letter)).await {
             Ok(Ok(order)) => {
                 let (to, durable) = oneshot::channel();
-                let operator =
-                    Operator { actor: ask.actor.clone(), address: None, comment: ask.comment.clone(), order };
+                let operator = Operator {
+                    actor: ask.who.actor.clone(),
+                    address: ask.who.address.clone(),
+                    comment: ask.comment.clone(),
+                    order,
+                };
                 // A core that is gone drops the other end, which is the answer.
                 let _ = world.core.send(Message::Input(Input::Operator(Box::new(operator)), Some(to))).await;
                 orders.push((key, durable));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,15 +45,16 @@ pub const SAMPLES: [(&str, &str); 15] = [
 ];
 
 /// Samples to send.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Samples")]
 pub struct Ask {
     /// Of these formats; none means of all.
     pub formats: Vec<String>,
 }
 
 /// What became of samples.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SamplesReport {
     /// Those that are on record.
     pub sent: Vec<Sent>,
@@ -61,7 +63,8 @@ pub struct SamplesReport {
 }
 
 /// A sample that is on record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SampleSent")]
 pub struct Sent {
     /// Its format.
     pub format: String,
@@ -70,7 +73,8 @@ pub struct Sent {
 }
 
 /// A sample that is not on record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SampleFailed")]
 pub struct Failed {
     /// Its format.
     pub format: String,

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
 use crate::domain::id::{AlertId, GroupId, RunId, SilenceId};
 
 /// A rule as a decision names it: by id and by place.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RuleRef {
     /// The rule's id.
     pub id: String,
@@ -24,7 +25,7 @@ impl fmt::Display for RuleRef {
 }
 
 /// What became of one alert of one record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// The alert's status after this decision.
     pub status: Status,
@@ -33,7 +34,7 @@ pub struct Decision {
 }
 
 /// What one stage said.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum Reason {
     /// The alert is known already.
@@ -83,7 +84,7 @@ pub enum Reason {
 }
 
 /// By what a repeat is recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Identity {
     /// Same source and external id.
@@ -93,7 +94,7 @@ pub enum Identity {
 }
 
 /// Why a repeat is decided anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Anew {
     /// Its severity rose.
@@ -114,7 +115,7 @@ pub enum Anew {
 }
 
 /// What a matching route did with the alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteVerdict {
     /// A mute time, or outside its active time.
@@ -151,7 +152,7 @@ pub enum RouteVerdict {
 pub type Key = Vec<Vec<String>>;
 
 /// A throttle's window after it counted an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// The values that make the key.
     pub key: Key,
@@ -164,7 +165,7 @@ pub struct Window {
 }
 
 /// An alert by its id and by the journal entry that holds its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRef {
     /// The alert.
     pub id: AlertId,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use crate::domain::id::{AlertId, BadId, RunId};
 /// Identifies one effect through all retries, crashes and restarts: 26 characters of base32, lower case.
 ///
 /// Sent as `webhook-id`, `Idempotency-Key` and the local part of `Message-ID`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct EffectKey(String);
 
@@ -53,7 +54,7 @@ impl fmt::Display for EffectKey {
 }
 
 /// One thing a playbook asked for. The last six are answered by soard itself, the first three by the outside.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// An HTTP request to a destination.
@@ -121,7 +122,7 @@ impl Effect {
 }
 
 /// What a script gives to `webhook`; URL, secrets and time-outs belong to the destination.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookRequest {
     /// Name of a webhook destination in `soard.yaml`.
@@ -144,7 +145,7 @@ pub struct WebhookRequest {
 }
 
 /// What a script gives to `email`; server, sender and recipients belong to the destination.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailRequest {
     /// Name of an email destination in `soard.yaml`.
@@ -160,7 +161,7 @@ pub struct EmailRequest {
 }
 
 /// What happens to a request that may or may not have arrived.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Send again with the same key: a double is possible, a miss is not.
@@ -173,7 +174,7 @@ pub enum Mode {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The peer took it (HTTP 2xx, SMTP 250), or the timer fired.
@@ -187,7 +188,7 @@ pub enum Class {
 }
 
 /// The outcome of a step as the journal keeps it and the script sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reply {
     /// How it ended.
     pub class: Class,

@@ -1,8 +1,10 @@
 //! Ids come from counters in the state, so that the same inputs give the same ids.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// An id that does not have its form.
@@ -161,9 +163,17 @@ impl FromStr for RunId {
     }
 }
 
-/// Serialises an id as its text form.
+/// Serialises an id as its text form, which has this pattern.
 macro_rules! as_text {
-    ($($id:ty),*) => {$(
+    ($($id:ident $pattern:literal),*) => {$(
+        impl JsonSchema for $id {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($id).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
         impl Serialize for $id {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 to.collect_str(self)
@@ -171,13 +181,19 @@ macro_rules! as_text {
         }
         impl<'de> Deserialize<'de> for $id {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+                let text = Cow::<'de, str>::deserialize(from)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
     )*};
 }
-as_text!(AlertId, GroupId, RunId, SilenceId, Trigger);
+as_text!(
+    AlertId "^a-[0-9]{1,20}\\.[0-9]{1,10}$",
+    GroupId "^g-[0-9]{1,20}$",
+    RunId "^(a-[0-9]{1,20}\\.[0-9]{1,10}(@[0-9]{1,20})?|g-[0-9]{1,20})/[^/~]+(~[0-9]{1,10})?$",
+    SilenceId "^s-[0-9]{1,20}$",
+    Trigger "^(a-[0-9]{1,20}\\.[0-9]{1,10}(@[0-9]{1,20})?|g-[0-9]{1,20})$"
+);
 
 #[cfg(test)]
 mod tests {

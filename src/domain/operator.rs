@@ -1,5 +1,6 @@
 //! What operators tell the daemon to do, as the journal keeps it: with who and why.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,11 +9,11 @@ use crate::domain::decision::{AlertRef, RuleRef};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::silence::SilenceOrder;
-use crate::domain::token::TokenOrder;
+use crate::domain::token::{Caller, TokenOrder};
 use crate::domain::triage::AlertChange;
 
 /// An operator's order, carried out by this entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Operator {
     /// Who gave it, as the control socket knows the peer: `name (uid 1000)`.
     pub actor: String,
@@ -25,8 +26,23 @@ pub struct Operator {
     pub order: Order,
 }
 
+/// Who gives an order, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// The name: of the user at the control socket, or of a token.
+    pub actor: String,
+    /// Where it came from, over a network.
+    pub address: Option<String>,
+}
+
+impl From<Caller> for Who {
+    fn from(caller: Caller) -> Self {
+        Self { actor: caller.name, address: caller.address }
+    }
+}
+
 /// What an operator can order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// An open, failed or stalled run ends for good; requests under way are not called back.
@@ -105,7 +121,7 @@ pub enum Order {
 }
 
 /// The runs of `on_status` that a change of status starts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OnStatus {
     /// The alert's latest body.
     pub alert: AlertRef,
@@ -116,7 +132,7 @@ pub struct OnStatus {
 }
 
 /// A route that wants to hear of changes of status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Hearing {
     /// Which.
     pub rule: RuleRef,

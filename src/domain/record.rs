@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,7 +21,7 @@ pub struct Record {
 }
 
 /// Where a record lay in its source; stands in the same journal entry as the alerts it gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Position {
     /// A line of a followed file.
@@ -48,7 +49,7 @@ pub enum Position {
 
 /// A line in one generation of a followed file. Identity is the inode *and* what the file begins with,
 /// since file systems give freed inodes back within seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FilePosition {
     /// Path as configured.
     pub path: String,
@@ -71,7 +72,7 @@ pub struct FilePosition {
 }
 
 /// A record in one file of a folder source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FolderPosition {
     /// File name within the folder.
     pub file: String,
@@ -84,7 +85,7 @@ pub struct FolderPosition {
 }
 
 /// A record in the body of one request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HttpPosition {
     /// The sender's `Idempotency-Key`, if it gave one; redelivery is known by key and index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +101,7 @@ pub struct HttpPosition {
 const JSON_DEPTH_MAX: usize = 32;
 
 /// A record's bytes as the journal keeps them, verbatim in each form.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
     /// JSON on one line without space around it, as most records are: shorter than as a text, and tools can look into it.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::id::SilenceId;
@@ -92,6 +93,20 @@ impl fmt::Display for Term {
     }
 }
 
+impl JsonSchema for Term {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Term".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^[^=!\s]+(=|!=|=~|!~).+$",
+            "description": "`key=value`, `key!=value`, `key=~regex` or `key!~regex`.",
+        })
+    }
+}
+
 impl Serialize for Term {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
@@ -105,7 +120,7 @@ impl<'de> Deserialize<'de> for Term {
 }
 
 /// A silence, with what it has done so far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Silence {
     /// Its id.
@@ -129,7 +144,7 @@ pub struct Silence {
 }
 
 /// What an operator orders about silences.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SilenceOrder {
     /// A new one holds from now on.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A length of time written as `500ms`, `30s`, `5m`, `2h`, `7d`, `4w` or a sum such as `1h30m`.
@@ -85,6 +86,16 @@ impl fmt::Display for Span {
             }
         }
         Ok(())
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^ *([0-9]+(w|d|h|ms|m|s) *)+$", "description": "A length of time: `90s`, `4h`, `1d12h`." })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::UnknownWord;
@@ -22,7 +23,7 @@ pub const LASTS_DAYS_MAX: u64 = 3_650;
 pub const LASTS_MAX: Span = Span::from_secs(LASTS_DAYS_MAX * 24 * 3600);
 
 /// What a token's owner may do; those after `source` include the ones before them, but for `source` itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Send records to http sources, and nothing else.
@@ -74,7 +75,7 @@ impl FromStr for Role {
 }
 
 /// A token, but for itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// Whose it is.
@@ -95,7 +96,7 @@ pub struct Token {
 }
 
 /// What an operator orders about tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenOrder {
     /// A new one is valid from now on.
@@ -116,13 +117,15 @@ pub enum TokenOrder {
     },
 }
 
-/// Who asks, once a token says so.
+/// Who asks, once a token or the kernel says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Name of the token.
+    /// Name of the token, or of the user at the control socket.
     pub name: String,
-    /// What its owner may do.
+    /// What may be done.
     pub role: Role,
+    /// Where the request came from, over a network.
+    pub address: Option<String>,
 }
 
 /// Why a request is refused.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Status, UnknownWord};
@@ -17,7 +18,7 @@ pub const TAGS_MAX: usize = 20;
 pub const ASSIGNEE_CHARS_MAX: usize = 100;
 
 /// A change to one alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertChange {
     /// It stands elsewhere now, whatever its source says, until its severity rises.
@@ -55,7 +56,7 @@ pub enum AlertChange {
 }
 
 /// What an alert turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// An attack, or an attempt.
@@ -98,7 +99,7 @@ impl FromStr for CloseReason {
 }
 
 /// In what way an alert was useful, or was not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedbackReason {
     /// Useful: somebody did something about it.

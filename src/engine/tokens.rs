@@ -69,7 +69,7 @@ impl Tokens {
         if *expires <= at {
             return Err(Denied::Expired { name, at: *expires });
         }
-        if role.may(needs) { Ok(Caller { name, role }) } else { Err(Denied::Role { name, role, needs }) }
+        if role.may(needs) { Ok(Caller { name, role, address: None }) } else { Err(Denied::Role { name, role, needs }) }
     }
 
     /// The order that makes one valid.

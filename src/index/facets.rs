@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
@@ -22,7 +23,7 @@ pub const ALERTS_MAX: usize = 10_000;
 pub const VALUES_MAX: usize = 100;
 
 /// The values of one field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facet {
     /// Which field.
     pub field: String,

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
@@ -24,7 +25,7 @@ pub const ROWS_DEFAULT: u64 = 50;
 pub const ROWS_MAX: u64 = 1_000;
 
 /// Which alerts are wanted, in which order, how many and from where on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// Terms as people write them; all of them hold.
@@ -40,7 +41,7 @@ pub struct Request {
 }
 
 /// The order of a list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
     /// The worst first, then what arrived last.
@@ -67,7 +68,7 @@ impl Sort {
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page {
     /// The alerts.
     pub alerts: Vec<Row>,
@@ -82,7 +83,7 @@ pub struct Page {
 }
 
 /// A number that is exact, or at least this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Count {
     /// How many.
     pub n: u64,

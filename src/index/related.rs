@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Severity, Status};
@@ -25,7 +26,7 @@ pub const VALUES_MAX: usize = 64;
 pub const ALERTS_OF_VALUE_MAX: usize = 500;
 
 /// Alerts that share something with one alert.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Related {
     /// Those that share most, then the newest.
     pub alerts: Vec<RelatedAlert>,
@@ -34,7 +35,7 @@ pub struct Related {
 }
 
 /// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RelatedAlert {
     /// Its id.
     pub id: AlertId,
@@ -51,7 +52,7 @@ pub struct RelatedAlert {
 }
 
 /// A value that two alerts have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shared {
     /// Type of the entity, or `resource`.
     pub field: String,

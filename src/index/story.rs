@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{AlertId, RunId};
@@ -18,7 +19,7 @@ pub const CHANGES_MAX: u64 = 500;
 pub const DELIVERIES_MAX: u64 = 500;
 
 /// One alert with its history.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Story {
     /// As in a list.
     pub row: Row,
@@ -29,7 +30,8 @@ pub struct Story {
 }
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HistoryChange")]
 pub struct Change {
     /// Sequence number of its entry.
     pub entry: u64,
@@ -50,7 +52,8 @@ pub struct Change {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HistoryRun")]
 pub struct Run {
     /// Which.
     pub id: RunId,
@@ -69,7 +72,8 @@ pub struct Run {
 }
 
 /// One webhook or mail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HistoryDelivery")]
 pub struct Delivery {
     /// Its key, the same through all attempts.
     pub key: String,

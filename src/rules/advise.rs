@@ -1,5 +1,6 @@
 //! Advice: what to look at, to do and to change where an alert matches. It decides nothing; people read it beside the alert.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Alert;
@@ -39,7 +40,7 @@ struct Page {
 }
 
 /// What can be done about one alert, as its source and all matching advice say.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Guidance {
     /// Pages that show more about it.
     pub inspect: Vec<Hint>,
@@ -50,7 +51,7 @@ pub struct Guidance {
 }
 
 /// One thing that a piece of advice says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hint {
     /// In words; the label of a page.
     pub text: String,

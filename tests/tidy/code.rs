@@ -19,7 +19,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actions", &["domain", "yaml"]),
     ("index", &["domain", "yaml", "journal"]),
     ("daemon", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index"]),
-    ("cli", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "daemon"]),
+    (
+        "console",
+        &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "daemon"],
+    ),
+    (
+        "cli",
+        &[
+            "domain",
+            "yaml",
+            "rules",
+            "engine",
+            "playbooks",
+            "journal",
+            "sources",
+            "actions",
+            "index",
+            "daemon",
+            "console",
+        ],
+    ),
     (
         "main",
         &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "daemon", "cli"],
@@ -30,10 +49,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["domain", "yaml", "rules", "engine", "playbooks"];
 
 /// Folders in which something may wait.
-const ASYNC: &[&str] = &["sources", "actions", "daemon", "cli"];
+const ASYNC: &[&str] = &["sources", "actions", "daemon", "console", "cli"];
 
 /// Folders that may measure how long something took; what time it is, only `daemon/clock.rs` knows.
-const STOPWATCH: &[&str] = &["journal", "sources", "actions", "index", "daemon"];
+const STOPWATCH: &[&str] = &["journal", "sources", "actions", "index", "daemon", "console"];
 
 /// Words that name nothing.
 const EMPTY_WORDS: &[&str] = &["manager", "helper", "util", "utility", "processor"];

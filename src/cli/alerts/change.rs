@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::cli::Context;
 use crate::cli::alerts::order::{How, Which};
 use crate::cli::fault::{Exit, Fault};
-use crate::daemon::triage::Want;
+use crate::console::alerts::Want;
 use crate::domain::alert::Status;
 use crate::domain::triage::{AlertChange, CloseReason, FeedbackReason};
 

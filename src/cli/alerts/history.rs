@@ -5,7 +5,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{FAINT, Look, count, styled, when};
 use crate::cli::plain::{Page, safe};
 use crate::cli::table::{Cell, Table};
-use crate::daemon::listing::Indexed;
+use crate::daemon::report::Indexed;
 use crate::domain::id::AlertId;
 use crate::index::story::Story;
 

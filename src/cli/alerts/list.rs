@@ -9,7 +9,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, FAINT, Format, Look, NAME, ago, count, severity_style, status_style, styled};
 use crate::cli::plain::safe;
 use crate::cli::table::{Cell, Table};
-use crate::daemon::listing::Indexed;
+use crate::daemon::report::Indexed;
 use crate::index::facets::Facet;
 use crate::index::query::{Page, ROWS_MAX, Request, Sort};
 use crate::index::row::Row;

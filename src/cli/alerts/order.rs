@@ -9,8 +9,8 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered;
 use crate::cli::output::{self, BAD, FAINT, GOOD, Look, count, styled};
 use crate::cli::plain::safe;
+use crate::console::alerts::{ALERTS_MAX, Orders, Want};
 use crate::daemon::report::{OrderReport, OrdersReport};
-use crate::daemon::triage::{ALERTS_MAX, Ask, Want};
 use crate::domain::id::{AlertId, BadId};
 use crate::domain::operator::Order;
 
@@ -84,13 +84,13 @@ impl How {
         let daemon = context.daemon()?;
         let mut report = OrdersReport::default();
         for alerts in ids.chunks(ALERTS_MAX) {
-            let ask = Ask {
+            let ask = Orders {
                 alerts: alerts.to_vec(),
                 want: want.clone(),
                 comment: why.trim().to_owned(),
                 dry_run: self.dry_run,
             };
-            let one: OrdersReport = daemon.send("/v1/alerts/orders", &ask).map_err(refused)?;
+            let one: OrdersReport = daemon.send("/alerts/orders", &ask).map_err(refused)?;
             report.done.extend(one.done);
             report.refused.extend(one.refused);
         }

@@ -3,7 +3,7 @@
 use crate::cli::Context;
 use crate::cli::alerts::order::{How, Which};
 use crate::cli::fault::{Exit, Fault};
-use crate::daemon::triage::Want;
+use crate::console::alerts::Want;
 
 /// Start a playbook for alerts by hand
 ///

@@ -6,6 +6,8 @@ use crate::cli::client::{Client, escape, with_query};
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, BAD, GOOD, Look, count, styled};
 use crate::cli::plain::safe;
+use crate::console::runs::Letters;
+use crate::console::shared::Because;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryList, DeliveryState};
 use crate::daemon::report::ResendReport;
 use crate::domain::effect::EffectKey;
@@ -48,13 +50,6 @@ pub struct Args {
     yes: bool,
 }
 
-#[derive(serde::Serialize)]
-struct Comment<'a> {
-    comment: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<DeliveryState>,
-}
-
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let comment = self.comment.trim();
@@ -65,9 +60,9 @@ impl Args {
         let report = match &self.destination {
             Some(name) if !self.yes => return self.preview(&daemon, name),
             Some(name) => {
-                let why = Comment { comment, outcome: Some(self.outcome) };
-                let path = format!("/v1/destinations/{}/retry", escape(name));
-                daemon.post(&with_query(&path, &why)).map_err(spoken)?
+                let letters = Letters { outcome: self.outcome, comment: comment.into() };
+                let path = format!("/destinations/{}/retry", escape(name));
+                daemon.send(&path, &letters).map_err(spoken)?
             }
             None => self.by_key(&daemon, comment)?,
         };
@@ -78,9 +73,8 @@ impl Args {
     fn by_key(&self, daemon: &Client, comment: &str) -> Result<ResendReport, Fault> {
         let mut all = ResendReport::default();
         for key in &self.keys {
-            let path = format!("/v1/deliveries/{key}/retry");
-            let one: ResendReport =
-                daemon.post(&with_query(&path, &Comment { comment, outcome: None })).map_err(spoken)?;
+            let path = format!("/deliveries/{key}/retry");
+            let one: ResendReport = daemon.send(&path, &Because { comment: comment.into() }).map_err(spoken)?;
             all.again.extend(one.again);
             all.refused.extend(one.refused);
         }
@@ -90,7 +84,7 @@ impl Args {
     fn preview(&self, daemon: &Client, name: &str) -> Result<Exit, Fault> {
         let (destination, outcome) = (Some(name.to_owned()), Some(self.outcome));
         let filter = DeliveryFilter { destination, outcome, limit: Some(0), ..DeliveryFilter::default() };
-        let list: DeliveryList = daemon.get(&with_query("/v1/deliveries", &filter)).map_err(spoken)?;
+        let list: DeliveryList = daemon.get(&with_query("/deliveries", &filter)).map_err(spoken)?;
         let letters = count(list.matching, "dead letter");
         let which = safe(format!("{letters} of `{name}` with outcome {}", self.outcome.as_str()));
         let then = if list.matching == 0 { "" } else { "; nothing was sent yet, --yes sends them again" };

@@ -81,10 +81,10 @@ fn here(context: &Context, place: &Place, bar: &mut Bar) -> Result<u64, Fault> {
 }
 
 fn by_daemon(client: &Client, bar: &mut Bar) -> Result<u64, Fault> {
-    let begun: IndexReport = client.post("/v1/index/rebuild").map_err(spoken)?;
+    let begun: IndexReport = client.post("/index/rebuild").map_err(spoken)?;
     let goal = begun.entry + begun.behind;
     loop {
-        let IndexReport { entry, behind, doing, why } = client.get("/v1/index").map_err(spoken)?;
+        let IndexReport { entry, behind, doing, why } = client.get("/index").map_err(spoken)?;
         if let Some(why) = why {
             return Err(Fault::new("the daemon cannot build the index").hint(why));
         }

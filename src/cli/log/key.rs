@@ -46,7 +46,7 @@ impl Args {
         match self.command {
             None => show(context),
             Some(Command::Rotate) => {
-                let report: KeyReport = context.daemon()?.post("/v1/log/key/rotate").map_err(spoken)?;
+                let report: KeyReport = context.daemon()?.post("/log/key/rotate").map_err(spoken)?;
                 context.print(&report, rotated)?;
                 Ok(Exit::Good)
             }

@@ -45,7 +45,7 @@ impl Args {
 }
 
 fn retry(daemon: &Client, record_no: u64) -> Result<Retry, Fault> {
-    match daemon.post(&format!("/v1/quarantine/{record_no}/retry")) {
+    match daemon.post(&format!("/quarantine/{record_no}/retry")) {
         Ok(report) => Ok(Retry { record_no, report: Some(report), error: None }),
         Err(ClientError::Refused { status, error }) if matches!(status.as_u16(), 404 | 409) => {
             Ok(Retry { record_no, report: None, error: Some(error) })

@@ -1,15 +1,15 @@
 //! `soard runs cancel`, `restart` and `retry`: orders, with who and why on record.
 
 use hyper::StatusCode;
-use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::access::spoken;
-use crate::cli::client::{ClientError, with_query};
+use crate::cli::access::{run_path, spoken};
+use crate::cli::client::ClientError;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered;
 use crate::cli::output::{GOOD, Look, NAME, short_hash, styled};
 use crate::cli::plain::safe;
+use crate::console::shared::Because;
 use crate::daemon::report::OrderReport;
 use crate::domain::id::RunId;
 use crate::domain::operator::Order;
@@ -77,17 +77,11 @@ impl Retry {
     }
 }
 
-#[derive(Serialize)]
-struct Asked<'a> {
-    id: &'a RunId,
-    comment: &'a str,
-}
-
 impl Target {
     fn order(&self, context: &Context, what: &str) -> Result<Exit, Fault> {
-        let asked = Asked { id: &self.id, comment: &self.comment };
+        let comment = Because { comment: self.comment.clone() };
         let daemon = context.daemon()?;
-        match daemon.post::<OrderReport>(&with_query(&format!("/v1/run/{what}"), &asked)) {
+        match daemon.send::<OrderReport>(&format!("{}/{what}", run_path(&self.id)), &comment) {
             Ok(report) => {
                 context.print(&report, human)?;
                 Ok(Exit::Good)

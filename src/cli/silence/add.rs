@@ -5,8 +5,8 @@ use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, GOOD, Look, NAME, WARN, styled, when_ago};
 use crate::cli::plain::safe;
+use crate::console::silences::Quiet;
 use crate::daemon::report::OrderReport;
-use crate::daemon::silences::Ask;
 use crate::domain::operator::Order;
 use crate::domain::silence::{SilenceOrder, Term};
 use crate::domain::time::Span;
@@ -50,8 +50,8 @@ impl Args {
         for warning in &checked.warnings {
             output::note(&format!("{} {}", styled(WARN, "warning:"), safe(warning)));
         }
-        let ask = Ask { terms: self.terms.clone(), lasts: self.duration, comment: self.comment.clone() };
-        let report: OrderReport = context.daemon()?.send("/v1/silences", &ask).map_err(refused)?;
+        let ask = Quiet { terms: self.terms.clone(), lasts: self.duration, comment: self.comment.clone() };
+        let report: OrderReport = context.daemon()?.send("/silences", &ask).map_err(refused)?;
         context.print(&report, human)?;
         Ok(Exit::Good)
     }

@@ -4,8 +4,9 @@ use crate::cli::Context;
 use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::silence::add::human;
+use crate::console::shared::Comment;
+use crate::console::silences::End;
 use crate::daemon::report::OrderReport;
-use crate::daemon::silences::{AskEnd, AskUpdate};
 use crate::domain::id::SilenceId;
 use crate::domain::time::Span;
 
@@ -40,15 +41,15 @@ pub struct Update {
 
 impl Expire {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let ask = AskEnd { comment: self.comment.clone() };
-        order(context, &format!("/v1/silences/{}/expire", self.id), &ask)
+        let ask = Comment { comment: self.comment.clone() };
+        order(context, &format!("/silences/{}/expire", self.id), &ask)
     }
 }
 
 impl Update {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let ask = AskUpdate { lasts: self.duration, comment: self.comment.clone() };
-        order(context, &format!("/v1/silences/{}/update", self.id), &ask)
+        let ask = End { lasts: self.duration, comment: self.comment.clone() };
+        order(context, &format!("/silences/{}/update", self.id), &ask)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let mut all: Vec<Silence> = context.daemon()?.get("/v1/silences").map_err(spoken)?;
+        let mut all: Vec<Silence> = context.daemon()?.get("/silences").map_err(spoken)?;
         let now = context.look.now;
         all.retain(|silence| (silence.until <= now) == self.expired);
         all.sort_by_key(|silence| silence.until);

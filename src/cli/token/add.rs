@@ -7,7 +7,7 @@ use crate::cli::access::refused;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{self, FAINT, Format, styled, when};
 use crate::cli::plain::safe;
-use crate::daemon::tokens::{Ask, Made};
+use crate::console::tokens::{Made, New};
 use crate::domain::operator::Order;
 use crate::domain::time::Span;
 use crate::domain::token::{Role, TokenOrder};
@@ -43,8 +43,8 @@ fn roles() -> impl TypedValueParser<Value = Role> {
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let (name, comment) = (self.name.clone(), self.comment.clone());
-        let ask = Ask { name, role: self.role, lasts: self.expires, comment };
-        let made: Made = context.daemon()?.send("/v1/tokens", &ask).map_err(refused)?;
+        let ask = New { name, role: self.role, lasts: self.expires, comment };
+        let made: Made = context.daemon()?.send("/tokens", &ask).map_err(refused)?;
         match context.format {
             Format::Json => output::print(&output::json(&made))?,
             Format::Human | Format::Csv => {

@@ -23,7 +23,7 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let mut tokens: Vec<Token> = context.daemon()?.get("/v1/tokens").map_err(refused)?;
+        let mut tokens: Vec<Token> = context.daemon()?.get("/tokens").map_err(refused)?;
         tokens.retain(|token| self.all || token.revoked.is_none());
         context.print(&tokens, |tokens, look| human(tokens, look))?;
         Ok(if tokens.is_empty() { Exit::Nothing } else { Exit::Good })

@@ -6,8 +6,8 @@ use crate::cli::client::escape;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{GOOD, styled};
 use crate::cli::plain::safe;
+use crate::console::shared::Comment;
 use crate::daemon::report::OrderReport;
-use crate::daemon::silences::AskEnd;
 
 /// Refuse a token from now on
 ///
@@ -25,8 +25,8 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let path = format!("/v1/tokens/{}/revoke", escape(&self.name));
-        let ask = AskEnd { comment: self.comment.clone() };
+        let path = format!("/tokens/{}/revoke", escape(&self.name));
+        let ask = Comment { comment: self.comment.clone() };
         let report: OrderReport = context.daemon()?.send(&path, &ask).map_err(refused)?;
         context.print(&report, |report, _| {
             let entry = report.seq.map(|seq| format!(" (entry {seq})")).unwrap_or_default();

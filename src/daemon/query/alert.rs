@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ pub const SEEN_MAX: usize = 500;
 pub const ORDERS_MAX: usize = 500;
 
 /// Everything on record about one alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertView {
     /// As in a list.
     pub row: AlertRow,
@@ -59,7 +60,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// One decision about an alert, and the repeats after it that were only counted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
     /// Sequence number of the entry.
     pub seq: u64,
@@ -82,7 +83,8 @@ pub struct Seen {
 }
 
 /// A change that a playbook made to an alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PlaybookChange")]
 pub struct Change {
     /// Sequence number of the entry.
     pub seq: u64,
@@ -97,7 +99,7 @@ pub struct Change {
 }
 
 /// What an operator ordered for an alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertOrder {
     /// Sequence number of the entry.
     pub seq: u64,

@@ -1,6 +1,7 @@
 //! An alert in a row, as the views of one alert begin.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Alert, Severity, Status};
@@ -10,7 +11,7 @@ use crate::domain::id::{AlertId, RunId};
 use crate::index::row::short;
 
 /// One alert in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRow {
     /// Its id.
     pub id: AlertId,

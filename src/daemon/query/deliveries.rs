@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{AttemptView, Outcome};
@@ -17,7 +18,7 @@ use crate::index::row::short;
 pub const ROWS_MAX: usize = 200_000;
 
 /// How a delivery stands. The last two are no state of one delivery, but ask for several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// It has no outcome yet.
@@ -84,7 +85,7 @@ impl DeliveryState {
 }
 
 /// One delivery in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryRow {
     /// The effect's key: what `show` and `retry` take.
     pub key: EffectKey,
@@ -122,7 +123,7 @@ pub struct DeliveryRow {
 }
 
 /// Which deliveries a list shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryFilter {
     /// To this destination only.
@@ -138,7 +139,7 @@ pub struct DeliveryFilter {
 }
 
 /// A list of deliveries, the newest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryList {
     /// The rows.
     pub deliveries: Vec<DeliveryRow>,
@@ -147,7 +148,7 @@ pub struct DeliveryList {
 }
 
 /// One delivery with all that happened to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryView {
     /// As in a list.
     pub row: DeliveryRow,
@@ -164,7 +165,8 @@ pub struct DeliveryView {
 }
 
 /// An operator's order to send a delivery again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeliveryOrder")]
 pub struct OrderView {
     /// When.
     pub at: Timestamp,

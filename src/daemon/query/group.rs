@@ -1,6 +1,7 @@
 //! One group of alerts: who is in it, and what it started.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{RunView, Runs, Wanted};
@@ -15,7 +16,7 @@ use crate::index::row::short;
 pub const MEMBERS_MAX: usize = 1000;
 
 /// Everything on record about one group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupView {
     /// Its id.
     pub id: GroupId,
@@ -44,7 +45,7 @@ pub struct GroupView {
 }
 
 /// One alert of a group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// The alert.
     pub id: AlertId,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::alerts::steps;
@@ -20,7 +21,7 @@ pub const LINES_DEFAULT: u64 = 1000;
 pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Which lines to show.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogFilter {
     /// From this sequence number on.
@@ -55,7 +56,7 @@ fn flag<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 }
 
 /// Some lines of the journal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LogPage {
     /// The lines, in order.
     pub lines: Vec<LogLine>,

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod alerts;
+pub mod changes;
 pub mod deliveries;
 pub mod group;
 pub mod log;
@@ -22,6 +23,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,7 +36,7 @@ use crate::journal::reader::Reader;
 pub const ROWS_DEFAULT: u64 = 50;
 
 /// One line of the journal, as queries see it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// Position in the journal, from 1.
     pub seq: u64,
@@ -118,7 +120,7 @@ fn fold(lines: Lines<'_>, view: &mut impl Fold) -> Result<(), QueryError> {
 }
 
 /// A bundle as a view names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BundleRef {
     /// SHA-256 over its files, in hex.
     pub id: String,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
@@ -15,7 +16,7 @@ use crate::index::row::short;
 pub const RECORDS_MAX: usize = 100_000;
 
 /// One quarantined record in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineRow {
     /// Ordinal of the record: what `show` and `retry` take.
     pub record_no: u64,
@@ -33,7 +34,7 @@ pub struct QuarantineRow {
 }
 
 /// A retry that went well; one that fails leaves the record as it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Retried {
     /// When.
     pub at: Timestamp,
@@ -44,7 +45,7 @@ pub struct Retried {
 }
 
 /// Which quarantined records a list shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuarantineFilter {
     /// From this source only.
@@ -58,7 +59,7 @@ pub struct QuarantineFilter {
 }
 
 /// A list of quarantined records, the newest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineList {
     /// The rows.
     pub records: Vec<QuarantineRow>,
@@ -67,7 +68,7 @@ pub struct QuarantineList {
 }
 
 /// One quarantined record with its bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineView {
     /// As in a list, but with the whole cause.
     pub row: QuarantineRow,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use crate::domain::operator::{Operator, Order};
 use crate::index::row::short;
 
 /// One run with all its steps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
     /// As in a list.
     pub row: RunRow,
@@ -38,7 +39,8 @@ pub struct RunView {
 }
 
 /// An operator's order for a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunOrder")]
 pub struct OrderView {
     /// When.
     pub at: Timestamp,
@@ -47,7 +49,7 @@ pub struct OrderView {
 }
 
 /// What started a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
     /// Sequence number of the entry that started it.
     pub seq: u64,
@@ -63,7 +65,7 @@ pub struct Cause {
 }
 
 /// One step of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
     /// Number in program order, from 0.
     pub n: u32,
@@ -97,7 +99,7 @@ pub struct StepView {
 }
 
 /// An attempt that failed and was followed by another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// Which attempt, from 1.
     pub n: u32,
@@ -111,7 +113,8 @@ pub struct AttemptView {
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DeliveryOutcome")]
 pub struct Outcome {
     /// When.
     pub at: Timestamp,

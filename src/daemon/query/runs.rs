@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{Open, Runs, Wanted};
@@ -12,7 +13,7 @@ use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
 
 /// How a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// A step has no outcome yet, or the run is about to go on.
@@ -53,7 +54,7 @@ impl RunState {
 }
 
 /// One run in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,
@@ -77,7 +78,7 @@ pub struct RunRow {
 }
 
 /// Which runs a list shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunFilter {
     /// This state only.
@@ -91,7 +92,7 @@ pub struct RunFilter {
 }
 
 /// A list of runs: open ones first, then the newest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunList {
     /// The rows.
     pub runs: Vec<RunRow>,

@@ -168,12 +168,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, so that the address is known to work before the daemon says that it is ready. `more` holds further
-    /// routes of the daemon; they stand behind the same limits of connections, and have no fallback of their own.
+    /// Listens, so that the address is known to work before the daemon says that it is ready.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn bind(settings: ServerSettings, endpoints: Vec<Endpoint>, more: Router) -> Result<Self, SourceError> {
+    pub async fn bind(settings: ServerSettings, endpoints: Vec<Endpoint>) -> Result<Self, SourceError> {
         let address = settings.listen;
         let listener = TcpListener::bind(address).await.map_err(|cause| SourceError::Listen { address, cause })?;
         let counters = Arc::new(ServerCounters::default());
@@ -183,7 +182,14 @@ impl Server {
             settings: settings.clone(),
             counters: counters.clone(),
         });
-        Ok(Self { listener, router: take::router(shared).merge(more), settings, counters })
+        Ok(Self { listener, router: take::router(shared), settings, counters })
+    }
+
+    /// Serves these routes as well, behind the same limits of connections; they have no fallback of their own.
+    #[must_use]
+    pub fn beside(mut self, more: Router) -> Self {
+        self.router = self.router.merge(more);
+        self
     }
 
     /// Where it listens; the port is known here when 0 was asked for.

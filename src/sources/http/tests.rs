@@ -47,7 +47,7 @@ impl Lab {
         let endpoint = Endpoint { name: "s".into(), tokens, gate, intake: intake.clone(), counters: counters.clone() };
         let mut settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), ..ServerSettings::default() };
         change(&mut settings);
-        let server = Server::bind(settings, vec![endpoint], Router::new()).await.unwrap();
+        let server = Server::bind(settings, vec![endpoint]).await.unwrap();
         let (tell, stop) = signal::channel(false);
         let (address, server_counters) = (server.address(), server.counters());
         let running = tokio::spawn(server.run(stop));

@@ -1,0 +1,192 @@
+//! What all routes share: the daemon's main loop, its journal and its index.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+
+use crate::console::ask::Answer;
+use crate::console::failure::{Failure, with_causes};
+use crate::daemon::api::{Api, Command};
+use crate::daemon::clock;
+use crate::daemon::core::Ordered;
+use crate::daemon::query::{Lines, QueryError, lines};
+use crate::daemon::report::{IndexReport, Indexed, OrderReport};
+use crate::domain::operator::Who;
+use crate::domain::token::Caller;
+use crate::engine::orders::Wish;
+use crate::index::IndexError;
+use crate::index::follow::{Doing, Index};
+use crate::index::schema;
+
+/// How many queries read the journal at once; further ones wait.
+pub const SCANS_MAX: usize = 4;
+
+/// How many queries read the index at once; further ones wait.
+pub const QUERIES_MAX: usize = 4;
+
+/// How long a command waits for the daemon's answer.
+pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long an answer of the index waits for what was on record when it was asked for.
+const FRESH_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How often a request that waits for news looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What an operator may say about an order that speaks for itself.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comment {
+    /// Why; it stands in the journal beside the name.
+    #[serde(default)]
+    #[schemars(length(max = 1_000))]
+    pub comment: String,
+}
+
+/// What an operator has to say about an order.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Because {
+    /// Why; it stands in the journal beside the name.
+    #[schemars(length(max = 1_000), regex(pattern = r"\S"))]
+    pub comment: String,
+}
+
+/// What all routes share.
+pub struct Shared {
+    /// The daemon.
+    pub api: Api,
+    /// What there is to ask.
+    pub document: Value,
+    scans: Arc<Semaphore>,
+    queries: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Of a daemon.
+    pub fn new(api: Api, document: Value) -> Self {
+        let room = |n| Arc::new(Semaphore::new(n));
+        Self { api, document, scans: room(SCANS_MAX), queries: room(QUERIES_MAX) }
+    }
+
+    /// Asks the main loop.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Answer<T> {
+        let gone = || Failure::busy("the daemon is stopping");
+        let (done, answer) = oneshot::channel();
+        let ask = async {
+            self.api.commands.send(ask(done)).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())
+        };
+        let busy = |_| Failure::busy("the daemon is too busy to answer");
+        tokio::time::timeout(COMMAND_WAIT_MAX, ask).await.map_err(busy)?
+    }
+
+    /// Gives an order.
+    ///
+    /// # Errors
+    /// When it cannot be carried out.
+    pub async fn order(&self, caller: Caller, comment: String, wish: Wish) -> Answer<OrderReport> {
+        let (who, dry_run) = (Who::from(caller), false);
+        let report =
+            self.command(|done| Command::Order(Box::new(Ordered { who, comment, wish, dry_run, done }))).await?;
+        report.map_err(Failure::conflict)
+    }
+
+    /// Reads the journal once, from this sequence number on, on a thread that may block.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the daemon stops.
+    pub async fn scan<T: Send + 'static>(
+        &self,
+        from: u64,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Answer<T> {
+        let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
+        let (reader, stop) = (self.api.reader.clone(), self.api.stop.clone());
+        let scan = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
+            query(&mut lines(&reader, from).map(unless_stopped))
+        });
+        Ok(scan.await.map_err(|_| died())??)
+    }
+
+    /// Asks the index once it has what is on record now, or after a while what it has.
+    ///
+    /// # Errors
+    /// When the request is not understood, or the index cannot answer.
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Connection, Timestamp) -> Result<T, IndexError> + Send + 'static,
+    ) -> Answer<Indexed<T>> {
+        let permit = Arc::clone(&self.queries).acquire_owned().await.expect("the semaphore is never closed");
+        let shared = self.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let Api { reader, index, .. } = &shared.api;
+            index.wait_for(reader.head().seq, FRESH_WAIT_MAX);
+            let head = reader.head().seq;
+            index.query(|conn| {
+                let (_, position) = schema::position(conn)?;
+                Ok(Indexed { answer: query(conn, clock::now())?, behind: head.saturating_sub(position.seq) })
+            })
+        });
+        let answer: Result<_, IndexError> = answer.await.map_err(|_| died())?;
+        answer.map_err(|error| not_indexed(&error, &standing(&self.api.index)))
+    }
+
+    /// Waits until the journal has reached this entry; false when the time is up or the daemon stops.
+    pub async fn grown(&self, seq: u64, deadline: Instant) -> bool {
+        let mut stop = self.api.stop.clone();
+        while self.api.reader.head().seq < seq {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = stop.wait_for(|stop| *stop) => return false,
+            }
+        }
+        true
+    }
+}
+
+fn died() -> Failure {
+    Failure::broken("the query died; the daemon's log says why")
+}
+
+/// How the index stands.
+pub fn standing(index: &Index) -> IndexReport {
+    let standing = index.standing();
+    let (doing, why) = match standing.doing {
+        Doing::Starting => ("starting", None),
+        Doing::Following => ("following", None),
+        Doing::Building => ("building", None),
+        Doing::Failing(why) => ("failing", Some(why)),
+    };
+    IndexReport { entry: standing.position, behind: standing.behind, doing: doing.into(), why }
+}
+
+fn not_indexed(error: &IndexError, index: &IndexReport) -> Failure {
+    match error {
+        IndexError::Asked(_) => Failure::bad(error),
+        IndexError::TooBroad => Failure::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, error),
+        _ if index.doing != "following" => {
+            let of = index.entry + index.behind;
+            let why = index.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            let stands = format!("{}, entry {} of {of}{why}", index.doing, index.entry);
+            Failure::busy(format!("the index is not ready: {stands}; ask again soon"))
+        }
+        _ => Failure::broken(with_causes(error)),
+    }
+}
