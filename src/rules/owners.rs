@@ -85,36 +85,32 @@ impl Owners {
 
     /// The owner of what an alert is about; the alert as JSON, as playbooks and templates have it.
     ///
-    /// An entry that names it as it is goes before networks, the narrowest first, and these before patterns, the longest first.
-    /// Among what one alert has, resources go before hosts, hosts before accounts, accounts before addresses.
+    /// An entry that names something of it as it is goes before all others. Else each thing is asked in turn for its own entry,
+    /// resources before hosts, hosts before accounts, accounts before addresses: the pattern with the most characters of its own,
+    /// or the narrowest network. A pattern without any comes last.
     pub fn owner(&self, alert: &Value) -> Option<Owner> {
         if self.exact.is_empty() && self.networks.is_empty() && self.patterns.is_empty() {
             return None;
         }
-        let names = names(alert);
-        let folded: Vec<String> = names.iter().map(|name| fold(name).into_owned()).collect();
-        let exact = || {
-            let found = folded.iter().zip(&names).find_map(|(folded, name)| Some((name, self.exact.get(folded)?)));
-            found.map(|(name, entry)| (name, &**entry))
-        };
-        let within = || {
-            let addresses = names.iter().filter_map(|name| Some((name, name.parse::<IpAddr>().ok()?.to_canonical())));
-            let addresses: Vec<_> = addresses.collect();
-            self.networks.iter().find_map(|(network, entry)| {
-                let (name, _) = addresses.iter().find(|(_, address)| network.contains(address))?;
-                Some((*name, &**entry))
-            })
-        };
-        let like = || {
-            self.patterns.iter().find_map(|(pattern, entry)| {
-                let (_, name) = folded.iter().zip(&names).find(|(folded, name)| pattern.matches(name, folded))?;
-                Some((name, &**entry))
-            })
-        };
-        let (of, entry) = exact().or_else(within).or_else(like)?;
-        let Entry { key, name, email, written } = entry;
+        let names: Vec<(String, String)> =
+            names(alert).into_iter().map(|name| (fold(&name).into_owned(), name)).collect();
+        let exact = names.iter().find_map(|(folded, name)| Some((name, self.exact.get(folded)?)));
+        let fitting = || names.iter().find_map(|(folded, name)| Some((name, self.fitting(folded, name, 1)?)));
+        let any = || names.iter().find_map(|(folded, name)| Some((name, self.fitting(folded, name, 0)?)));
+        let (of, entry) = exact.or_else(fitting).or_else(any)?;
+        let Entry { key, name, email, written } = &**entry;
         let (name, email, entry, written) = (name.clone(), email.clone(), key.clone(), written.clone());
         Some(Owner { name, email, of: of.clone(), entry, written })
+    }
+
+    /// The narrowest pattern or network that a name fits, with so many characters of its own.
+    fn fitting(&self, folded: &str, name: &str, literals_min: usize) -> Option<&Arc<Entry>> {
+        let mut patterns = self.patterns.iter().filter(|(_, entry)| literals(&entry.key) >= literals_min);
+        let like = patterns.find(|(pattern, _)| pattern.matches(name, folded)).map(|(_, entry)| entry);
+        like.or_else(|| {
+            let address = name.parse::<IpAddr>().ok()?.to_canonical();
+            self.networks.iter().find(|(network, _)| network.contains(&address)).map(|(_, entry)| entry)
+        })
     }
 }
 
@@ -245,6 +241,8 @@ mod tests {
             (ip("::ffff:10.2.2.3"), "net@example.com", "::ffff:10.2.2.3"),
             (json!({"resources": ["/groups/shop/vm/a", "/sql/DB-7"]}), "dba", "DB-7"),
             (json!({"resources": ["/x/groups/shop/vm/a"]}), "shop", "/x/groups/shop/vm/a"),
+            (json!({"entities": {"host": [{"name": "web-x"}], "ip": [{"address": "10.1.2.3"}]}}), "web", "web-x"),
+            (json!({"entities": {"host": [{"name": "mail"}], "ip": [{"address": "10.1.2.3"}]}}), "lab", "10.1.2.3"),
             (json!({"entities": {"host": [{"name": "web-x"}], "account": [{"name": "svc"}]}}), "robots", "svc"),
             (
                 json!({"resources": ["r"], "entities": {"host": [{"name": "web-01"}, {"name": "db-7"}]}}),
