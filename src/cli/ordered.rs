@@ -22,9 +22,7 @@ pub fn order(operator: &Operator) -> String {
         }
         Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
         Order::Alert { alert, was, change, .. } => {
-            let starts: Vec<String> = operator.order.runs().iter().map(safe).collect();
-            let starts = if starts.is_empty() { String::new() } else { format!(", starting {}", starts.join(", ")) };
-            format!("{}{starts}", alert_change(*alert, *was, change))
+            format!("{}{}", alert_change(*alert, *was, change), starting(&operator.order))
         }
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
@@ -33,6 +31,12 @@ pub fn order(operator: &Operator) -> String {
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
     let why = if operator.comment.is_empty() { String::new() } else { format!(": {}", safe(&operator.comment)) };
     format!("{}{address} {what}{why}", safe(&operator.actor))
+}
+
+/// The runs that a change of status starts.
+pub fn starting(order: &Order) -> String {
+    let starts: Vec<String> = order.runs().iter().map(safe).collect();
+    if starts.is_empty() { String::new() } else { format!(", starting {}", starts.join(", ")) }
 }
 
 /// What an operator ordered about a token.

@@ -35,15 +35,20 @@ pub const DAYS_MAX: u16 = 366;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
-    /// Fields by which alerts are alike; none: kind and what it is about.
+    /// Fields by which alerts are alike, at most 20; none: kind and what it is about.
+    #[schemars(length(max = 20))]
     pub by: Vec<String>,
     /// Who answers for the rule; absent: `soc`.
+    #[schemars(length(min = 1, max = 100))]
     pub owner: Option<String>,
     /// Why: `false_positive`, `expected`, `accepted_risk` or `other`; absent: `expected`.
+    #[schemars(regex(pattern = "^(false_positive|expected|accepted_risk|other)$"))]
     pub reason: Option<String>,
     /// Why, in words.
+    #[schemars(length(min = 1, max = 1_000))]
     pub comment: Option<String>,
     /// How many days it holds; absent: 30.
+    #[schemars(range(min = 1, max = 366))]
     pub days: Option<u16>,
 }
 
