@@ -318,6 +318,7 @@ const PATHS: &[(&str, u16, &str)] = &[
     ("/runs?state=running", 400, "unknown variant"),
     ("/runs?since=today", 400, ""),
     ("/runs?limit=x", 400, "invalid digit"),
+    ("/runs?limit=", 400, "write a number"),
     ("/runs?sate=failed", 400, "did you mean `state`"),
     ("/runs/a-1.0/none", 404, "no run a-1.0/none"),
     ("/runs/a-1/p", 400, "alert id"),

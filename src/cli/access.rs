@@ -130,7 +130,9 @@ impl Access {
     /// Counts alerts by the values of a field.
     pub fn facet(&self, request: &Request, field: &str) -> Result<Indexed<Facet>, Fault> {
         match self {
-            Self::Daemon(client) => client.get(&asked(&format!("/facets/{}", escape(field)), request)).map_err(spoken),
+            Self::Daemon(client) => {
+                client.get(&with_pairs(&format!("/facets/{}", escape(field)), filters(request))).map_err(spoken)
+            }
             Self::Journal(reader, place) => indexed(reader, place, |conn| facet(conn, request, field, clock::now())),
         }
     }
@@ -293,12 +295,20 @@ fn indexed<T>(
 
 /// `path` with a request as its query.
 fn asked(path: &str, request: &Request) -> String {
-    let Request { filter, all, sort, limit, cursor } = request;
-    let mut pairs: Vec<(&str, String)> = filter.iter().map(|term| ("filter", term.clone())).collect();
-    pairs.push(("all", all.to_string()));
-    pairs.push(("sort", sort.as_str().to_owned()));
-    pairs.extend(limit.map(|limit| ("limit", limit.to_string())));
-    pairs.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
+    let mut pairs = filters(request);
+    pairs.push(("sort", request.sort.as_str().to_owned()));
+    pairs.extend(request.limit.map(|limit| ("limit", limit.to_string())));
+    pairs.extend(request.cursor.clone().map(|cursor| ("cursor", cursor)));
+    with_pairs(path, pairs)
+}
+
+/// Which alerts are meant.
+fn filters(request: &Request) -> Vec<(&'static str, String)> {
+    let all = ("all", request.all.to_string());
+    request.filter.iter().map(|term| ("filter", term.clone())).chain([all]).collect()
+}
+
+fn with_pairs(path: &str, pairs: Vec<(&str, String)>) -> String {
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
     format!("{path}?{}", pairs.join("&"))
 }

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::console::document::Parameter;
 use crate::console::failure::Failure;
 use crate::console::shared::Shared;
 use crate::domain::token::Caller;
@@ -71,23 +72,29 @@ pub(super) fn last_event(parts: &Parts) -> Option<u64> {
     parts.headers.get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
-/// The query's parameters; `known` are their names.
-pub(super) fn query<Q: Part>(parts: &Parts, known: &[String]) -> Result<Q, Failure> {
+/// The query's parameters, which are of these.
+pub(super) fn query<Q: Part>(parts: &Parts, known: &[Parameter]) -> Result<Q, Failure> {
     let text = parts.uri.query().unwrap_or_default();
     if text.len() > QUERY_BYTES_MAX {
         return Err(Failure::bad(format!("the query has {} bytes; at most {QUERY_BYTES_MAX} are taken", text.len())));
     }
     let pairs: Vec<(String, String)> = serde_html_form::from_str(text).map_err(Failure::bad)?;
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        return Err(Failure::bad(unknown(name, &known)));
+    for (name, value) in &pairs {
+        match known.iter().find(|known| known.name == *name) {
+            Some(known) if known.is_number && value.is_empty() => {
+                return Err(Failure::bad(format!("{name}= has no value: write a number")));
+            }
+            Some(_) => {}
+            None => return Err(Failure::bad(unknown(name, known))),
+        }
     }
     serde_html_form::from_str(text).map_err(Failure::bad)
 }
 
-fn unknown(name: &str, known: &[&str]) -> String {
+fn unknown(name: &str, known: &[Parameter]) -> String {
+    let known: Vec<&str> = known.iter().map(|known| &*known.name).collect();
     let name: String = name.chars().take(80).collect();
-    match nearest(&name, known) {
+    match nearest(&name, &known) {
         Some(near) => format!("there is no parameter {name:?}; did you mean `{near}`?"),
         None if known.is_empty() => format!("there is no parameter {name:?}: this page takes none"),
         None => format!("there is no parameter {name:?}; known are {}", known.join(", ")),
@@ -151,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_unknown_parameter_is_told_with_what_was_meant() {
-        let known = ["filter", "limit"];
+        let known = ["filter", "limit"].map(|name| Parameter { name: name.into(), is_number: false });
         assert_eq!(unknown("fliter", &known), "there is no parameter \"fliter\"; did you mean `filter`?");
         assert_eq!(unknown("x", &known), "there is no parameter \"x\"; known are filter, limit");
         assert_eq!(unknown("x", &[]), "there is no parameter \"x\": this page takes none");

@@ -124,10 +124,23 @@ fn needs(shape: &Schema) -> Vec<&str> {
     required.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The names of an object's properties.
-pub fn names<T: JsonSchema>() -> Vec<String> {
+/// A parameter of the query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// It is a number: nothing is no value of it.
+    pub is_number: bool,
+}
+
+/// The properties of an object, as parameters of the query.
+pub fn known<T: JsonSchema>() -> Vec<Parameter> {
     let mut inline = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
     let shape = inline.subschema_for::<T>();
     let properties = shape.get("properties").and_then(Value::as_object);
-    properties.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    let known = properties.into_iter().flatten().map(|(name, schema)| {
+        let kind = given(schema.clone()).get("type").cloned();
+        Parameter { name: name.clone(), is_number: kind == Some(Value::from("integer")) }
+    });
+    known.collect()
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::console::ask::{Answer, Ask, Part, body, last_event, path, query};
-use crate::console::document;
+use crate::console::document::{self, Parameter};
 use crate::console::door::admit;
 use crate::console::failure::Failure;
 use crate::console::shared::Shared;
@@ -134,7 +134,7 @@ impl Routes {
             body: (!B::is_nothing()).then_some(SchemaGenerator::subschema_for::<B>),
             told,
         });
-        let known = document::names::<Q>();
+        let known = document::known::<Q>();
         let method = if route.changes { MethodFilter::POST } else { MethodFilter::GET };
         let handler = async move |State(shared): State<Arc<Shared>>, request: Request| -> Response {
             let answer = answer(route, shared, &known, request, serve).await;
@@ -159,7 +159,7 @@ impl Routes {
 async fn answer<P, Q, B, F>(
     route: Route,
     shared: Arc<Shared>,
-    known: &[String],
+    known: &[Parameter],
     request: Request,
     serve: impl Fn(Ask<P, Q, B>) -> F,
 ) -> Answer<Response>

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::index::filter::{Fault, Faults};
+use crate::index::plan::Found;
 use crate::index::query::Request;
 
 /// Bytes of a cursor before it is encoded.
@@ -24,6 +25,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The alert at which the page ended; how it stood does not matter for the order.
+    pub fn found(&self) -> Found {
+        Found { id: self.id, severity: self.severity, status: 0 }
+    }
+
     /// As text, bound to the query.
     pub fn encode(&self, request: &Request) -> String {
         let mut bytes = Vec::with_capacity(BYTES);

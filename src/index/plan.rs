@@ -24,7 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lead: 50_000, dear: 2_000, labels: 10_000 }
+        Self { lead: 20_000, dear: 2_000, labels: 10_000 }
     }
 }
 
@@ -54,6 +54,15 @@ struct Lead {
     few: bool,
 }
 
+/// Which alerts of the rarest condition are meant.
+#[derive(Debug, Clone, Copy)]
+enum Through {
+    /// Of any status and severity.
+    Any,
+    /// Of those that are wanted, among this many.
+    Wanted(Option<u64>),
+}
+
 /// An alert that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
@@ -61,6 +70,16 @@ pub struct Found {
     pub id: i64,
     /// Its severity, as the tables have it.
     pub severity: i64,
+    /// Its status, as the tables have it.
+    pub status: i64,
+}
+
+impl Found {
+    /// It has one of these severities and one of these statuses.
+    pub fn stands(&self, severities: &[Severity], statuses: &[Status]) -> bool {
+        severities.iter().any(|severity| *severity as i64 == self.severity)
+            && statuses.iter().any(|status| *status as i64 == self.status)
+    }
 }
 
 impl Plan {
@@ -113,16 +132,12 @@ impl Plan {
         self.ways.is_empty() && !self.empty
     }
 
-    /// The alerts behind the cursor, in order.
+    /// The alerts behind the cursor, in order, where there are too many to look at each.
     ///
     /// # Errors
     /// [`IndexError::TooBroad`], or what SQLite says.
     pub fn ids(&self, conn: &Connection, after: Option<&Cursor>, limit: usize) -> Result<Vec<Found>, IndexError> {
-        match self.lead {
-            _ if self.empty => Ok(Vec::new()),
-            Some(lead) if lead.few => self.led(conn, lead, after, limit),
-            _ => self.walked(conn, after, limit),
-        }
+        if self.empty { Ok(Vec::new()) } else { self.walked(conn, after, limit) }
     }
 
     /// As many alerts that fit, in any order.
@@ -130,24 +145,72 @@ impl Plan {
     /// # Errors
     /// [`IndexError::TooBroad`], or what SQLite says.
     pub fn some(&self, conn: &Connection, limit: usize) -> Result<Vec<Found>, IndexError> {
-        let Some(lead) = self.lead.filter(|lead| !lead.few && !self.empty) else {
-            return self.ids(conn, None, limit);
-        };
-        let (from, values) = self.through_lead(lead, None);
-        let sql = format!("SELECT a.id, a.severity {from} LIMIT {limit}");
-        rows(conn, &sql, &values, |row| Ok(Found { id: row.get(0)?, severity: row.get(1)? }))
+        match self.lead.filter(|_| !self.empty) {
+            Some(lead) if lead.few => {
+                let few = self.few(conn)?.unwrap_or_default();
+                Ok(self.page(few, None, limit))
+            }
+            Some(lead) => {
+                let (from, values) = self.through_lead(lead, Through::Wanted(None));
+                rows(conn, &format!("SELECT a.id, a.severity, a.status {from} LIMIT {limit}"), &values, found)
+            }
+            None => self.ids(conn, None, limit),
+        }
+    }
+
+    /// All alerts of any status and severity that fit otherwise, in any order, where the rarest condition gives few.
+    ///
+    /// # Errors
+    /// [`IndexError::TooBroad`], or what SQLite says.
+    pub fn few(&self, conn: &Connection) -> Result<Option<Vec<Found>>, IndexError> {
+        match self.lead {
+            _ if self.empty => Ok(Some(Vec::new())),
+            Some(lead) if lead.few => {
+                let (from, values) = self.through_lead(lead, Through::Any);
+                rows(conn, &format!("SELECT a.id, a.severity, a.status {from}"), &values, found).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Those of some alerts that stand as is wanted and lie behind the cursor, in order.
+    pub fn page(&self, mut few: Vec<Found>, after: Option<&Cursor>, limit: usize) -> Vec<Found> {
+        few.retain(|found| {
+            self.wants(found) && after.is_none_or(|after| self.order(found) > self.order(&after.found()))
+        });
+        few.sort_unstable_by_key(|found| self.order(found));
+        few.truncate(limit);
+        few
+    }
+
+    /// It stands as is wanted.
+    pub fn wants(&self, found: &Found) -> bool {
+        found.stands(&self.severities, &self.statuses)
+    }
+
+    fn order(&self, found: &Found) -> (i64, i64) {
+        match self.sort {
+            Sort::Severity => (-found.severity, -found.id),
+            Sort::Newest => (0, -found.id),
+            Sort::Oldest => (0, found.id),
+        }
     }
 
     /// `FROM … WHERE …` over the alerts of the rarest condition that fit the others as well.
-    fn through_lead(&self, lead: Lead, most: Option<u64>) -> (String, Vec<Sql>) {
+    fn through_lead(&self, lead: Lead, through: Through) -> (String, Vec<Sql>) {
         let list = |numbers: Vec<i64>| numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-        let severities = list(self.severities.iter().map(|severity| *severity as i64).collect());
-        let statuses = list(self.statuses.iter().map(|status| *status as i64).collect());
         let Clause { sql: ids, mut values } = self.ways[lead.at].lead.clone().expect("it was chosen for it");
-        let limit = most.map(|most| format!(" LIMIT {most}")).unwrap_or_default();
+        let (limit, stands) = match through {
+            Through::Any => (String::new(), String::new()),
+            Through::Wanted(most) => {
+                let severities = list(self.severities.iter().map(|severity| *severity as i64).collect());
+                let statuses = list(self.statuses.iter().map(|status| *status as i64).collect());
+                let limit = most.map(|most| format!(" LIMIT {most}")).unwrap_or_default();
+                (limit, format!(" AND +a.status IN ({statuses}) AND +a.severity IN ({severities})"))
+            }
+        };
         let mut sql = format!(
-            "FROM ({ids}{limit}) AS d CROSS JOIN alerts AS a ON a.id = d.id WHERE +a.status IN ({statuses}) AND +a.severity IN \
-             ({severities}) AND +a.id BETWEEN ? AND ?"
+            "FROM ({ids}{limit}) AS d CROSS JOIN alerts AS a ON a.id = d.id WHERE +a.id BETWEEN ? AND ?{stands}"
         );
         values.extend([self.from, self.until].map(Sql::from));
         self.add_probes(Some(lead.at), &mut sql, &mut values);
@@ -160,34 +223,6 @@ impl Plan {
             sql.push_str(&way.probe.sql);
             values.extend(way.probe.values.iter().cloned());
         }
-    }
-
-    fn led(
-        &self,
-        conn: &Connection,
-        lead: Lead,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Vec<Found>, IndexError> {
-        let (from, mut values) = self.through_lead(lead, None);
-        let mut sql = format!("SELECT a.id, a.severity {from}");
-        if let Some(after) = after {
-            let behind = match self.sort {
-                Sort::Severity => " AND (a.severity < ? OR (a.severity = ? AND a.id < ?))",
-                Sort::Newest => " AND a.id < ?",
-                Sort::Oldest => " AND a.id > ?",
-            };
-            sql.push_str(behind);
-            let bounds = [after.severity, after.severity, after.id].map(Sql::from);
-            values.extend(bounds.into_iter().skip(if self.sort == Sort::Severity { 0 } else { 2 }));
-        }
-        let order = match self.sort {
-            Sort::Severity => "+a.severity DESC, +a.id DESC",
-            Sort::Newest => "+a.id DESC",
-            Sort::Oldest => "+a.id ASC",
-        };
-        sql.push_str(&format!(" ORDER BY {order} LIMIT {limit}"));
-        rows(conn, &sql, &values, |row| Ok(Found { id: row.get(0)?, severity: row.get(1)? }))
     }
 
     /// Cell by cell of status and severity, each in the order of arrival.
@@ -227,24 +262,24 @@ impl Plan {
             Some(after) => until = until.min(after.id.saturating_sub(1)),
             None => {}
         }
-        let mut found = Vec::new();
+        let mut group = Vec::new();
         for severity in severities {
             for status in &self.statuses {
-                let Clause { mut sql, mut values } = cell("a.id, a.severity", *severity, *status, (from, until));
+                let Clause { mut sql, mut values } =
+                    cell("a.id, a.severity, a.status", *severity, *status, (from, until));
                 self.add_probes(None, &mut sql, &mut values);
                 let order = if oldest { "ASC" } else { "DESC" };
                 sql.push_str(&format!(" ORDER BY a.id {order} LIMIT {limit}"));
-                let read = |row: &rusqlite::Row<'_>| Ok(Found { id: row.get(0)?, severity: row.get(1)? });
-                found.extend(rows(conn, &sql, &values, read)?);
+                group.extend(rows(conn, &sql, &values, found)?);
             }
         }
-        found.sort_by_key(|found| if oldest { found.id } else { -found.id });
-        found.truncate(limit);
-        Ok(found)
+        group.sort_by_key(|found: &Found| if oldest { found.id } else { -found.id });
+        group.truncate(limit);
+        Ok(group)
     }
 
-    /// How many alerts fit. Exact where nothing but status, severity and arrival is asked, or where the rarest condition gives
-    /// few; otherwise as many as there are among the alerts that are looked at.
+    /// How many alerts fit, where there are too many to look at each. Exact where nothing but status, severity and arrival is
+    /// asked; otherwise as many as there are among the alerts that are looked at.
     ///
     /// # Errors
     /// [`IndexError::TooBroad`], or what SQLite says.
@@ -260,7 +295,7 @@ impl Plan {
                 let most = if dear(Some(lead.at)) { self.limits.dear } else { self.limits.lead };
                 let Clause { sql, values } = self.ways[lead.at].lead.clone().expect("it was chosen for it");
                 let all = count(conn, &format!("SELECT 1 FROM ({sql} LIMIT {})", most + 1), &values)?;
-                let (from, values) = self.through_lead(lead, Some(most));
+                let (from, values) = self.through_lead(lead, Through::Wanted(Some(most)));
                 let n = count(conn, &format!("SELECT 1 {from}"), &values)?;
                 Ok(Count { n, capped: all > most })
             }
@@ -292,6 +327,10 @@ impl Plan {
         }
         Ok(cells)
     }
+}
+
+fn found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
+    Ok(Found { id: row.get(0)?, severity: row.get(1)?, status: row.get(2)? })
 }
 
 fn cell(what: &str, severity: Severity, status: Status, (from, until): (i64, i64)) -> Clause {

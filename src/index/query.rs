@@ -109,29 +109,31 @@ pub fn list_within(conn: &Connection, request: &Request, now: Timestamp, limits:
     let filter = Filter::parse(&request.filter, now)?;
     let plan = Plan::new(conn, &filter, request, limits)?;
     let limit = usize::try_from(request.limit.unwrap_or(ROWS_DEFAULT).clamp(1, ROWS_MAX)).expect("a thousand fits");
-    let mut found = plan.ids(conn, cursor.as_ref(), limit + 1)?;
+    let narrows = !request.all && cursor.is_none() && !(filter.names_severity && filter.names_status);
+    let (mut found, mut matching, left_out) = match plan.few(conn)? {
+        Some(few) => {
+            let (severities, statuses) = wanted(&filter, true);
+            let all = few.iter().filter(|found| found.stands(&severities, &statuses)).count() as u64;
+            let n = few.iter().filter(|found| plan.wants(found)).count() as u64;
+            (plan.page(few, cursor.as_ref(), limit + 1), Count { n, capped: false }, narrows.then_some(all - n))
+        }
+        None => {
+            let (found, matching) = (plan.ids(conn, cursor.as_ref(), limit + 1)?, plan.count(conn)?);
+            let all = if narrows && !matching.capped {
+                Some(Plan::new(conn, &filter, &Request { all: true, ..request.clone() }, limits)?.count(conn)?)
+            } else {
+                None
+            };
+            let left_out = all.filter(|all| !all.capped).map(|all| all.n.saturating_sub(matching.n));
+            (found, matching, left_out)
+        }
+    };
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| Cursor { now, severity: last.severity, id: last.id });
-    let mut matching = plan.count(conn)?;
     matching.n = matching.n.max(found.len() as u64 + u64::from(more));
-    let left_out = left_out(conn, &filter, request, (matching, limits))?;
     let alerts = found.iter().map(|found| read(conn, found.id)).collect::<Result<_, _>>()?;
     Ok(Page { alerts, matching, left_out, next: next.map(|next| next.encode(request)) })
-}
-
-/// What only the defaults leave out.
-fn left_out(
-    conn: &Connection,
-    filter: &Filter,
-    request: &Request,
-    (matching, limits): (Count, Limits),
-) -> Result<Option<u64>, IndexError> {
-    if request.all || request.cursor.is_some() || (filter.names_severity && filter.names_status) || matching.capped {
-        return Ok(None);
-    }
-    let all = Plan::new(conn, filter, &Request { all: true, ..request.clone() }, limits)?.count(conn)?;
-    Ok((!all.capped).then(|| all.n.saturating_sub(matching.n)))
 }
 
 /// One alert.

@@ -76,14 +76,11 @@ impl Way {
             }
             Some(labels) => {
                 let list = vec![Sql::from(serde_json::to_string(&labels).expect("numbers are JSON"))];
-                let set = "SELECT alert FROM marks WHERE label IN (SELECT value FROM json_each(?))";
-                let ids = "SELECT DISTINCT alert AS id FROM marks WHERE label IN (SELECT value FROM json_each(?))";
+                let set = "SELECT value FROM json_each(?)";
+                let ids = format!("SELECT DISTINCT alert AS id FROM marks WHERE label IN ({set})");
+                let probe = format!("EXISTS (SELECT 1 FROM json_each(a.labels) AS l WHERE l.value IN ({set}))");
                 let lead = (!negated).then(|| Clause::new(ids, list.clone()));
-                Some(Self {
-                    lead,
-                    probe: Clause::new(format!("{} ({set})", if negated { "a.id NOT IN" } else { "a.id IN" }), list),
-                    dear: false,
-                })
+                Some(Self { lead, probe: Clause::new(not(negated, &probe), list), dear: true })
             }
             None => {
                 let test = test(labelled);
