@@ -96,6 +96,21 @@ fn soard(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
+/// Waits until the alert's mail has gone to who owns it.
+fn mailed_to_owner(daemon: &Daemon, alert: &str) {
+    wait_for("the mail", || {
+        let delivered = daemon.json(&["alerts", "history", alert]);
+        (delivered["runs"][0]["deliveries"][0]["outcome"] == "ok").then_some(())
+    });
+    let mails: Vec<String> = std::fs::read_dir(daemon.dir.join("mail"))
+        .unwrap()
+        .flatten()
+        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
+        .collect();
+    let to_owner = mails.iter().filter(|mail| mail.contains("To: shop@example.com\r\n")).count();
+    assert!(to_owner > 0, "the owner gets none of {} mails", mails.len());
+}
+
 #[test]
 fn an_alert_is_shown_with_what_can_be_done_about_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,17 +120,7 @@ fn an_alert_is_shown_with_what_can_be_done_about_it() {
     let both = post(&daemon, "2", &host("web-1"));
     let one = post(&daemon, "3", &json!({ "entities": { "ip": [{ "address": "10.9.1.1" }] }, "severity": "high" }));
     post(&daemon, "4", &json!({ "entities": { "host": [{ "name": "db-1" }] } }));
-    wait_for("the mail", || {
-        let delivered = daemon.json(&["alerts", "history", &first]);
-        (delivered["runs"][0]["deliveries"][0]["outcome"] == "ok").then_some(())
-    });
-    let mails: Vec<String> = std::fs::read_dir(folder.path().join("mail"))
-        .unwrap()
-        .flatten()
-        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
-        .collect();
-    let to_owner = mails.iter().filter(|mail| mail.contains("To: shop@example.com\r\n")).count();
-    assert!(to_owner > 0, "the owner gets none of {} mails", mails.len());
+    mailed_to_owner(&daemon, &first);
 
     let shown = daemon.json(&["alerts", "show", &first]);
     let found = shown["take_action"].clone();

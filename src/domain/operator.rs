@@ -143,7 +143,12 @@ pub struct Hearing {
 impl OnStatus {
     /// All runs.
     pub fn runs(&self) -> impl Iterator<Item = &RunId> {
-        self.routes.iter().flat_map(|route| &route.runs)
+        self.starts().map(|(_, run)| run)
+    }
+
+    /// All runs, each with its route.
+    pub fn starts(&self) -> impl Iterator<Item = (&RuleRef, &RunId)> {
+        self.routes.iter().flat_map(|route| route.runs.iter().map(move |run| (&route.rule, run)))
     }
 }
 

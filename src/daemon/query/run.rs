@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::daemon::query::cause::Cause;
 use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
@@ -46,22 +47,6 @@ pub struct OrderView {
     pub at: Timestamp,
     /// What, who and why.
     pub operator: Operator,
-}
-
-/// What started a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Cause {
-    /// Sequence number of the entry that started it.
-    pub seq: u64,
-    /// The alert or group.
-    pub trigger: Trigger,
-    /// The route that named the playbook.
-    pub rule: RuleRef,
-    /// How many alerts it was started for.
-    pub alerts: u64,
-    /// Title of the alert, when it was one alert.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
 }
 
 /// One step of a run.
@@ -250,9 +235,7 @@ impl Runs {
             for reason in &taken.decision.reasons {
                 let Reason::Route { rule, verdict: RouteVerdict::Run { runs, .. }, .. } = reason else { continue };
                 for id in runs {
-                    let title = Some(short(&taken.alert.title));
-                    let (trigger, rule) = (id.trigger, rule.clone());
-                    let cause = Cause { seq: entry.seq, trigger, rule, alerts: 1, title };
+                    let cause = Cause::one(entry, id, rule.clone(), Some(short(&taken.alert.title)));
                     self.start(entry, id, &intake.bundle, cause);
                 }
             }
@@ -335,10 +318,9 @@ impl Runs {
                 let cause = first.unwrap_or(Cause { seq: entry.seq, trigger, rule, alerts, title: None });
                 self.start(entry, starts, bundle, Cause { seq: entry.seq, ..cause });
             }
-            Order::RunStart { alert, starts, bundle } => {
+            Order::RunStart { starts, bundle, .. } => {
                 let rule = RuleRef { id: "by hand".into(), place: operator.actor.clone() };
-                let trigger = Trigger::Alert(alert.id);
-                self.start(entry, starts, bundle, Cause { seq: entry.seq, trigger, rule, alerts: 1, title: None });
+                self.start(entry, starts, bundle, Cause::one(entry, starts, rule, None));
             }
             Order::RunCancel { run } => {
                 let Some(open) = self.runs.get_mut(run) else { return };
@@ -346,18 +328,12 @@ impl Runs {
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
-            Order::Alert { on_status, .. } => {
-                for (told, route) in
-                    on_status.iter().flat_map(|told| told.routes.iter().map(move |route| (told, route)))
-                {
-                    for id in &route.runs {
-                        let (trigger, rule) = (id.trigger, route.rule.clone());
-                        let cause = Cause { seq: entry.seq, trigger, rule, alerts: 1, title: None };
-                        self.start(entry, id, &told.bundle, cause);
-                    }
+            Order::Alert { on_status: Some(told), .. } => {
+                for (rule, id) in told.starts() {
+                    self.start(entry, id, &told.bundle, Cause::one(entry, id, rule.clone(), None));
                 }
             }
-            Order::DeliveryRetry { .. } | Order::Silence(_) | Order::Token(_) => {}
+            Order::DeliveryRetry { .. } | Order::Alert { .. } | Order::Silence(_) | Order::Token(_) => {}
         }
         for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {
