@@ -89,7 +89,7 @@ fn forget(state: &mut State, at: Timestamp) {
 /// A run that stopped, or an effect that failed, can go on no more once what it needs is dropped.
 fn forget_halted(state: &mut State) {
     let dropped = state.dropped;
-    state.halted.retain(|run, halted| halted.run.needs(run) > dropped);
+    state.halted.retain(|_, halted| halted.run.needs() > dropped);
     state.letters.retain(|_, letter| letter.needs() > dropped);
     let State { halted, halted_order, .. } = state;
     halted_order.retain(|_, run| halted.contains_key(run));
@@ -305,7 +305,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
             effect => {
                 let (Some(key), Some(destination)) = (&step.key, effect.destination()) else { continue };
                 run.waiting.insert(step.n);
-                let needs = run.needs(id);
+                let needs = run.needs();
                 let flight = Flight {
                     run: id.clone(),
                     step: step.n,

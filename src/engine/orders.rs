@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::alert::{Alert, Status};
 use crate::domain::decision::AlertRef;
-use crate::domain::id::{AlertId, RunId, SilenceId, Trigger};
+use crate::domain::id::{AlertId, RunId, SilenceId};
 use crate::domain::operator::Order;
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
@@ -189,8 +189,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             if let Some(open) = state.runs.keys().find(same) {
                 return Err(Refusal::Open(open.clone()));
             }
-            let change = matches!(run.trigger, Trigger::Status(_, seq) if seq <= state.dropped);
-            if change || alerts.iter().any(|alert| alert.seq <= state.dropped) {
+            if alerts.iter().any(|alert| alert.seq <= state.dropped) {
                 return Err(Refusal::Dropped(run));
             }
             let mut starts = RunId { attempt: 2, ..run.clone() };

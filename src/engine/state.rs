@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::alert::{Severity, Status};
 use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
-use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
+use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 use crate::engine::silences::Silences;
 use crate::engine::tokens::Tokens;
@@ -241,13 +241,9 @@ pub struct Letter {
 }
 
 impl Run {
-    /// The first entry that it needs to go on or to be started anew, given its id.
-    pub fn needs(&self, id: &RunId) -> u64 {
-        let change = match id.trigger {
-            Trigger::Status(_, seq) => Some(seq),
-            Trigger::Alert(_) | Trigger::Group(_) => None,
-        };
-        let alerts = self.alerts.iter().map(|alert| alert.seq).chain(change);
+    /// The first entry that it needs to go on or to be started anew. A change of status stands behind the body of its alert.
+    pub fn needs(&self) -> u64 {
+        let alerts = self.alerts.iter().map(|alert| alert.seq);
         alerts.chain(self.entries.iter().copied()).fold(self.began, u64::min)
     }
 }
@@ -325,9 +321,8 @@ impl State {
     /// The first entry that something still refers to: open runs, groups and alerts, effects under way, quarantine, and
     /// runs and effects that have failed since `held`. No entry from there on may be dropped.
     pub fn needed(&self, held: Timestamp) -> u64 {
-        let runs = self.runs.iter().map(|(id, run)| run.needs(id));
-        let halted = self.halted.iter().filter(|(_, halted)| halted.at >= held);
-        let halted = halted.map(|(id, halted)| halted.run.needs(id));
+        let runs = self.runs.values().map(Run::needs);
+        let halted = self.halted.values().filter(|halted| halted.at >= held).map(|halted| halted.run.needs());
         let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
         let flights = self.flights.values().map(Flight::needs);
         let letters = self.letters.values().filter(|letter| letter.at >= held).map(Letter::needs);
@@ -339,7 +334,7 @@ impl State {
 
     /// The failed runs and effects that cannot go on once the entries up to this one are dropped.
     pub fn given_up(&self, dropped: u64) -> (Vec<RunId>, Vec<EffectKey>) {
-        let runs = self.halted.iter().filter(|(id, halted)| halted.run.needs(id) <= dropped);
+        let runs = self.halted.iter().filter(|(_, halted)| halted.run.needs() <= dropped);
         let letters = self.letters.values().filter(|letter| letter.needs() <= dropped);
         (runs.map(|(run, _)| run.clone()).collect(), letters.map(|letter| letter.key.clone()).collect())
     }
