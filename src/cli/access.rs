@@ -299,6 +299,9 @@ fn asked(path: &str, request: &Request) -> String {
     pairs.push(("sort", request.sort.as_str().to_owned()));
     pairs.extend(request.limit.map(|limit| ("limit", limit.to_string())));
     pairs.extend(request.cursor.clone().map(|cursor| ("cursor", cursor)));
+    if request.uncounted {
+        pairs.push(("count", "false".into()));
+    }
     with_pairs(path, pairs)
 }
 

@@ -57,7 +57,7 @@ pub struct Wanted(Request);
 
 /// Parameters that are no keys of a filter.
 #[cfg(test)]
-const PARAMETERS: &[&str] = &["filter", "all", "sort", "limit", "cursor"];
+const PARAMETERS: &[&str] = &["filter", "all", "sort", "limit", "cursor", "count"];
 
 impl<'de> Deserialize<'de> for Wanted {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -85,6 +85,7 @@ impl JsonSchema for Wanted {
                         "description": "At most this many." }),
             ),
             ("cursor", text("Where the page before ended: its `next`.")),
+            ("count", json!({ "type": "boolean", "default": true, "description": "Count how many fit." })),
         ]);
         json_schema!({ "type": "object", "properties": properties })
     }
@@ -130,6 +131,10 @@ fn request(pairs: Vec<(String, String)>) -> Result<Request, String> {
                     Some(limit.ok_or_else(|| format!("limit={value:?}: write a number from 1 to {ROWS_MAX}"))?);
             }
             "cursor" => request.cursor = Some(value),
+            "count" => {
+                let count: bool = value.parse().map_err(|_| format!("count={value:?}: write true or false"))?;
+                request.uncounted = !count;
+            }
             "sort" => {
                 let words = Sort::ALL.map(Sort::as_str);
                 let found = Sort::ALL.into_iter().find(|sort| sort.as_str() == value);

@@ -121,7 +121,7 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);
     let playbooks = playbooks.filter(|_| usable);
     let bundle =
-        playbooks.map(|playbooks| Bundle { id: hash(&files), commit, files, rules, formats, playbooks, templates });
+        playbooks.map(|playbooks| Bundle { id: id_of(&files), commit, files, rules, formats, playbooks, templates });
     Loaded { bundle, faults }
 }
 
@@ -254,7 +254,8 @@ pub fn commit(dir: &Path) -> Option<String> {
     packed.lines().find_map(|line| Some(line.strip_suffix(branch)?.trim().to_owned()))
 }
 
-fn hash(files: &Sources) -> String {
+/// Id of a bundle of these files.
+pub fn id_of(files: &Sources) -> String {
     let mut digest = Sha256::new();
     for (path, text) in files {
         for part in [path, text] {
@@ -338,7 +339,7 @@ impl Bundles {
             return Ok(bundle.clone());
         }
         let files = read_tree(&self.dir.join(id)).map_err(|error| format!("cannot read bundle {id}: {error}"))?;
-        if hash(&files) != id {
+        if id_of(&files) != id {
             return Err(format!("bundle {id} was changed in the state folder"));
         }
         let loaded = compile(files, None, None);

@@ -71,7 +71,7 @@ use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::ports::Ports;
 use crate::daemon::recovery::{Recovered, recover};
-use crate::daemon::reload::{Content, LoadError};
+use crate::daemon::reload::{Content, Held, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
@@ -138,7 +138,8 @@ pub async fn run(dir: &Path, console: Console) -> Result<(), DaemonError> {
     }
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
-    Daemon::start(content, recovered, actions, console).await?.run().await
+    let held = content.held();
+    Daemon::start(content, recovered, actions, console).await?.run(held).await
 }
 
 /// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
@@ -252,13 +253,13 @@ impl Daemon {
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
 
-    async fn run(mut self) -> Result<(), DaemonError> {
+    async fn run(mut self, held: Held) -> Result<(), DaemonError> {
         let mut term = signal(SignalKind::terminate()).map_err(broken)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
         let (to, mut changed) = mpsc::channel(1);
         let (dir, state) = (self.control.settings().dir.clone(), self.control.settings().state.clone());
-        guard("watch", &self.fatal_sender, reload::watch(dir, state, to, self.stop.intake.subscribe()));
+        guard("watch", &self.fatal_sender, reload::watch(dir, state, held, to, self.stop.intake.subscribe()));
         guard("watchdog", &self.fatal_sender, watchdog(self.core.clone()));
         self.control.announce("ready");
         let ends = !self.sources.is_empty();

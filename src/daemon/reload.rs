@@ -31,7 +31,27 @@ pub struct Content {
     pub texts: Sources,
 }
 
+/// What a content folder held: the text of its settings, and the id of its bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    settings: Option<String>,
+    bundle: String,
+}
+
+impl Held {
+    /// What a folder holds now; `None` when it cannot be read.
+    fn now(dir: &Path) -> Option<Self> {
+        let settings = std::fs::read_to_string(dir.join(settings::FILE)).ok()?;
+        Some(Self { settings: Some(settings), bundle: bundle::id_of(&bundle::read_folder(dir).ok()?) })
+    }
+}
+
 impl Content {
+    /// What it was made of.
+    pub fn held(&self) -> Held {
+        Held { settings: self.texts.get(settings::FILE).cloned(), bundle: self.bundle.id.clone() }
+    }
+
     /// The warnings as a person reads them.
     pub fn warnings(&self) -> Vec<String> {
         self.faults.iter().map(|fault| fault.render(&self.texts, false)).collect()
@@ -117,8 +137,14 @@ fn load_after(dir: &Path, trial: impl Fn(&Sources) -> Result<(), String>) -> Res
     }
 }
 
-/// Watches a content folder and sends a word once it changed and was quiet for [`QUIET`]; waits while git works in it.
-pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut stop: watch::Receiver<bool>) {
+/// Watches a content folder and sends a word once it holds something else and was quiet for [`QUIET`]; waits while git works in it.
+pub async fn watch(
+    dir: PathBuf,
+    state: PathBuf,
+    mut held: Held,
+    changed: mpsc::Sender<()>,
+    mut stop: watch::Receiver<bool>,
+) {
     // Events name real paths.
     let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
     let (dir, state) = (real(dir), real(state));
@@ -166,10 +192,28 @@ pub async fn watch(dir: PathBuf, state: PathBuf, changed: mpsc::Sender<()>, mut 
                     (quiet_at, changed_at) = (None, None);
                     // Before the load: what changes after this is seen, what changed before is loaded.
                     watch_folders(&mut watcher, &dir);
-                    let _ = changed.send(()).await;
+                    if holds_something_else(&dir, &mut held).await {
+                        let _ = changed.send(()).await;
+                    }
                 }
             }
             () = stop::told(&mut stop) => return,
+        }
+    }
+}
+
+/// Whether a folder holds something else than before, as when it cannot be read.
+async fn holds_something_else(dir: &Path, held: &mut Held) -> bool {
+    let dir = dir.to_owned();
+    match tokio::task::spawn_blocking(move || Held::now(&dir)).await {
+        Ok(Some(now)) if now == *held => false,
+        Ok(Some(now)) => {
+            *held = now;
+            true
+        }
+        _ => {
+            held.settings = None;
+            true
         }
     }
 }

@@ -27,10 +27,16 @@ impl fmt::Display for RuleRef {
 /// What became of one alert of one record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
-    /// The alert's status after this decision.
+    /// The alert's status after this decision; absent: `active`, as most are.
+    #[serde(default, skip_serializing_if = "is_active")]
     pub status: Status,
     /// What each stage said, in stage order.
     pub reasons: Vec<Reason>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_active(status: &Status) -> bool {
+    *status == Status::Active
 }
 
 /// What one stage said.

@@ -1,6 +1,7 @@
 //! What does not fit into one journal entry becomes an entry that says so: no input may stop the journal, and no entry
 //! may be one that a restart cannot read.
 
+use memchr::memchr2_iter;
 use serde_json::json;
 
 use crate::domain::entry::{End, Entry, Facts, Quarantine, RunEnd};
@@ -21,6 +22,10 @@ pub fn fit(entry: Entry, bytes_max: usize) -> (Entry, String) {
 fn fault(data: &str, bytes_max: usize) -> Option<String> {
     if data.len() > bytes_max {
         return Some(format!("it needs {} bytes in the journal; an entry has at most {bytes_max}", data.len()));
+    }
+    // What opens few brackets cannot be deep, and nearly all open few.
+    if memchr2_iter(b'{', b'[', data.as_bytes()).take(DEPTH_MAX + 1).count() <= DEPTH_MAX {
+        return None;
     }
     let depth = depth(data);
     (depth > DEPTH_MAX).then(|| format!("it is nested {depth} deep; an entry is at most {DEPTH_MAX}"))

@@ -38,6 +38,8 @@ pub struct Request {
     pub limit: Option<u64>,
     /// Where the page before ended.
     pub cursor: Option<String>,
+    /// Do not count how many fit: for those who read page after page.
+    pub uncounted: bool,
 }
 
 /// The order of a list.
@@ -118,7 +120,9 @@ pub fn list_within(conn: &Connection, request: &Request, now: Timestamp, limits:
             (plan.page(few, cursor.as_ref(), limit + 1), Count { n, capped: false }, narrows.then_some(all - n))
         }
         None => {
-            let (found, matching) = (plan.ids(conn, cursor.as_ref(), limit + 1)?, plan.count(conn)?);
+            let found = plan.ids(conn, cursor.as_ref(), limit + 1)?;
+            let uncounted = Count { n: 0, capped: true };
+            let matching = if request.uncounted { uncounted } else { plan.count(conn)? };
             let all = if narrows && !matching.capped {
                 Some(Plan::new(conn, &filter, &Request { all: true, ..request.clone() }, limits)?.count(conn)?)
             } else {

@@ -4,12 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use crate::journal::archive;
 use crate::journal::disk::Disk;
 use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::{Index, Segment};
-use crate::journal::line::sha256;
+use crate::journal::line::{Line, sha256};
 use crate::journal::lock::Lock;
 use crate::journal::notary::Desk;
 use crate::journal::queue::Queue;
@@ -30,34 +32,7 @@ pub(super) fn open(
     let lock = Lock::take(dir)?;
     segment::remove_unfinished(dir)?;
     let head = Head::read(dir)?;
-    let mut segments: Vec<Segment> = Vec::new();
-    let elsewhere = |receipt: &Receipt| JournalError::Elsewhere { seq: receipt.seq };
-    let mut met = None;
-    let begin = known.map_or(Begin::Start, Begin::At);
-    let found = recover::walk_all(dir, begin, head.as_ref(), &mut |first, span, line| {
-        if let Some(known) = known {
-            let hash = if line.seq == known.seq { Some(&line.hash) } else { None };
-            let before = (met.is_none() && line.seq == known.seq + 1).then_some(&line.prev);
-            match hash.or(before) {
-                Some(hash) if *hash != known.hash => return Err(elsewhere(known)),
-                Some(_) => met = Some(()),
-                None if met.is_none() && line.seq > known.seq => return Err(elsewhere(known)),
-                None => {}
-            }
-        }
-        if segments.last().is_none_or(|segment| segment.first != first) {
-            segments.push(Segment::new(first));
-        }
-        let segment = segments.last_mut().expect("one was pushed if there was none");
-        segment.add(line.seq, span.start, span.end);
-        if known.is_some_and(|known| line.seq <= known.seq) {
-            return Ok(());
-        }
-        apply(&line).map_err(|source| JournalError::Apply { seq: line.seq, file: segment::name(first), source })
-    })?;
-    if let Some(known) = known.filter(|known| met.is_none() && **known != found.tip.receipt) {
-        return Err(elsewhere(known));
-    }
+    let (found, mut segments) = replay(dir, head.as_ref(), known, apply)?;
     archive::undo(dir)?;
     known_by_length(dir, &mut segments, &found)?;
     let torn = move_aside(dir, &found)?;
@@ -80,6 +55,86 @@ pub(super) fn open(
     let room = Room::new(Arc::clone(&dir), settings.reserve_bytes, Arc::clone(&queue));
     let writer = Writer { disk, dir, settings, queue, index, active, head, desk, room, tip: found.tip };
     Ok((Journal::start(writer, lock)?, recovery))
+}
+
+/// Lines that travel together from the thread that checks them to the one that applies them.
+const LINES_MAX: usize = 256;
+
+/// Bytes of content after which they travel.
+const BYTES_MAX: usize = 1 << 20;
+
+/// As many such batches may wait.
+const BATCHES_MAX: usize = 4;
+
+/// Lines of checked batches, each with the first entry of its segment.
+type Checked = Vec<(u64, Line)>;
+
+/// Reads and checks the journal on a thread of its own and applies it on this one, so that hashing and applying go side by side.
+fn replay(
+    dir: &Path,
+    head: Option<&Head>,
+    known: Option<&Receipt>,
+    apply: &mut Apply<'_>,
+) -> Result<(Found, Vec<Segment>), JournalError> {
+    thread::scope(|scope| {
+        let (to, checked) = sync_channel::<Checked>(BATCHES_MAX);
+        let walker = scope.spawn(move || walk(dir, head, known, &to));
+        for (first, line) in checked.iter().flatten() {
+            let refused = |source| JournalError::Apply { seq: line.seq, file: segment::name(first), source };
+            // The walker stops when nobody takes what it reads.
+            apply(&line).map_err(refused)?;
+        }
+        walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Checks the journal, and hands over the lines behind `known`.
+fn walk(
+    dir: &Path,
+    head: Option<&Head>,
+    known: Option<&Receipt>,
+    to: &SyncSender<Checked>,
+) -> Result<(Found, Vec<Segment>), JournalError> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let elsewhere = |receipt: &Receipt| JournalError::Elsewhere { seq: receipt.seq };
+    let send = |lines: Checked| {
+        let gone = |_| JournalError::io("read", dir)(io::Error::other("nobody takes what is read"));
+        to.send(lines).map_err(gone)
+    };
+    let (mut met, mut lines, mut bytes) = (None, Checked::new(), 0);
+    let begin = known.map_or(Begin::Start, Begin::At);
+    let found = recover::walk_all(dir, begin, head, &mut |first, span, line| {
+        if let Some(known) = known {
+            let hash = if line.seq == known.seq { Some(&line.hash) } else { None };
+            let before = (met.is_none() && line.seq == known.seq + 1).then_some(&line.prev);
+            match hash.or(before) {
+                Some(hash) if *hash != known.hash => return Err(elsewhere(known)),
+                Some(_) => met = Some(()),
+                None if met.is_none() && line.seq > known.seq => return Err(elsewhere(known)),
+                None => {}
+            }
+        }
+        if segments.last().is_none_or(|segment| segment.first != first) {
+            segments.push(Segment::new(first));
+        }
+        let segment = segments.last_mut().expect("one was pushed if there was none");
+        segment.add(line.seq, span.start, span.end);
+        if known.is_some_and(|known| line.seq <= known.seq) {
+            return Ok(());
+        }
+        bytes += line.data.get().len();
+        lines.push((first, line));
+        if lines.len() < LINES_MAX && bytes < BYTES_MAX {
+            return Ok(());
+        }
+        bytes = 0;
+        send(std::mem::take(&mut lines))
+    })?;
+    if let Some(known) = known.filter(|known| met.is_none() && **known != found.tip.receipt) {
+        return Err(elsewhere(known));
+    }
+    send(lines)?;
+    Ok((found, segments))
 }
 
 /// The segments that were not walked, and archives, whose lines lie elsewhere than they were read: of these only the length

@@ -146,7 +146,8 @@ impl Known {
         let (alert, reasons) = (&taken["alert"], taken["decision"]["reasons"].as_array().unwrap());
         self.count += 1;
         (self.last_seen, self.last_entry) = (at, seq);
-        self.status = taken["decision"]["status"].as_str().unwrap().into();
+        // Most alerts are active, and those that are do not say so.
+        self.status = taken["decision"]["status"].as_str().unwrap_or("active").into();
         self.title = alert["title"].as_str().unwrap().into();
         self.source_tags = texts(&alert["tags"]);
         self.other_tags = self.other_tags.difference(&self.source_tags).cloned().collect();

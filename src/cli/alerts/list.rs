@@ -92,6 +92,7 @@ impl Args {
             sort: self.sort,
             limit: Some(self.limit.clamp(1, ROWS_MAX)),
             cursor: self.cursor.clone(),
+            uncounted: false,
         };
         if let Some(field) = &self.count_by {
             return facet(context, &request, field);
@@ -101,7 +102,8 @@ impl Args {
         // A page has a limit of its own, so it may take several.
         while let Some(cursor) = list.answer.next.clone().filter(|_| (list.answer.alerts.len() as u64) < self.limit) {
             let left = self.limit - list.answer.alerts.len() as u64;
-            let request = Request { cursor: Some(cursor), limit: Some(left.min(ROWS_MAX)), ..request.clone() };
+            let request =
+                Request { cursor: Some(cursor), limit: Some(left.min(ROWS_MAX)), uncounted: true, ..request.clone() };
             let page = access.alerts(&request)?;
             list.answer.alerts.extend(page.answer.alerts);
             list.answer.next = page.answer.next;
