@@ -138,7 +138,8 @@ fn an_alert_is_shown_with_what_can_be_done_about_it() {
     );
     let playbooks = found["playbooks"].as_array().unwrap();
     let ran = |name: &str| playbooks.iter().find(|offer| offer["playbook"] == name).map(|offer| offer["ran"].clone());
-    assert_eq!((ran("ticket"), ran("tell"), ran("notify-email")), (Some(json!(true)), Some(json!(false)), None));
+    let ticket = json!(format!("{first}/ticket"));
+    assert_eq!((ran("ticket"), ran("tell"), ran("notify-email")), (Some(ticket), Some(Value::Null), None));
     let mail = json!([{ "route": { "id": "rest", "place": "rules/route/main.yaml:12" }, "playbook": "mail",
                         "destination": "post", "to": ["shop@example.com"] }]);
     assert_eq!(found["mails"], mail);
@@ -276,6 +277,10 @@ fn whoever_wants_to_hear_of_a_change_of_status_does_also_through_kills() {
     });
     assert!(run.starts_with(&format!("{alert}@")), "{run}");
     assert_eq!(daemon.json(&["alerts", "show", &alert])["row"]["status"], "in_progress");
+
+    let offered = daemon.json(&["alerts", "show", &alert])["take_action"]["playbooks"].clone();
+    let tell = offered.as_array().unwrap().iter().find(|offer| offer["playbook"] == "tell").unwrap();
+    assert_eq!(tell["ran"], Value::Null, "its `on_alert` has not run");
 
     let (_, why) = soard(&daemon, &["why", &run]);
     for part in [&*format!("the change of {alert}'s status"), "edr (rules/route/main.yaml:2)", "set_status"] {

@@ -59,7 +59,7 @@ fn measures(text: &str) -> Measures {
                      { "text": "Ask the owner", "rule": { "id": "hosts", "place": "rules/advise/main.yaml:3" } }],
         "prevent": [],
         "owner": { "name": text, "email": "shop@example.com", "of": text, "entry": "web-*", "written": "x" },
-        "playbooks": [{ "playbook": "chat", "ran": true }, { "playbook": "ticket", "ran": false }],
+        "playbooks": [{ "playbook": "chat", "ran": "g-4/chat" }, { "playbook": "ticket" }],
         "mails": [
             { "route": { "id": "high", "place": "rules/route/main.yaml:3" }, "playbook": "mail", "destination": "oncall",
               "to": ["shop@example.com"], "grouped": true },

@@ -53,8 +53,9 @@ pub struct Measures {
 pub struct ByHand {
     /// Its name, without `.rhai`.
     pub playbook: String,
-    /// It has run for the alert already; `soard runs restart` runs it again.
-    pub ran: bool,
+    /// The run that it has had for the alert already, alone or in a group; `soard runs restart` runs it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<RunId>,
 }
 
 /// A mail that a route's playbook sends.
@@ -151,8 +152,9 @@ fn suppressed_by(ground: Ground<'_>, bundle: &Bundle, alert: &Alert) -> Option<R
 fn by_hand(bundle: &Bundle, row: &Row) -> Vec<ByHand> {
     let offered = bundle.playbooks.names().filter(|name| bundle.playbooks.has_entry(name, Entry::Alert));
     let one = |name: &str| {
-        let first = RunId::first(Trigger::Alert(row.id), name);
-        ByHand { playbook: name.into(), ran: row.runs.iter().any(|run| run.id == first) }
+        let mut runs = row.runs.iter().map(|run| &run.id);
+        let ran = runs.find(|run| run.playbook == name && !matches!(run.trigger, Trigger::Status(..)));
+        ByHand { playbook: name.into(), ran: ran.cloned() }
     };
     offered.take(PLAYBOOKS_MAX).map(one).collect()
 }

@@ -64,10 +64,9 @@ fn owner(page: &mut Page, indent: usize, found: &Measures) {
 fn playbooks(page: &mut Page, indent: usize, found: &Measures) {
     for (at, offer) in found.playbooks.iter().take(PLAYBOOKS_SHOWN).enumerate() {
         let (id, playbook) = (found.id, safe(&offer.playbook));
-        let line = if offer.ran {
-            format!("soard runs restart {id}/{playbook} -c WHY{}", styled(FAINT, "  it has run before"))
-        } else {
-            format!("soard alerts run {id} {playbook} -c WHY")
+        let line = match &offer.ran {
+            Some(run) => format!("soard runs restart {} -c WHY{}", safe(run), styled(FAINT, "  it has run before")),
+            None => format!("soard alerts run {id} {playbook} -c WHY"),
         };
         page.labelled(indent, if at == 0 { "run" } else { "" }, line);
     }
