@@ -19,6 +19,8 @@ pub(super) struct Mark<'a> {
     pub key: &'a EffectKey,
     /// The run that asked for it.
     pub run: Option<&'a RunId>,
+    /// Addresses of the owners of what it is about.
+    pub owners: &'a [String],
     /// The mail's date.
     pub at: Timestamp,
     /// `SEQ:HASH` of the journal entry that asked for it.
@@ -27,10 +29,10 @@ pub(super) struct Mark<'a> {
 
 /// The mail as it goes over the wire: ASCII, lines of at most 998 bytes, each ended by CRLF.
 pub(super) fn build(settings: &EmailSettings, mail: &Rendered, mark: &Mark<'_>) -> Result<Vec<u8>, String> {
-    let Mark { key, run, at, log_head } = *mark;
+    let Mark { key, run, owners, at, log_head } = *mark;
     let mut builder = Message::builder().from(settings.from.clone());
-    for mailbox in &settings.to {
-        builder = builder.to(mailbox.clone());
+    for mailbox in settings.recipients(owners) {
+        builder = builder.to(mailbox);
     }
     if let Some(mailbox) = &settings.reply_to {
         builder = builder.reply_to(mailbox.clone());

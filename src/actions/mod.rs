@@ -59,6 +59,8 @@ pub struct Request<'a> {
     pub input: &'a Value,
     /// The mail templates of the run's bundle.
     pub templates: &'a Templates,
+    /// Mail addresses of those who own what the input is about, for destinations that write to them.
+    pub owners: &'a [String],
     /// `SEQ:HASH` of the journal entry that asked for it: whoever got it can later show that the journal had it.
     pub log_head: &'a str,
     /// What the attempt before left to know: the recipients that took the mail already.

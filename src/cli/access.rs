@@ -4,13 +4,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hyper::StatusCode;
+use rusqlite::Connection;
 
 use crate::cli::Global;
 use crate::cli::client::{Client, ClientError, escape, with_query};
 use crate::cli::fault::Fault;
 use crate::cli::output;
 use crate::cli::scrub;
+use crate::daemon::bundle::Bundles;
 use crate::daemon::clock;
+use crate::daemon::likeness::{Likeness, NoLikeness, Wanted, likeness};
+use crate::daemon::measures::{self, Ground, Measures};
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
 use crate::daemon::query::lines;
@@ -166,6 +170,45 @@ impl Access {
         }
     }
 
+    /// Tells what can be done about an alert; without a daemon, as the bundle has it that decided it last.
+    pub fn measures(&self, id: AlertId) -> Result<Option<Indexed<Measures>>, Fault> {
+        match self {
+            Self::Daemon(client) => client.find(&format!("/alerts/{id}/measures")).map_err(spoken),
+            Self::Journal(reader, place, _) => {
+                let decided = indexed(reader, place, |conn| measures::decided_by(ground(conn, reader), id))?;
+                let Some(digits) = decided.answer else { return Ok(None) };
+                let state = place.dir().parent().unwrap_or(Path::new("."));
+                let bundle = Bundles::new(state).get_short(&digits).map_err(Fault::new)?;
+                found(indexed(reader, place, |conn| measures::measures(ground(conn, reader), &bundle, id))?)
+            }
+        }
+    }
+
+    /// Drafts a suppression of alerts like one.
+    pub fn likeness(&self, id: AlertId, wanted: &Wanted) -> Result<Option<Indexed<Likeness>>, Fault> {
+        match self {
+            Self::Daemon(client) => {
+                let Wanted { by, owner, reason, comment, days } = wanted.clone();
+                let by = by.into_iter().map(|field| ("by", Some(field)));
+                let rest =
+                    [("owner", owner), ("reason", reason), ("comment", comment), ("days", days.map(|n| n.to_string()))];
+                let pairs = by.chain(rest).filter_map(|(name, value)| Some(format!("{name}={}", escape(&value?))));
+                let query = pairs.collect::<Vec<_>>().join("&");
+                client.find(&format!("/alerts/{id}/suppression?{query}")).map_err(refused)
+            }
+            Self::Journal(reader, place, _) => {
+                let answer = indexed(reader, place, |conn| match likeness(ground(conn, reader), id, wanted) {
+                    Err(NoLikeness::Index(error)) => Err(error),
+                    Err(NoLikeness::Asked(why)) => Ok(Err(why)),
+                    Ok(found) => Ok(Ok(found)),
+                })?;
+                let Indexed { answer, behind } = answer;
+                let answer = answer.map_err(|why| Fault::new(why).hint("--help shows how it is said"))?;
+                found(Indexed { answer, behind })
+            }
+        }
+    }
+
     /// Shows an alert.
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
@@ -246,11 +289,19 @@ impl Access {
 
 struct Found(Option<Story>);
 
+fn ground<'a>(conn: &'a Connection, journal: &'a Reader) -> Ground<'a> {
+    Ground { conn, journal, destinations: None, now: clock::now() }
+}
+
+fn found<T>(Indexed { answer, behind }: Indexed<Option<T>>) -> Result<Option<Indexed<T>>, Fault> {
+    Ok(answer.map(|answer| Indexed { answer, behind }))
+}
+
 /// An answer of the index's file, and how far it is behind the journal.
 fn indexed<T>(
     reader: &Reader,
     place: &Place,
-    ask: impl FnOnce(&rusqlite::Connection) -> Result<T, IndexError>,
+    ask: impl FnOnce(&Connection) -> Result<T, IndexError>,
 ) -> Result<Indexed<T>, Fault> {
     let answer = Readers::new(place.clone()).query(|conn| {
         let (_, position) = schema::position(conn)?;

@@ -23,7 +23,9 @@ pub fn order(operator: &Operator) -> String {
             format!("retried {}, sending step {} again", safe(run), again.join(", "))
         }
         Order::DeliveryRetry { key, run, step, .. } => format!("sent {key} again, step {step} of {}", safe(run)),
-        Order::Alert { alert, was, change } => alert_change(*alert, *was, change),
+        Order::Alert { alert, was, change, .. } => {
+            format!("{}{}", alert_change(*alert, *was, change), starting(&operator.order))
+        }
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
@@ -48,6 +50,12 @@ pub fn hold_order(order: &HoldOrder) -> String {
         HoldOrder::On(scope) => format!("put {} on hold", safe(scope)),
         HoldOrder::Off(scope) => format!("let {} go out again", safe(scope)),
     }
+}
+
+/// The runs that a change of status starts.
+pub fn starting(order: &Order) -> String {
+    let starts: Vec<String> = order.runs().iter().map(safe).collect();
+    if starts.is_empty() { String::new() } else { format!(", starting {}", starts.join(", ")) }
 }
 
 /// What an operator ordered about a token.

@@ -16,7 +16,9 @@ use crate::console;
 use crate::daemon::api::{Api, Command};
 use crate::daemon::auth::Gate;
 use crate::daemon::links::Links;
+use crate::daemon::measures::Measures;
 use crate::daemon::order::Ordered;
+use crate::daemon::query::alert::AlertView;
 use crate::daemon::query::deliveries::{DeliveryFilter, DeliveryState};
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::query::quarantine::QuarantineFilter;
@@ -47,6 +49,35 @@ fn look() -> Look {
 
 fn plain(styled: &str) -> String {
     anstream::adapter::strip_str(styled).to_string()
+}
+
+/// What can be done about an alert, with a text from outside in every corner.
+fn measures(text: &str) -> Measures {
+    serde_json::from_value(serde_json::json!({
+        "id": "a-1.0", "bundle": "b",
+        "inspect": [{ "text": "Logs", "url": "https://logs.example.com/?q=web-1",
+                      "rule": { "id": "hosts", "place": "rules/advise/main.yaml:3" } }],
+        "mitigate": [{ "text": format!("{text}\nand more of it") },
+                     { "text": "Ask the owner", "rule": { "id": "hosts", "place": "rules/advise/main.yaml:3" } }],
+        "prevent": [],
+        "owner": { "name": text, "email": "shop@example.com", "of": text, "entry": "web-*", "written": "x" },
+        "playbooks": [{ "playbook": "chat", "ran": "g-4/chat" }, { "playbook": "ticket" }],
+        "mails": [
+            { "route": { "id": "high", "place": "rules/route/main.yaml:3" }, "playbook": "mail", "destination": "oncall",
+              "to": ["shop@example.com"], "grouped": true },
+            { "route": { "id": "all", "place": "rules/route/main.yaml:9" }, "playbook": "mail", "destination": "other", "to": [] },
+        ],
+        "related": { "capped": true, "alerts": [{
+            "id": "a-7.0", "severity": "high", "status": "active", "title": text, "last_seen": at(100),
+            "shares": [{ "field": "host", "value": text }, { "field": "ip", "value": "192.0.2.7" }],
+        }] },
+    }))
+    .unwrap()
+}
+
+/// An alert as the journal alone has it.
+fn shown(view: AlertView) -> alerts::show::Shown {
+    alerts::show::Shown { view, take_action: None }
 }
 
 /// What is asked of a list.
@@ -137,7 +168,11 @@ fn one_alert_record_or_entry_is_shown() {
     let world = World::new();
     let access = world.access();
     let alert = access.alert("a-1.0".parse().unwrap()).unwrap().unwrap();
-    insta::assert_snapshot!("alerts_show", plain(&alerts::show::human(&alert, &look())));
+    insta::assert_snapshot!("alerts_show", plain(&alerts::show::human(&shown(alert.clone()), &look())));
+    let told = alerts::show::Shown { view: alert, take_action: Some(measures("Isolate it")) };
+    let page = plain(&alerts::show::human(&told, &look()));
+    let (_, part) = page.split_once("  take action\n").unwrap();
+    insta::assert_snapshot!("alerts_show_take_action", part);
     let record = access.quarantined(8).unwrap().unwrap();
     insta::assert_snapshot!("quarantine_show", plain(&quarantine::show::human(&record, &look())));
     let sent = access.deliveries(&DeliveryFilter { outcome: Some(DeliveryState::Any), ..DeliveryFilter::default() });
@@ -245,7 +280,11 @@ fn hostile_text_never_reaches_the_terminal_raw() {
     let page = access.log(&LogFilter::default()).unwrap();
     let log: String = page.lines.iter().map(|line| log::human(line, 10_000) + "\n").collect();
     let outputs = [
-        alerts::show::human(&alert, &look()),
+        alerts::show::human(&shown(alert.clone()), &look()),
+        alerts::show::human(
+            &alerts::show::Shown { view: alert.clone(), take_action: Some(measures("\u{1b}[31m\u{202e}\nerror: x")) },
+            &look(),
+        ),
         alerts::list::human(&list, &look()),
         alerts::csv::rows(&list.answer.alerts),
         world.why("a-6.0"),
@@ -471,6 +510,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Holds(done) => done.send(HoldsReport::default()).unwrap(),
             Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
+            Command::Today(done) => drop(done),
             Command::Body(_, done) => done.send(None).unwrap(),
         }
     }

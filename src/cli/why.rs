@@ -96,6 +96,7 @@ fn run(page: &mut Page, view: &RunView, look: &Look) {
     let what = match (&cause.trigger, &cause.title) {
         (Trigger::Alert(id), Some(title)) => format!("alert {} “{}”", styled(NAME, id), safe(title)),
         (Trigger::Alert(id), None) => format!("alert {}", styled(NAME, id)),
+        (Trigger::Status(id, seq), _) => format!("the change of {}'s status in entry {seq}", styled(NAME, id)),
         (Trigger::Group(id), _) => format!("group {} of {}", styled(NAME, id), count(cause.alerts, "alert")),
     };
     page.labelled(

@@ -13,6 +13,7 @@ use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
 use crate::console::shared::{COMMAND_WAIT_MAX, Shared};
 use crate::daemon::api::Command;
+use crate::daemon::measures::latest_of;
 use crate::daemon::order::Ordered;
 use crate::daemon::query::Lines;
 use crate::daemon::query::alert::{self, AlertView};
@@ -23,7 +24,7 @@ use crate::domain::entry::Facts;
 use crate::domain::id::AlertId;
 use crate::domain::operator::Who;
 use crate::domain::triage::AlertChange;
-use crate::engine::orders::Wish;
+use crate::engine::orders::{Latest, Wish};
 use crate::index::choose::{Chosen, choose};
 use crate::index::facets::{self, Facet, facet};
 use crate::index::filter;
@@ -50,7 +51,7 @@ pub fn add(routes: &mut Routes) {
 #[serde(deny_unknown_fields)]
 pub struct OneAlert {
     /// Which.
-    id: AlertId,
+    pub id: AlertId,
 }
 
 /// Which alerts are wanted. Each key of a filter is a parameter as well: `host=web-1` is `filter=host=web-1`.
@@ -267,10 +268,21 @@ fn checked(ask: &Orders) -> Answer<String> {
 async fn give(shared: &Shared, who: Who, ask: Orders) -> Answer<OrdersReport> {
     let mut report = OrdersReport::default();
     let mut waiting: Vec<(AlertId, oneshot::Receiver<Result<OrderReport, String>>)> = Vec::new();
+    let heard = match &ask.want {
+        Want::Change(AlertChange::Status { .. }) => shared.command(Command::Today).await?.bundle.rules.hears_status(),
+        Want::Change(_) | Want::Run(_) => false,
+    };
     for alert in ask.alerts.iter().copied().collect::<BTreeSet<AlertId>>() {
         let wish = match &ask.want {
-            Want::Change(change) => Wish::Change { alert, change: change.clone() },
-            Want::Run(playbook) => Wish::Start { alert: body(shared, alert).await?, playbook: playbook.clone() },
+            Want::Change(change) => {
+                let latest = if heard { latest(shared, alert).await?.map(Box::new) } else { None };
+                Wish::Change { alert, change: change.clone(), latest }
+            }
+            Want::Run(playbook) => {
+                let nowhere = AlertRef { id: alert, seq: 0, at: 0 };
+                let at = latest(shared, alert).await?.map_or(nowhere, |latest| latest.at);
+                Wish::Start { alert: at, playbook: playbook.clone() }
+            }
         };
         let (done, answer) = oneshot::channel();
         let (who, comment, dry_run) = (who.clone(), ask.comment.clone(), ask.dry_run);
@@ -288,17 +300,17 @@ async fn give(shared: &Shared, who: Who, ask: Orders) -> Answer<OrdersReport> {
     Ok(report)
 }
 
-/// Where the alert's latest body stands; nowhere when it is unknown, which the core then says.
-async fn body(shared: &Shared, alert: AlertId) -> Answer<AlertRef> {
-    let nowhere = AlertRef { id: alert, seq: 0, at: 0 };
-    let Some(seq) = shared.command(|done| Command::Body(alert, done)).await? else { return Ok(nowhere) };
-    let index = move |lines: Lines<'_>| {
+/// The alert as it was seen last; nothing when it is unknown, which the core then says.
+async fn latest(shared: &Shared, alert: AlertId) -> Answer<Option<Latest>> {
+    let Some(seq) = shared.command(|done| Command::Body(alert, done)).await? else { return Ok(None) };
+    let find = move |lines: Lines<'_>| {
         let Some(line) = lines.next() else { return Ok(None) };
         let Facts::Intake(intake) = line?.entry()?.facts else { return Ok(None) };
-        Ok((0..).zip(&intake.alerts).filter(|(_, taken)| taken.id == alert).map(|(at, _)| at).last())
+        Ok(latest_of(*intake, alert))
     };
-    let at: Option<u32> = shared.scan(seq, index).await?;
-    at.map(|at| AlertRef { id: alert, seq, at }).ok_or_else(|| Failure::no(format!("body of alert {alert}")))
+    let found =
+        shared.scan(seq, find).await?.map(|(at, body)| Latest { at: AlertRef { id: alert, seq, at }, alert: body });
+    found.map(Some).ok_or_else(|| Failure::no(format!("body of alert {alert}")))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod door;
 pub mod failure;
 pub mod holds;
 pub mod journal;
+pub mod measures;
 pub mod quarantine;
 pub mod reports;
 pub mod routes;
@@ -44,6 +45,7 @@ pub fn routes() -> Routes {
     let mut routes = Routes::default();
     service::add(&mut routes);
     alerts::add(&mut routes);
+    measures::add(&mut routes);
     changes::add(&mut routes);
     runs::add(&mut routes);
     destinations::add(&mut routes);

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::actions::settings::Settings;
 use crate::daemon::auth::Gate;
+use crate::daemon::bundle::Bundle;
 use crate::daemon::links::Links;
 use crate::daemon::order::Ordered;
 use crate::daemon::report::{
@@ -51,6 +53,15 @@ pub struct Doors {
     pub server: Router,
 }
 
+/// What decides and sends today.
+#[derive(Clone)]
+pub struct Today {
+    /// The bundle in charge.
+    pub bundle: Arc<Bundle>,
+    /// The destinations.
+    pub destinations: Arc<Settings>,
+}
+
 /// What only the daemon's main loop can answer.
 pub enum Command {
     /// How do things stand?
@@ -69,6 +80,8 @@ pub enum Command {
     Approvals(oneshot::Sender<Vec<Approval>>),
     /// Tell what is on hold.
     Holds(oneshot::Sender<HoldsReport>),
+    /// Tell the bundle in charge and the destinations.
+    Today(oneshot::Sender<Today>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
     /// Tell how each destination stands, and how it is set up.

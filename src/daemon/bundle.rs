@@ -27,10 +27,11 @@ static SHIPPED_FORMATS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules/normal
 static SHIPPED_PLAYBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks");
 
 /// Folders of the content folder that make the bundle, and the endings that count in them.
-const FOLDERS: [(&str, &[&str]); 7] = [
+const FOLDERS: [(&str, &[&str]); 8] = [
     ("rules/normalise", &["yaml", "yml"]),
     ("rules/suppress", &["yaml", "yml"]),
     ("rules/route", &["yaml", "yml"]),
+    ("rules/advise", &["yaml", "yml"]),
     ("playbooks", &["rhai"]),
     ("playbooks/lib", &["rhai"]),
     ("lists", &["yaml", "yml", "txt"]),
@@ -50,7 +51,7 @@ pub struct Bundle {
     pub commit: Option<String>,
     /// Its texts, by path.
     pub files: Sources,
-    /// Suppressions, routes and the matcher.
+    /// Suppressions, routes, advice and the matcher.
     pub rules: Rules,
     /// Formats.
     pub formats: Formats,
@@ -74,6 +75,7 @@ impl Bundle {
         let counts = [
             ("suppressions", self.rules.suppress.len()),
             ("routes", self.rules.route_count()),
+            ("advice", self.rules.advice.all.len()),
             ("formats", self.formats.names().count()),
             ("playbooks", self.playbooks.names().count()),
         ];
@@ -95,9 +97,10 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
         Some(playbooks) => PlaybookEntries {
             on_alert: playbooks.has_entry(name, Entry::Alert),
             on_group: playbooks.has_entry(name, Entry::Group),
+            on_status: playbooks.has_entry(name, Entry::Status),
         },
         // Their own faults are found already; the rules are checked all the same.
-        None => PlaybookEntries { on_alert: true, on_group: true },
+        None => PlaybookEntries { on_alert: true, on_group: true, on_status: true },
     };
     let known = Known {
         playbooks: playbook_names(&files).map(|name| (name.to_owned(), entries(name))).collect(),

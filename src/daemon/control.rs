@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 use crate::actions::settings::Destination;
-use crate::daemon::api::Command;
+use crate::daemon::api::{Command, Today};
 use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
@@ -204,6 +204,10 @@ impl Control {
                 if let Some(core) = self.core_report().await {
                     let _ = done.send(self.holds_report(core.holds));
                 }
+            }
+            Command::Today(to) => {
+                let (bundle, destinations) = (self.current.load_full(), self.settings.destinations.clone().into());
+                drop(to.send(Today { bundle, destinations }));
             }
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
             Command::Destinations(done) => {

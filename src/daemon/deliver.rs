@@ -91,6 +91,7 @@ struct Loaded {
     /// What only mails show.
     input: Value,
     bundle: Option<Arc<Bundle>>,
+    owners: Vec<String>,
     log_head: String,
 }
 
@@ -102,16 +103,19 @@ fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
         other => other,
     };
     let Effect::Email(_) = &effect else {
-        return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, log_head });
+        let owners = Vec::new();
+        return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, owners, log_head });
     };
-    let (alerts, bundle) = history::start(&world.history, job.began, &job.run)?;
-    let bundle = Some(world.bundles.get_short(&bundle).map_err(Unread::Content)?);
-    let mut alerts = history::alerts(&world.history, &alerts)?;
+    let (refs, bundle) = history::start(&world.history, job.began, &job.run)?;
+    let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
+    let mut alerts = history::alerts(&world.history, &refs)?;
+    let owners = alerts.iter().filter_map(|alert| bundle.rules.owners.owner(alert)?.email).collect();
     let input = match job.run.trigger {
         Trigger::Alert(_) => alerts.swap_remove(0),
         Trigger::Group(_) => Value::Array(alerts),
+        Trigger::Status(_, seq) => history::status_change(&world.history, refs[0], seq)?["alert"].take(),
     };
-    Ok(Loaded { effect, asked, input, bundle, log_head })
+    Ok(Loaded { effect, asked, input, bundle: Some(bundle), owners, log_head })
 }
 
 /// A webhook's body is all that it sends.
@@ -127,6 +131,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         run: &job.run,
         input: &loaded.input,
         templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
+        owners: &loaded.owners,
         log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
         in_doubt: job.in_doubt,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::daemon::recent::{Recent, Written};
 use crate::domain::alert::Alert;
@@ -18,6 +18,7 @@ use crate::domain::entry::{Due, Entry, Facts, Intake, Step};
 use crate::domain::id::{AlertId, RunId};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Body;
+use crate::domain::triage::AlertChange;
 use crate::journal::Receipt;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
@@ -121,6 +122,28 @@ pub fn alert(history: &History, at: AlertRef) -> Result<Box<RawValue>, Unread> {
         .ok_or_else(|| Unread::Content(format!("entry {} holds no alert {}", at.seq, at.at)))
 }
 
+/// An alert and the change of its status that an entry holds, as `on_status` gets them.
+///
+/// # Errors
+/// [`Unread`], with the entry's number.
+pub fn status_change(history: &History, at: AlertRef, seq: u64) -> Result<Value, Unread> {
+    let written = history.entry(seq)?;
+    let Facts::Operator(Operator { actor, comment, order: Order::Alert { was, change, .. }, .. }) =
+        &written.entry.facts
+    else {
+        return Err(Unread::Content(format!("entry {seq} changes no alert")));
+    };
+    let AlertChange::Status { to, reason } = change else {
+        return Err(Unread::Content(format!("entry {seq} changes no status")));
+    };
+    let mut alert = alerts(history, &[at])?.swap_remove(0);
+    alert["status"] = to.as_str().into();
+    let change = json!({
+        "from": was, "to": to, "reason": reason, "comment": comment, "by": actor, "at": written.entry.at.to_string(),
+    });
+    Ok(json!({ "alert": alert, "change": change }))
+}
+
 /// An alert with what is not written with it: its id, the short forms, and its part of the record.
 #[derive(Serialize)]
 struct Seen<'a> {
@@ -203,6 +226,11 @@ pub fn start(history: &History, began: u64, run: &RunId) -> Result<(Vec<AlertRef
         }
         Facts::Operator(Operator { order: Order::RunStart { alert, starts, bundle }, .. }) if starts == run => {
             Some((vec![*alert], bundle.clone()))
+        }
+        Facts::Operator(Operator { order: Order::Alert { on_status: Some(told), .. }, .. })
+            if told.runs().any(|starts| starts == run) =>
+        {
+            Some((vec![told.alert], told.bundle.clone()))
         }
         _ => None,
     }

@@ -32,7 +32,8 @@ pub struct Ordered {
 impl Core {
     pub(super) fn order(&mut self, at: Timestamp, ordered: Ordered) {
         let Ordered { who: Who { actor, address }, comment, wish, dry_run, done } = ordered;
-        let order = orders::order(&self.state, at, wish, &comment).map_err(|refusal| refusal.to_string());
+        let order =
+            orders::order(&self.state, &self.bundle.rules, at, wish, &comment).map_err(|refusal| refusal.to_string());
         match order.and_then(|order| self.possible(order)) {
             Err(why) => drop(done.send(Err(why))),
             Ok(order) if dry_run => drop(done.send(Ok(OrderReport { seq: None, order }))),
@@ -68,6 +69,7 @@ impl Core {
         let entry = match starts.trigger {
             Trigger::Alert(_) => EntryFunction::Alert,
             Trigger::Group(_) => EntryFunction::Group,
+            Trigger::Status(..) => EntryFunction::Status,
         };
         let playbooks = &self.bundle.playbooks;
         if playbooks.has_entry(&starts.playbook, entry) {

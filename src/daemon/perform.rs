@@ -230,6 +230,7 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
                 run,
                 input: &Value::Null,
                 templates,
+                owners: &[],
                 log_head: "0:0",
                 progress: None,
                 in_doubt: false,
@@ -258,7 +259,11 @@ fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, wire::Job), Unr
     }
     let (entry, input) = match (&job.run.trigger, job.alerts.as_slice()) {
         (Trigger::Alert(_), [alert]) => (Entry::Alert, history::alert(&world.history, *alert)?),
-        (Trigger::Alert(_), alerts) => {
+        (Trigger::Status(_, seq), [alert]) => {
+            let input = history::status_change(&world.history, *alert, *seq)?;
+            (Entry::Status, to_raw_value(&input).expect("JSON values are written without fail"))
+        }
+        (Trigger::Alert(_) | Trigger::Status(..), alerts) => {
             return Err(Unread::Content(format!("the run was started for {} alerts", alerts.len())));
         }
         (Trigger::Group(_), alerts) => {

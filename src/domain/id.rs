@@ -102,6 +102,19 @@ pub enum Trigger {
     Alert(AlertId),
     /// A closed group: the playbook's `on_group`.
     Group(GroupId),
+    /// A change of an alert's status by an operator, with the entry that holds it, written `a-1042.0@57`: the playbook's `on_status`.
+    Status(AlertId, u64),
+}
+
+impl Trigger {
+    /// The alert or group that it is about.
+    #[must_use]
+    pub fn about(self) -> Self {
+        match self {
+            Self::Status(alert, _) => Self::Alert(alert),
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Trigger {
@@ -109,6 +122,7 @@ impl fmt::Display for Trigger {
         match self {
             Self::Alert(id) => id.fmt(f),
             Self::Group(id) => id.fmt(f),
+            Self::Status(id, seq) => write!(f, "{id}@{seq}"),
         }
     }
 }
@@ -116,7 +130,12 @@ impl fmt::Display for Trigger {
 impl FromStr for Trigger {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Self, BadId> {
-        if text.starts_with("g-") { text.parse().map(Self::Group) } else { text.parse().map(Self::Alert) }
+        if text.starts_with("g-") {
+            return text.parse().map(Self::Group);
+        }
+        let Some((alert, seq)) = text.split_once('@') else { return text.parse().map(Self::Alert) };
+        let bad = || BadId { text: text.into(), expected: "a change of status such as a-1042.0@57" };
+        Ok(Self::Status(alert.parse()?, seq.parse().map_err(|_| bad())?))
     }
 }
 
@@ -190,9 +209,9 @@ as_text!(
     AlertId "^a-[0-9]{1,20}\\.[0-9]{1,10}$",
     ApprovalId "^ap-[0-9]{1,20}$",
     GroupId "^g-[0-9]{1,20}$",
-    RunId "^(a-[0-9]{1,20}\\.[0-9]{1,10}|g-[0-9]{1,20})/[^/~]+(~[0-9]{1,10})?$",
+    RunId "^(a-[0-9]{1,20}\\.[0-9]{1,10}(@[0-9]{1,20})?|g-[0-9]{1,20})/[^/~]+(~[0-9]{1,10})?$",
     SilenceId "^s-[0-9]{1,20}$",
-    Trigger "^(a-[0-9]{1,20}\\.[0-9]{1,10}|g-[0-9]{1,20})$"
+    Trigger "^(a-[0-9]{1,20}\\.[0-9]{1,10}(@[0-9]{1,20})?|g-[0-9]{1,20})$"
 );
 
 #[cfg(test)]
@@ -201,10 +220,22 @@ mod tests {
 
     #[test]
     fn ids_read_back_as_they_are_written() {
-        for text in ["a-1042.0/notify-email", "g-17/chat", "g-17/chat~2"] {
+        for text in ["a-1042.0/notify-email", "g-17/chat", "g-17/chat~2", "a-1042.0@57/tell", "a-1042.0@57/tell~2"] {
             assert_eq!(text.parse::<RunId>().unwrap().to_string(), text);
         }
-        for text in ["a-1", "a-1.x/p", "g-1", "x-1.0/p", "a-1.0/", "a-1.0/p~1", "a-1.0/p~x", "a-1.0/~2"] {
+        for text in [
+            "a-1",
+            "a-1.x/p",
+            "g-1",
+            "x-1.0/p",
+            "a-1.0/",
+            "a-1.0/p~1",
+            "a-1.0/p~x",
+            "a-1.0/~2",
+            "a-1.0@/p",
+            "a-1.0@x/p",
+            "g-1@2/p",
+        ] {
             assert!(text.parse::<RunId>().is_err(), "{text}");
         }
     }

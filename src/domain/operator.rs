@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::domain::alert::Status;
 use crate::domain::approval::ApprovalOrder;
-use crate::domain::decision::AlertRef;
+use crate::domain::decision::{AlertRef, RuleRef};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::{AlertId, RunId};
@@ -103,6 +103,9 @@ pub enum Order {
         was: Status,
         /// What is changed.
         change: AlertChange,
+        /// Who is told of a change of status.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_status: Option<Box<OnStatus>>,
     },
     /// A silence is made, changed or ended.
     Silence(SilenceOrder),
@@ -128,6 +131,52 @@ pub enum Order {
     },
 }
 
+/// The runs of `on_status` that a change of status starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OnStatus {
+    /// The alert's latest body.
+    pub alert: AlertRef,
+    /// Id of the bundle that they begin with.
+    pub bundle: String,
+    /// The routes that take the alert and name playbooks for it.
+    pub routes: Vec<Hearing>,
+}
+
+/// A route that wants to hear of changes of status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Hearing {
+    /// Which.
+    pub rule: RuleRef,
+    /// The runs that it starts; a playbook that two routes name starts once.
+    pub runs: Vec<RunId>,
+}
+
+impl OnStatus {
+    /// All runs.
+    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
+        self.starts().map(|(_, run)| run)
+    }
+
+    /// All runs, each with its route.
+    pub fn starts(&self) -> impl Iterator<Item = (&RuleRef, &RunId)> {
+        self.routes.iter().flat_map(|route| route.runs.iter().map(move |run| (&route.rule, run)))
+    }
+}
+
+impl Order {
+    /// The runs that it is about.
+    pub fn runs(&self) -> Vec<&RunId> {
+        match self {
+            Self::RunRestart { run, starts, .. } => vec![run, starts],
+            Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => vec![run],
+            Self::RunStart { starts, .. } => vec![starts],
+            Self::Alert { on_status, .. } => on_status.iter().flat_map(|told| told.runs()).collect(),
+            Self::Approval(order) => vec![&order.run],
+            Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } => Vec::new(),
+        }
+    }
+}
+
 impl Operator {
     /// The name alone of who gave it: `ann` of `ann (uid 1000)`.
     pub fn name(&self) -> &str {
@@ -138,22 +187,6 @@ impl Operator {
 /// The name alone of an actor: `ann` of `ann (uid 1000)`.
 pub fn name(actor: &str) -> &str {
     actor.split_once(" (uid ").map_or(actor, |(name, _)| name)
-}
-
-impl Order {
-    /// The runs that it is about.
-    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
-        let runs = match self {
-            Self::RunRestart { run, starts, .. } => [Some(run), Some(starts)],
-            Self::RunCancel { run } | Self::RunRetry { run, .. } | Self::DeliveryRetry { run, .. } => [Some(run), None],
-            Self::RunStart { starts, .. } => [Some(starts), None],
-            Self::Approval(order) => [Some(&order.run), None],
-            Self::Alert { .. } | Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } => {
-                [None, None]
-            }
-        };
-        runs.into_iter().flatten()
-    }
 }
 
 #[cfg(test)]
@@ -168,6 +201,7 @@ mod tests {
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"status":{"to":"dismissed","reason":"false_positive"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"resolved","change":{"status":{"to":"in_progress"}}}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":"comment"}}"#,
+            r#"{"alert":{"alert":"a-1.0","was":"active","change":{"status":{"to":"in_progress"}},"on_status":{"alert":{"id":"a-1.0","seq":3,"at":0},"bundle":"b","routes":[{"rule":{"id":"r","place":"rules/route/r.yaml:2"},"runs":["a-1.0@9/p"]}]}}}"#,
             r#"{"silence":{"add":{"id":"s-1","match":["kind=x","host=~^web"],"until":"2030-01-01T04:00:00Z"}}}"#,
             r#"{"silence":{"update":{"id":"s-1","until":"2030-01-01T05:00:00Z"}}}"#,
             r#"{"silence":{"expire":{"id":"s-1"}}}"#,

@@ -400,7 +400,12 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
         Order::DeliveryRetry { .. } => flights::send_again(state, entry, order),
-        Order::Alert { alert, change, .. } => triage::apply(state, *alert, change),
+        Order::Alert { alert, change, on_status, .. } => {
+            triage::apply(state, *alert, change);
+            for (told, run) in on_status.iter().flat_map(|told| told.runs().map(move |run| (told, run))) {
+                start(state, entry, run, told.bundle.clone(), vec![told.alert]);
+            }
+        }
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
         Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::alert::Status;
+use crate::domain::alert::{Alert, Status};
 use crate::domain::approval::{Choice, Decider};
 use crate::domain::decision::AlertRef;
 use crate::domain::hold::Scope;
@@ -18,6 +18,7 @@ use crate::engine::silences;
 use crate::engine::state::{Halted, State};
 use crate::engine::tokens;
 use crate::engine::triage;
+use crate::rules::compile::Rules;
 
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,8 @@ pub enum Wish {
         alert: AlertId,
         /// What.
         change: AlertChange,
+        /// Its latest body, where routes may want to hear of a change of status.
+        latest: Option<Box<Latest>>,
     },
     /// Start a playbook for an alert, by hand.
     Start {
@@ -91,6 +94,15 @@ pub enum Wish {
         /// Who.
         who: Decider,
     },
+}
+
+/// An alert as it was seen last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    /// Where its body stands.
+    pub at: AlertRef,
+    /// The body, with its part of the record.
+    pub alert: Alert,
 }
 
 /// Why an order is not carried out.
@@ -173,11 +185,11 @@ fn hint(near: Option<AlertId>, dropped: u64) -> String {
     }
 }
 
-/// The order that fulfils a wish at this time, given the comment that goes with it.
+/// The order that fulfils a wish at this time, given the comment that goes with it. It belongs into the next entry.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<Order, Refusal> {
+pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &str) -> Result<Order, Refusal> {
     let at = at.max(state.at);
     match wish {
         Wish::Cancel(run) => {
@@ -211,7 +223,7 @@ pub fn order(state: &State, at: Timestamp, wish: Wish, comment: &str) -> Result<
             }
             Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone() })
         }
-        Wish::Change { alert, change } => triage::change(state, alert, change, comment),
+        Wish::Change { alert, change, latest } => triage::change(state, rules, (alert, latest), change, comment),
         Wish::SilenceAdd { terms, lasts } => Ok(Order::Silence(state.silences.add(at, terms, lasts, comment)?)),
         Wish::SilenceUpdate { id, lasts } => Ok(Order::Silence(state.silences.update(at, id, lasts)?)),
         Wish::SilenceExpire(id) => Ok(Order::Silence(state.silences.expire(at, id)?)),

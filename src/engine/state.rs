@@ -256,7 +256,7 @@ pub struct Letter {
 }
 
 impl Run {
-    /// The first entry that it needs to go on or to be started anew.
+    /// The first entry that it needs to go on or to be started anew. A change of status stands behind the body of its alert.
     pub fn needs(&self) -> u64 {
         let alerts = self.alerts.iter().map(|alert| alert.seq);
         alerts.chain(self.entries.iter().copied()).fold(self.began, u64::min)

@@ -114,9 +114,8 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
         Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
         Order::Approval(order) => answered(state, &order.run, order.step),
         Order::RunCancel { run } => vec![Task::Withdraw(run.clone())],
-        Order::Alert { .. } | Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {
-            Vec::new()
-        }
+        Order::Alert { .. } => order.runs().into_iter().filter_map(|run| evaluate(state, run)).collect(),
+        Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => Vec::new(),
     }
 }
 

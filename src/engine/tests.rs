@@ -10,8 +10,8 @@ use crate::domain::alert::{Alert, Severity, Status};
 use crate::domain::decision::{AlertRef, Anew, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode, Reply, WebhookRequest};
 use crate::domain::entry::{BundleFacts, Due, End, Entry, Facts, Log, Seal, StepResult, Taken};
-use crate::domain::id::{RunId, SilenceId};
-use crate::domain::operator::{Operator, Order};
+use crate::domain::id::{AlertId, RunId, SilenceId};
+use crate::domain::operator::{Hearing, Operator, Order};
 use crate::domain::record::{HttpPosition, Position, Record};
 use crate::domain::silence::SilenceOrder;
 use crate::domain::time::Span;
@@ -20,7 +20,7 @@ use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
-use crate::engine::orders::{self, Refusal, Wish};
+use crate::engine::orders::{self, Latest, Refusal, Wish};
 use crate::engine::saved::Saved;
 use crate::engine::state::State;
 use crate::engine::tasks::{self, Task};
@@ -37,7 +37,7 @@ struct World {
 }
 
 fn rules(route: &str, suppress: &str) -> Rules {
-    let both = PlaybookEntries { on_alert: true, on_group: true };
+    let both = PlaybookEntries { on_alert: true, on_group: true, on_status: true };
     let playbooks = ["mail", "ticket"].map(|name| (name.to_owned(), both)).into();
     let files = BTreeMap::from([
         ("rules/route/t.yaml".to_owned(), route.to_owned()),
@@ -457,7 +457,7 @@ fn a_run_that_goes_on_takes_its_dead_letters_along_and_sees_what_arrived_meanwhi
         world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
         world.ask(&run, vec![], Some(End::Failed { error: "it is dead".into(), place: None }));
     };
-    let wish = |world: &World| orders::order(&world.state, world.at, Wish::Retry(run.clone()), "why");
+    let wish = |world: &World| orders::order(&world.state, &world.rules, world.at, Wish::Retry(run.clone()), "why");
     let go_on = |world: &mut World| {
         let order = wish(world).unwrap();
         let operator = Operator { actor: "ann".into(), address: None, comment: "it is back".into(), order };
@@ -539,7 +539,9 @@ fn a_run_that_was_given_up_is_neither_retried_nor_restarted() {
     let (alert, run, key) = failed_group(&mut world);
     let alerts = world.state.halted[&run].run.alerts.clone();
     let wishes = [Wish::Retry(run.clone()), Wish::Restart { run: run.clone(), alerts }];
-    let refused = |world: &World| wishes.clone().map(|wish| orders::order(&world.state, world.at, wish, "why").err());
+    let refused = |world: &World| {
+        wishes.clone().map(|wish| orders::order(&world.state, &world.rules, world.at, wish, "why").err())
+    };
     assert_eq!(refused(&world), [None, None], "the control");
     assert_eq!(world.state.given_up(alert), (vec![run.clone()], vec![key]));
     forget(&mut world, alert);
@@ -666,14 +668,24 @@ fn status(to: Status) -> AlertChange {
 
 impl World {
     fn order(&mut self, wish: Wish, comment: &str) -> Result<Vec<Task>, Refusal> {
-        let order = orders::order(&self.state, self.at, wish, comment)?;
+        let order = orders::order(&self.state, &self.rules, self.at, wish, comment)?;
         let (actor, address, comment) = ("ann".into(), None, comment.to_owned());
         let operator = Operator { actor, address, comment, order };
         Ok(self.put(Input::Operator(Box::new(operator))).expect("nothing happened since"))
     }
 
     fn change(&mut self, alert: &str, change: AlertChange) -> Result<Vec<Task>, Refusal> {
-        self.order(Wish::Change { alert: alert.parse().unwrap(), change }, "")
+        self.order(Wish::Change { alert: alert.parse().unwrap(), change, latest: None }, "")
+    }
+
+    /// As [`World::change`], with the alert's latest body for the routes that want to hear of it.
+    fn told(&mut self, alert: &str, change: AlertChange) -> Result<Vec<Task>, Refusal> {
+        let id: AlertId = alert.parse().unwrap();
+        let seq = self.state.alerts.get(id).unwrap().seq;
+        let Facts::Intake(intake) = &self.entries[usize::try_from(seq).unwrap() - 1].facts else { panic!() };
+        let (at, taken) = (0..).zip(&intake.alerts).find(|(_, taken)| taken.id == id).unwrap();
+        let latest = Some(Box::new(Latest { at: AlertRef { id, seq, at }, alert: taken.alert.clone() }));
+        self.order(Wish::Change { alert: id, change, latest }, "")
     }
 }
 
@@ -870,4 +882,83 @@ fn a_snapshot_keeps_silences_and_they_hold_as_before() {
     assert_eq!(silenced(&world.alert(json!({ "external_id": "2" }))), Some("s-1".into()));
     world.pass(60);
     assert_eq!(anew(&world.alert(json!({ "external_id": "1" }))), Some(Anew::NotSilencedAnyMore));
+}
+
+const HEARING: &str = "route:\n  - { id: high, match: { severity: high }, on_status: [ticket], playbooks: [mail], continue: true }\n  \
+                       - { id: all, on_status: [ticket, mail], group_by: [kind], playbooks: [mail] }";
+
+/// The runs that the last entry starts, with the routes that name them.
+fn told(world: &World) -> Vec<(String, Vec<String>)> {
+    let Facts::Operator(Operator { order: Order::Alert { on_status, .. }, .. }) = &world.entries.last().unwrap().facts
+    else {
+        panic!("{:?}", world.entries.last())
+    };
+    let route = |route: &Hearing| (route.rule.id.clone(), route.runs.iter().map(ToString::to_string).collect());
+    on_status.iter().flat_map(|told| &told.routes).map(route).collect()
+}
+
+#[test]
+fn an_operators_change_of_status_starts_on_status_of_the_routes_that_take_the_alert() {
+    let mut world = World::new(HEARING, NONE);
+    world.alert(json!({ "external_id": "1", "kind": "k" }));
+    let body = world.state.seq;
+    let tasks = world.told("a-1.0", status(Status::InProgress)).unwrap();
+    let seq = world.state.seq;
+    assert_eq!(told(&world), [("all".into(), vec![format!("a-1.0@{seq}/ticket"), format!("a-1.0@{seq}/mail")])]);
+    let [Task::Evaluate(ticket), Task::Evaluate(mail)] = &tasks[..] else { panic!("{tasks:?}") };
+    assert_eq!(ticket.alerts, [AlertRef { id: "a-1.0".parse().unwrap(), seq: body, at: 0 }]);
+
+    // Each change is news: another run, with keys of its own. What a playbook sets tells nobody.
+    let step = world.ask(&ticket.run, vec![webhook()], None).unwrap();
+    let set = Effect::SetStatus { alert: "a-1.0".parse().unwrap(), status: Status::Active, comment: None };
+    assert_eq!(world.ask(&mail.run, vec![set], Some(End::Finished { value: json!(null) })), Some(vec![]));
+    assert_eq!(world.state.alerts.get("a-1.0".parse().unwrap()).unwrap().status, Status::Active);
+    let again = world.told("a-1.0", status(Status::InProgress)).unwrap();
+    let [Task::Evaluate(second), _] = &again[..] else { panic!("{again:?}") };
+    assert_ne!(second.run, ticket.run);
+    assert_ne!(only_key(&world.ask(&second.run, vec![webhook()], None).unwrap()), only_key(&step));
+
+    // A playbook that two routes name starts once, and one that has run for the alert starts all the same.
+    world.alert(json!({ "external_id": "2", "kind": "k", "severity": "high" }));
+    world.told("a-2.0", status(Status::Dismissed)).unwrap();
+    let seq = world.state.seq;
+    let expected =
+        [("high".into(), vec![format!("a-2.0@{seq}/ticket")]), ("all".into(), vec![format!("a-2.0@{seq}/mail")])];
+    assert_eq!(told(&world), expected);
+
+    // Other changes, and changes whose alert nobody has read, start nothing.
+    assert_eq!(world.told("a-2.0", AlertChange::Assign { to: None }), Ok(vec![]));
+    assert_eq!(world.change("a-2.0", status(Status::Active)), Ok(vec![]));
+    assert!(told(&world).is_empty());
+}
+
+#[test]
+fn a_told_change_survives_recovery_and_holds_what_it_needs() {
+    let mut world = World::new(HEARING, NONE);
+    world.alert(json!({ "external_id": "1", "kind": "k" }));
+    world.told("a-1.0", status(Status::Dismissed)).unwrap();
+    let change = world.state.seq;
+    let run: RunId = format!("a-1.0@{change}/ticket").parse().unwrap();
+    let mut recovered = State::default();
+    for entry in &world.entries {
+        let written = Facts::parse(entry.facts.kind(), &entry.facts.data()).unwrap();
+        apply(&mut recovered, &Entry { facts: written, ..entry.clone() });
+    }
+    let unfinished = tasks::unfinished(&recovered);
+    assert!(unfinished.iter().any(|task| matches!(task, Task::Evaluate(job) if job.run == run)), "{unfinished:?}");
+
+    world.ask(&run, vec![], Some(End::Failed { error: "no".into(), place: None })).unwrap();
+    let alerts = world.state.halted[&run].run.alerts.clone();
+    let restart = Wish::Restart { run: run.clone(), alerts: alerts.clone() };
+    assert!(
+        matches!(&world.order(restart.clone(), "why").unwrap()[..], [Task::Evaluate(e)] if e.run.to_string() == format!("{run}~2"))
+    );
+    let second = RunId { attempt: 2, ..run };
+    let body = alerts[0].seq;
+    assert_eq!(world.state.runs[&second].needs(), body, "it reads alert and change again");
+    assert!(body < change, "so what keeps the body keeps the change");
+    world.ask(&second, vec![], Some(End::Finished { value: json!(null) })).unwrap();
+    world.state.dropped = change;
+    assert!(matches!(world.order(restart, "why"), Err(Refusal::Dropped(_))));
+    world.state.dropped = 0;
 }

@@ -2,24 +2,56 @@
 //!
 //! The state keeps only what decisions need of it, the status; the rest is read back from the journal.
 
+use std::collections::BTreeSet;
+
 use crate::domain::decision::AlertRef;
 use crate::domain::id::{AlertId, RunId, Trigger};
-use crate::domain::operator::Order;
+use crate::domain::operator::{Hearing, OnStatus, Order};
 use crate::domain::triage::AlertChange;
-use crate::engine::orders::Refusal;
+use crate::engine::orders::{Latest, Refusal};
 use crate::engine::state::{Slot, State};
+use crate::rules::compile::Rules;
 
 /// The order for a change to an alert.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn change(state: &State, alert: AlertId, change: AlertChange, comment: &str) -> Result<Order, Refusal> {
+pub fn change(
+    state: &State,
+    rules: &Rules,
+    (alert, latest): (AlertId, Option<Box<Latest>>),
+    change: AlertChange,
+    comment: &str,
+) -> Result<Order, Refusal> {
     change.check(comment)?;
     let slot = known(state, alert)?;
-    match change {
-        AlertChange::Status { to, .. } if slot.status == to => Err(Refusal::SameStatus { alert, status: to }),
-        change => Ok(Order::Alert { alert, was: slot.status, change }),
+    let mut on_status = None;
+    if let AlertChange::Status { to, .. } = change {
+        if slot.status == to {
+            return Err(Refusal::SameStatus { alert, status: to });
+        }
+        on_status = latest.and_then(|latest| on_status_of(state, rules, alert, &latest)).map(Box::new);
     }
+    Ok(Order::Alert { alert, was: slot.status, change, on_status })
+}
+
+/// The runs that tell of a change of status: those of the routes that take the alert today, whatever suppressions, silences,
+/// times, throttles and groups say. Changes by sources and playbooks tell nobody, so no run can set off another.
+fn on_status_of(state: &State, rules: &Rules, alert: AlertId, latest: &Latest) -> Option<OnStatus> {
+    if latest.at.seq <= state.dropped {
+        return None;
+    }
+    let trigger = Trigger::Status(alert, state.seq + 1);
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    let mut routes = Vec::new();
+    for route in rules.route(&rules.matches(&latest.alert)) {
+        let news = route.on_status.iter().filter(|playbook| known.insert(playbook));
+        let runs: Vec<RunId> = news.map(|playbook| RunId::first(trigger, playbook)).collect();
+        if !runs.is_empty() {
+            routes.push(Hearing { rule: route.rule.clone(), runs });
+        }
+    }
+    (!routes.is_empty()).then(|| OnStatus { alert: latest.at, bundle: state.bundle.clone(), routes })
 }
 
 /// The order that starts a playbook by hand.

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod project;
 pub mod query;
 pub mod readers;
+pub mod related;
 pub mod row;
 pub mod schema;
 pub mod search;

@@ -225,7 +225,15 @@ impl Writer {
                     known.row.ordered(at.at);
                 }
             }
-            Order::Alert { alert, change, .. } => self.triage(at, operator, *alert, change)?,
+            Order::Alert { alert, change, .. } => {
+                self.triage(at, operator, *alert, change)?;
+                for run in operator.order.runs() {
+                    self.start_row(at, run)?;
+                    if let Some(known) = self.alert(*alert)? {
+                        known.row.run(run, Outcome::Open);
+                    }
+                }
+            }
             Order::Approval(order) => self.spare(&order.run, order.step)?,
             Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {}
         }
@@ -302,7 +310,7 @@ impl Writer {
     /// Tells each alert that a run was started for.
     fn each_alert(&mut self, run: &RunId, mut tell: impl FnMut(&mut Row)) -> Result<(), IndexError> {
         let alerts = match run.trigger {
-            Trigger::Alert(id) => vec![id],
+            Trigger::Alert(id) | Trigger::Status(id, _) => vec![id],
             Trigger::Group(group) => self.members(group.0)?,
         };
         for id in alerts {

@@ -14,7 +14,7 @@ use crate::playbooks::request::{METHODS, WEBHOOK_OPTIONS};
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
 /// Functions that playbooks have beyond Rhai's own; a script may not define its own under these names.
-pub const HOST_FUNCTIONS: [&str; 15] = [
+pub const HOST_FUNCTIONS: [&str; 16] = [
     "all",
     "approve",
     "email",
@@ -24,6 +24,7 @@ pub const HOST_FUNCTIONS: [&str; 15] = [
     "log",
     "lookup",
     "now",
+    "owner",
     "random",
     "set_status",
     "shorten",

@@ -12,6 +12,7 @@ use crate::playbooks::evaluate::{Entry, Playbook, Playbooks};
 use crate::playbooks::limits::FILE_BYTES_MAX;
 use crate::playbooks::run::{self, Run};
 use crate::playbooks::{engine, fault};
+use crate::rules::owners::Owners;
 use crate::yaml::diagnostic::{Diagnostic, Gravity, Place};
 
 /// Compiles and checks all scripts of a bundle.
@@ -163,14 +164,16 @@ impl Bundle {
             let Some(arities) = defined.get(entry.function()) else { continue };
             let place = line_of(file, text, entry.function());
             entries.insert(entry, place.line);
-            if !arities.contains(&1) {
-                let message = format!("`{}` takes one argument", entry.function());
+            if !arities.contains(&entry.arguments()) {
+                let counts = ["no arguments", "one argument", "two arguments"];
+                let message = format!("`{}` takes {}", entry.function(), counts[entry.arguments()]);
                 self.error("entry-arguments", place, message);
             }
         }
         if entries.is_empty() {
             let near = defined.keys().find_map(|name| Some((name, crate::yaml::diagnostic::nearest(name, &ENTRIES)?)));
-            let message = "a playbook needs `fn on_alert(alert)` or `fn on_group(alerts)`";
+            let message =
+                "a playbook needs `fn on_alert(alert)`, `fn on_group(alerts)` or `fn on_status(alert, change)`";
             let mut fault = Diagnostic::error("no-entry", Place::start(file), message);
             if let Some((name, near)) = near {
                 fault.place = line_of(file, text, name);
@@ -295,7 +298,8 @@ impl Bundle {
             playbooks.insert(name, Playbook { file: script.file, ast: script.ast, entries: script.entries });
         }
         let engine = std::mem::take(&mut self.engine);
-        Some(Playbooks { engine, playbooks, lists: self.lists.clone(), uses })
+        let owners = Arc::new(Owners::of_lists(&self.lists));
+        Some(Playbooks { engine, playbooks, lists: self.lists.clone(), owners, uses })
     }
 
     fn constants<T>(
@@ -317,7 +321,7 @@ impl Bundle {
     }
 }
 
-const ENTRIES: [&str; 2] = [Entry::Alert.function(), Entry::Group.function()];
+const ENTRIES: [&str; 3] = [Entry::Alert.function(), Entry::Group.function(), Entry::Status.function()];
 
 /// Whether a walk's last node stands at the top of the file, and not inside a function or block.
 fn is_top(path: &[rhai::ASTNode], ast: &AST) -> bool {

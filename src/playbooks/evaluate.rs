@@ -17,6 +17,7 @@ use crate::playbooks::limits::STACK_BYTES;
 use crate::playbooks::run::{self, Run, Stop};
 use crate::playbooks::value::to_json;
 use crate::playbooks::{fault, input};
+use crate::rules::owners::Owners;
 
 /// The playbooks of one bundle, compiled and checked; shared by all threads.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Playbooks {
     pub(super) engine: Engine,
     pub(super) playbooks: BTreeMap<String, Playbook>,
     pub(super) lists: Arc<Lists>,
+    pub(super) owners: Arc<Owners>,
     pub(super) uses: Vec<Use>,
 }
 
@@ -44,24 +46,44 @@ pub enum Entry {
     Alert,
     /// `on_group(alerts)`.
     Group,
+    /// `on_status(alert, change)`.
+    Status,
 }
 
 impl Entry {
-    /// Both.
-    pub const ALL: [Entry; 2] = [Self::Alert, Self::Group];
+    /// All.
+    pub const ALL: [Entry; 3] = [Self::Alert, Self::Group, Self::Status];
 
     /// The function's name.
     pub const fn function(self) -> &'static str {
         match self {
             Self::Alert => "on_alert",
             Self::Group => "on_group",
+            Self::Status => "on_status",
+        }
+    }
+
+    /// How it is written in a script.
+    pub const fn written(self) -> &'static str {
+        match self {
+            Self::Alert => "on_alert(alert)",
+            Self::Group => "on_group(alerts)",
+            Self::Status => "on_status(alert, change)",
+        }
+    }
+
+    /// How many arguments it takes.
+    pub const fn arguments(self) -> usize {
+        match self {
+            Self::Alert | Self::Group => 1,
+            Self::Status => 2,
         }
     }
 
     /// The template of a mail that names none.
     pub const fn template(self) -> &'static str {
         match self {
-            Self::Alert => "alert",
+            Self::Alert | Self::Status => "alert",
             Self::Group => "group",
         }
     }
@@ -74,7 +96,7 @@ pub struct Job<'a> {
     pub playbook: &'a str,
     /// Which function.
     pub entry: Entry,
-    /// The alert as JSON, or an array of them.
+    /// The alert as JSON, an array of them, or `{"alert": …, "change": …}`.
     pub input: &'a Value,
     /// What a new `now()` returns, and from when a new `sleep` counts.
     pub at: Timestamp,
@@ -174,20 +196,24 @@ impl Playbooks {
         let Some(line) = playbook.entries.get(&job.entry) else {
             return failed(format!("the playbook `{}` has no {function}", job.playbook), None);
         };
-        let input = input::prepare(job.input);
+        let input = match job.entry {
+            Entry::Alert | Entry::Group => input::prepare(job.input),
+            Entry::Status => input::prepare_change(job.input),
+        };
         let run = Run {
             entry: Some(job.entry),
             at: job.at,
             seed: job.seed,
             alerts: input.ids,
             past: job.past.to_vec(),
+            owners: self.owners.clone(),
             ..Run::of_constants(self.lists.clone())
         };
         let (result, run) = run::with(run, || {
             let options = CallFnOptions::new().eval_ast(true);
             let mut scope = Scope::new();
             let result =
-                self.engine.call_fn_with_options(options, &mut scope, &playbook.ast, function, (input.argument,));
+                self.engine.call_fn_with_options(options, &mut scope, &playbook.ast, function, input.arguments);
             ended(result, &playbook.file)
         });
         let result = result.unwrap_or_else(|_| {

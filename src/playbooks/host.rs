@@ -12,6 +12,7 @@ use crate::playbooks::limits::{LOG_BYTES_MAX, PARALLEL_MAX, TAG_CHARS_MAX};
 use crate::playbooks::request::{self, Request};
 use crate::playbooks::run::{Halt, Run, Stop, current};
 use crate::playbooks::value::{to_dynamic, to_json, what};
+use crate::rules::owners::Owner;
 use crate::yaml::diagnostic::nearest;
 
 /// What host functions return to Rhai.
@@ -65,6 +66,7 @@ fn register_local(engine: &mut Engine) {
         .register_fn("group_size", || -> Outcome {
             current(|run| Ok(i64::try_from(run.alerts.len()).unwrap_or(i64::MAX).into()))
         })
+        .register_fn("owner", |alert: Dynamic| -> Outcome { current(|run| owner(run, &alert)) })
         .register_fn("lookup", |list: Dynamic, key: Dynamic| -> Outcome { current(|run| lookup(run, &list, &key)) });
     // What `print` cannot report, the flag of the run does: `on_print` has no way to return an error.
     engine.on_print(|text| drop(log(&"debug".into(), &text.into())));
@@ -236,4 +238,17 @@ fn lookup(run: &mut Run, list: &Dynamic, key: &Dynamic) -> Result<Dynamic, Halt>
         return Err(Halt::argument(format!("lookup: the key must be a string, got {}", what(key))));
     }
     Ok(entries.get(&key.to_string()).map_or(Dynamic::UNIT, to_dynamic))
+}
+
+/// Who owns what an alert is about: no step either.
+fn owner(run: &mut Run, alert: &Dynamic) -> Result<Dynamic, Halt> {
+    let given = to_json(alert).ok().filter(Value::is_object);
+    let alert = given.ok_or_else(|| Halt::argument(format!("owner: expected an alert, got {}", what(alert))))?;
+    let Some(Owner { name, email, of, entry, written }) = run.owners.owner(&alert) else { return Ok(Dynamic::UNIT) };
+    let mut owner = to_dynamic(&written).try_cast::<Map>().unwrap_or_default();
+    owner.insert("name".into(), name.into());
+    owner.insert("email".into(), email.map_or(Dynamic::UNIT, Dynamic::from));
+    owner.insert("of".into(), of.into());
+    owner.insert("entry".into(), entry.into());
+    Ok(Dynamic::from_map(owner))
 }

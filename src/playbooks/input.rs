@@ -15,8 +15,8 @@ const CUT_TEXT_BYTES: usize = 4 * 1024;
 /// What a script is called with, and the ids of the alerts that it may change.
 #[derive(Debug)]
 pub struct Input {
-    /// The argument of the entry function.
-    pub argument: Dynamic,
+    /// The arguments of the entry function.
+    pub arguments: Vec<Dynamic>,
     /// Ids of the alerts.
     pub ids: BTreeSet<String>,
 }
@@ -35,7 +35,14 @@ pub fn prepare(input: &Value) -> Input {
         alert if surely_fit(std::slice::from_ref(alert)) => argument(alert),
         alert => to_dynamic(&fit(vec![complete(alert)]).pop().unwrap_or_default()),
     };
-    Input { argument, ids }
+    Input { arguments: vec![argument], ids }
+}
+
+/// Prepares an alert and a change of its status, given as `{"alert": …, "change": …}`.
+pub fn prepare_change(input: &Value) -> Input {
+    let mut prepared = prepare(&input["alert"]);
+    prepared.arguments.push(to_dynamic(&input["change"]));
+    prepared
 }
 
 /// Whether the alerts fit with all that completing them can add, as nearly all do: then no copy is needed to see it.
@@ -195,7 +202,7 @@ mod tests {
     use super::*;
 
     fn seen(input: &Value) -> Value {
-        crate::playbooks::value::to_json(&prepare(input).argument).unwrap()
+        crate::playbooks::value::to_json(&prepare(input).arguments[0]).unwrap()
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::domain::lists::Lists;
 use crate::playbooks::evaluate::{Entry, NewStep, PastStep};
 use crate::playbooks::limits::{OPERATIONS_MAX, STACK_BYTES, STEPS_MAX};
 use crate::playbooks::value::fingerprint;
+use crate::rules::owners::Owners;
 
 /// One evaluation under way.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Run {
     pub alerts: BTreeSet<String>,
     /// For `lookup`.
     pub lists: Arc<Lists>,
+    /// For `owner`.
+    pub owners: Arc<Owners>,
     /// Steps on record.
     pub past: Vec<PastStep>,
     /// Number of the next step.
@@ -157,6 +160,7 @@ impl Run {
             seed: [0; 32],
             alerts: BTreeSet::new(),
             lists,
+            owners: Arc::default(),
             past: Vec::new(),
             next: 0,
             steps: Vec::new(),

@@ -7,13 +7,15 @@ use jiff::Timestamp;
 
 use crate::domain::alert::Alert;
 use crate::domain::lists::Lists;
+use crate::rules::advise::{self, Advisor};
 use crate::rules::detection::Detection;
 use crate::rules::explain::{self, RuleExplanation};
-use crate::rules::fields::Subject;
+use crate::rules::fields::{Fields, Subject};
 use crate::rules::header::Ids;
 use crate::rules::known::{Known, Reading};
 use crate::rules::lists;
 use crate::rules::matcher::{Matcher, Matches};
+use crate::rules::owners::Owners;
 use crate::rules::route::{self, Route, Routes};
 use crate::rules::suppress::{self, Suppression};
 use crate::rules::times::{self, NamedTimes};
@@ -30,6 +32,10 @@ pub struct Rules {
     pub routes: Vec<Route>,
     /// The lists, by name.
     pub lists: Lists,
+    /// What to do about alerts, for people.
+    pub advice: Advisor,
+    /// Who owns what alerts are about.
+    pub owners: Owners,
     pub(super) matcher: Matcher,
 }
 
@@ -64,14 +70,22 @@ impl Rules {
         self.all_routes().len()
     }
 
-    /// The playbooks that some route names, inherited ones included.
-    pub fn routed_playbooks(&self) -> BTreeSet<&str> {
-        self.all_routes().into_iter().flat_map(|route| &route.playbooks).map(String::as_str).collect()
+    /// Whether some route wants to hear of changes of status.
+    pub fn hears_status(&self) -> bool {
+        self.all_routes().iter().any(|route| !route.on_status.is_empty())
     }
 
-    /// What each rule says of an alert and why: suppressions first, then routes, parents before children.
+    /// The playbooks that some route names, inherited ones included.
+    pub fn routed_playbooks(&self) -> BTreeSet<&str> {
+        let all = self.all_routes().into_iter().flat_map(|route| route.playbooks.iter().chain(&route.on_status));
+        all.map(String::as_str).collect()
+    }
+
+    /// What each rule says of an alert and why: suppressions first, then routes, parents before children, then advice.
     pub fn explain(&self, alert: &Alert) -> Vec<RuleExplanation> {
-        explain::rules(&self.suppress, &self.routes, &self.matcher, alert)
+        let mut all = explain::rules(&self.suppress, &self.routes, &self.matcher, alert);
+        all.extend(explain::advice(&self.advice, alert));
+        all
     }
 
     /// Warnings about suppressions that no longer hold at this time.
@@ -80,7 +94,7 @@ impl Rules {
     }
 }
 
-/// Reads `rules/suppress/*.yaml`, `rules/route/*.yaml` and `lists/*` among the files and ignores all others.
+/// Reads `rules/suppress/*.yaml`, `rules/route/*.yaml`, `rules/advise/*.yaml` and `lists/*` among the files and ignores all others.
 ///
 /// The bundle must be refused when a diagnostic is an error; the rules then lack the faulty ones.
 pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<Diagnostic>) {
@@ -90,9 +104,12 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
     reading.faults = list_faults;
     let (suppress, suppressions) = read_suppressions(files, &mut reading);
     let routes = read_routes(files, &mut reading);
-    let Reading { faults, fields, .. } = reading;
+    let fields = std::mem::take(&mut reading.fields);
+    let advice = read_advice(files, &mut reading);
+    let Reading { faults, .. } = reading;
     let matcher = Matcher::new(fields, suppressions, routes.detections);
-    let rules = Rules { suppress, routes: routes.top, lists, matcher };
+    let owners = Owners::of_lists(&lists);
+    let rules = Rules { suppress, routes: routes.top, lists, advice, owners, matcher };
     let mut found = faults.found;
     found.sort_by(|a, b| a.place.cmp(&b.place));
     (rules, found)
@@ -109,7 +126,7 @@ fn read_suppressions(files: &BTreeMap<String, String>, reading: &mut Reading) ->
     let (mut suppress, mut detections) = (Vec::new(), Vec::new());
     let mut ids = Ids::new();
     for (path, node) in documents(files, "rules/suppress/", reading) {
-        for node in suppressions_of(&path, &node, reading) {
+        for node in listed(&path, &node, "suppress", "a list of suppressions", reading) {
             if let Some((suppression, detection)) = suppress::read(node, suppress.len(), &mut ids, reading) {
                 suppress.push(suppression);
                 detections.push(detection);
@@ -138,15 +155,25 @@ pub(super) fn documents(files: &BTreeMap<String, String>, folder: &str, reading:
     out
 }
 
-fn suppressions_of<'a>(path: &str, node: &'a Node, reading: &mut Reading) -> &'a [Node] {
-    let Some(mut map) = MapReader::new(node, "a map with `suppress:`", &mut reading.faults) else { return &[] };
-    let list = map.get("suppress");
-    misplaced(path, node, &["route", "times", "default_route"], &mut map, "rules/route/", reading);
+/// Keys at the top of rule files, with the folder of each.
+const TOP_KEYS: [(&str, &str); 5] = [
+    ("suppress", "rules/suppress/"),
+    ("route", "rules/route/"),
+    ("times", "rules/route/"),
+    ("default_route", "rules/route/"),
+    ("advise", "rules/advise/"),
+];
+
+/// The rules of a file whose only key is that of their list.
+fn listed<'a>(path: &str, node: &'a Node, key: &'static str, what: &'static str, reading: &mut Reading) -> &'a [Node] {
+    let Some(mut map) = MapReader::new(node, &format!("a map with `{key}:`"), &mut reading.faults) else { return &[] };
+    let list = map.get(key);
+    misplaced(path, node, &mut map, reading);
     map.finish(&mut reading.faults);
     match list.map(|node| (node, &node.value)) {
         Some((_, Value::List(nodes))) => nodes,
         Some((node, _)) => {
-            reading.faults.expected(node, "a list of suppressions");
+            reading.faults.expected(node, what);
             &[]
         }
         None => &[],
@@ -154,16 +181,32 @@ fn suppressions_of<'a>(path: &str, node: &'a Node, reading: &mut Reading) -> &'a
 }
 
 /// Notes keys that belong into files of another folder.
-fn misplaced(path: &str, node: &Node, keys: &[&'static str], map: &mut MapReader, folder: &str, reading: &mut Reading) {
+fn misplaced(path: &str, node: &Node, map: &mut MapReader, reading: &mut Reading) {
     let Value::Map(entries) = &node.value else { return };
     for (key, _) in entries {
-        if let Some(known) = keys.iter().find(|known| **known == key.text) {
+        let elsewhere = |(known, folder): &&(&str, &str)| *known == key.text && !path.starts_with(folder);
+        if let Some((known, folder)) = TOP_KEYS.iter().find(elsewhere) {
             map.get(known);
             let message = format!("`{known}` does not belong into {path}");
             let fault = Diagnostic::error("misplaced-key", key.place.clone(), message);
             reading.faults.push(fault.help(format!("move it to a file under {folder}")));
         }
     }
+}
+
+/// Advice has a matcher of its own: alerts are decided without it.
+fn read_advice(files: &BTreeMap<String, String>, reading: &mut Reading) -> Advisor {
+    let (mut all, mut detections, mut ids) = (Vec::new(), Vec::new(), Ids::new());
+    for (path, node) in documents(files, "rules/advise/", reading) {
+        for node in listed(&path, &node, "advise", "a list of advice", reading) {
+            if let Some((advice, detection)) = advise::read(node, &mut ids, reading) {
+                all.push(advice);
+                detections.push(detection);
+            }
+        }
+    }
+    let fields: Fields = std::mem::take(&mut reading.fields);
+    Advisor { all, matcher: Matcher::new(fields, detections, Vec::new()) }
 }
 
 fn read_routes(files: &BTreeMap<String, String>, reading: &mut Reading) -> Routes {
@@ -183,7 +226,7 @@ fn read_routes(files: &BTreeMap<String, String>, reading: &mut Reading) -> Route
             }
         }
         lists.extend(map.get("route"));
-        misplaced(path, node, &["suppress"], &mut map, "rules/suppress/", reading);
+        misplaced(path, node, &mut map, reading);
         map.finish(&mut reading.faults);
     }
     let mut routes = Routes::default();

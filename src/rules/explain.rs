@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::domain::alert::Alert;
 use crate::domain::decision::RuleRef;
+use crate::rules::advise::Advisor;
 use crate::rules::detection::Detection;
 use crate::rules::item::Item;
 use crate::rules::matcher::Matcher;
@@ -50,6 +51,8 @@ pub enum RuleKind {
     Suppress,
     /// A route.
     Route,
+    /// Advice.
+    Advise,
 }
 
 impl RuleKind {
@@ -58,6 +61,7 @@ impl RuleKind {
         match self {
             Self::Suppress => "suppression",
             Self::Route => "route",
+            Self::Advise => "advice",
         }
     }
 }
@@ -113,6 +117,17 @@ pub fn rules(suppress: &[Suppression], routes: &[Route], matcher: &Matcher, aler
         out.push(one(header, matcher.route(route.number), matcher, &view));
     }
     out
+}
+
+/// Explains every piece of advice.
+pub fn advice(advisor: &Advisor, alert: &Alert) -> Vec<RuleExplanation> {
+    let matcher = &advisor.matcher;
+    let view = View::of_alert(matcher.fields(), alert);
+    let explained = advisor.all.iter().enumerate().map(|(number, advice)| {
+        let header = (RuleKind::Advise, number, &advice.rule, advice.title.as_str());
+        one(header, Some(matcher.suppression(number)), matcher, &view)
+    });
+    explained.collect()
 }
 
 type Header<'a> = (RuleKind, usize, &'a RuleRef, &'a str);

@@ -24,6 +24,8 @@ pub struct PlaybookEntries {
     pub on_alert: bool,
     /// It has `on_group(alerts)`.
     pub on_group: bool,
+    /// It has `on_status(alert, change)`.
+    pub on_status: bool,
 }
 
 /// One pass over all rule files: what was found out so far.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::lists::Lists;
+use crate::rules::owners;
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Key, Node, Value, parse};
 use crate::yaml::reader::Faults;
@@ -17,7 +18,7 @@ pub fn read(files: &BTreeMap<String, String>, faults: &mut Faults) -> Lists {
         let place = Place::start(&Arc::from(path.as_str()));
         let (name, entries) = match file.rsplit_once('.') {
             Some((name, "txt")) => (name, plain(text)),
-            Some((name, "yaml")) => (name, yaml(&place, text, faults)),
+            Some((name, "yaml")) => (name, yaml(&place, text, name == owners::LIST, faults)),
             _ => {
                 let fault = Diagnostic::warning("list-ignored", place, "this file is not read");
                 faults.push(fault.help("lists are `.yaml` or `.txt` files"));
@@ -42,7 +43,7 @@ fn plain(text: &str) -> BTreeMap<String, serde_json::Value> {
     lines.map(|line| (line, true.into())).collect()
 }
 
-fn yaml(place: &Place, text: &str, faults: &mut Faults) -> BTreeMap<String, serde_json::Value> {
+fn yaml(place: &Place, text: &str, of_owners: bool, faults: &mut Faults) -> BTreeMap<String, serde_json::Value> {
     let node = match parse(&place.file, text) {
         Ok(node) => node,
         Err(fault) => {
@@ -53,7 +54,12 @@ fn yaml(place: &Place, text: &str, faults: &mut Faults) -> BTreeMap<String, serd
     match &node.value {
         Value::Null => BTreeMap::new(),
         Value::List(items) => items.iter().filter_map(|item| Some((key(item, faults)?, true.into()))).collect(),
-        Value::Map(entries) => map(entries, faults),
+        Value::Map(entries) => {
+            if of_owners {
+                entries.iter().for_each(|(key, entry)| owners::check(key, entry, faults));
+            }
+            map(entries, faults)
+        }
         _ => {
             faults.expected(&node, "a list of texts, or a map of keys to values");
             BTreeMap::new()

@@ -3,10 +3,12 @@
 //! Everything here is pure: texts of files in, rules and diagnostics out. A rule that exists is valid,
 //! because only the readers in this folder can build one.
 
+pub mod advise;
 pub mod compile;
 pub mod condition;
 pub mod contradiction;
 pub mod detection;
+pub mod draft;
 pub mod encode;
 pub mod expand;
 pub mod explain;
@@ -19,6 +21,7 @@ pub mod lists;
 pub mod matcher;
 pub mod modifiers;
 pub mod normalise;
+pub mod owners;
 pub mod pattern;
 pub mod route;
 pub mod sigma;
@@ -26,6 +29,7 @@ pub mod silence;
 pub mod suppress;
 pub mod test;
 pub mod times;
+pub mod url;
 pub mod view;
 pub mod wanted;
 

@@ -37,6 +37,8 @@ pub struct Route {
     pub owner: Option<String>,
     /// The playbooks to start, by name; empty means that the alert is on record only.
     pub playbooks: Vec<String>,
+    /// The playbooks that hear of it when an operator changes the status of an alert that the route takes.
+    pub on_status: Vec<String>,
     /// The fields that make the group's key; empty means that each alert stands for itself.
     pub group_by: Vec<KeyField>,
     /// How long a group gathers alerts.
@@ -106,6 +108,7 @@ pub fn walk<'a>(routes: &'a [Route], out: &mut Vec<&'a Route>) {
 struct Inherited {
     owner: Option<String>,
     playbooks: Vec<String>,
+    on_status: Vec<String>,
     group_by: Vec<KeyField>,
     group_wait: Span,
     throttle: Option<Throttle>,
@@ -133,6 +136,7 @@ impl Routes {
         let inherited = Inherited {
             owner: None,
             playbooks: Vec::new(),
+            on_status: Vec::new(),
             group_by: Vec::new(),
             group_wait: GROUP_WAIT,
             throttle: None,
@@ -210,6 +214,7 @@ impl Pass<'_, '_> {
             rule,
             owner: own.owner,
             playbooks: own.playbooks,
+            on_status: own.on_status,
             group_by: own.group_by,
             group_wait: own.group_wait,
             throttle: own.throttle,
@@ -278,7 +283,24 @@ impl Pass<'_, '_> {
             own.playbooks = self.playbooks(node);
         }
         self.check_entries(map, playbooks, &own);
+        if let Some(node) = map.get("on_status") {
+            own.on_status = self.playbooks(node);
+            self.check_hearing(node);
+        }
         own
+    }
+
+    /// Who hears of changes of status needs the function for it.
+    fn check_hearing(&mut self, node: &Node) {
+        for node in one_or_many(node) {
+            let Value::Str(name) = &node.value else { continue };
+            if self.reading.known.playbooks.get(name).is_some_and(|entries| !entries.on_status) {
+                let message = format!("playbook `{name}` has no `on_status(alert, change)`");
+                let fault = Diagnostic::error("playbook-without-on-status", node.place.clone(), message);
+                let help = format!("add `fn on_status(alert, change)` to playbooks/{name}.rhai");
+                self.reading.faults.push(fault.help(help));
+            }
+        }
     }
 
     fn keys(&mut self, nodes: &[Node]) -> Vec<KeyField> {

@@ -64,6 +64,9 @@ const REASONS: [(&str, SuppressReason); 4] = [
 ];
 
 impl SuppressReason {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::FalsePositive, Self::Expected, Self::AcceptedRisk, Self::Other];
+
     /// The word used everywhere.
     pub fn as_str(self) -> &'static str {
         REASONS.into_iter().find(|(_, reason)| *reason == self).expect("REASONS lists every reason").0

@@ -241,3 +241,27 @@ async fn mail_goes_encrypted_and_with_a_login() {
     let refused = plain.world(&format!("tls: starttls, ca: '{ca}'"), TO).mail().await;
     assert_eq!(class(&refused), "again", "a server without STARTTLS gets no mail: {refused:?}");
 }
+
+#[tokio::test]
+async fn a_destination_writes_to_the_owners_and_to_its_own_recipients_when_there_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = |more: &str, owners: &[&str]| {
+        let path = folder.path().display();
+        let yaml = format!("mail:\n  email: {{ folder: {path}, from: a@example.com, to: [soc@example.com]{more} }}\n");
+        World { owners: owners.iter().map(ToString::to_string).collect(), ..World::new(&yaml) }
+    };
+    let owned = ["shop@example.com", "no address", "dba@example.com", "shop@example.com", "x@y.com\r\nBcc: z@y.com"];
+    for (more, owners, expected) in [
+        (", to_owner: true", &owned[..], &["shop@example.com", "dba@example.com"][..]),
+        (", to_owner: true", &[], &["soc@example.com"]),
+        (", to_owner: true", &["nobody"], &["soc@example.com"]),
+        ("", &owned, &["soc@example.com"]),
+        (", to_owner: false", &owned, &["soc@example.com"]),
+    ] {
+        let reply = done(world(more, owners).mail().await);
+        assert_eq!(reply.value["accepted"], json!(expected), "{more} {owners:?}");
+        let mail = std::fs::read_to_string(reply.value["file"].as_str().unwrap()).unwrap();
+        let to = mail.lines().find_map(|line| line.strip_prefix("To: ")).unwrap();
+        assert_eq!(to, expected.join(", "), "the header names who gets it");
+    }
+}

@@ -35,6 +35,7 @@ struct World {
     key: EffectKey,
     input: Value,
     progress: Option<Value>,
+    owners: Vec<String>,
     in_doubt: bool,
 }
 
@@ -64,6 +65,7 @@ impl World {
             run,
             input: alert(),
             progress: None,
+            owners: Vec::new(),
             in_doubt: false,
         }
     }
@@ -78,6 +80,7 @@ impl World {
             run: &self.run,
             input: &self.input,
             templates: &self.templates,
+            owners: &self.owners,
             log_head: LOG_HEAD,
             progress: self.progress.as_ref(),
             in_doubt: self.in_doubt,

@@ -25,6 +25,7 @@ use soard::index::place::Place;
 use soard::index::plan::Limits;
 use soard::index::query::{self, Page, Request};
 use soard::index::readers::Readers;
+use soard::index::related::{RELATED_MAX, related};
 use soard::index::row::Row;
 use soard::journal::reader::Reader;
 
@@ -418,4 +419,40 @@ fn dump(world: &World) -> Vec<String> {
         lines.push(format!("{word}: {:?}", ids.collect::<Vec<_>>()));
     }
     lines
+}
+
+/// What another alert has in common, in any case of letters.
+fn in_common(one: &Row, other: &Row) -> usize {
+    let values = |row: &Row| -> BTreeSet<String> {
+        row.entities.values().flatten().chain(&row.resources).map(|value| value.to_ascii_lowercase()).collect()
+    };
+    values(one).intersection(&values(other)).count()
+}
+
+#[test]
+fn related_alerts_are_those_that_share_most_and_then_the_newest() {
+    let mut found = 0;
+    for seed in 0..seeds() {
+        let world = World::generated(seed, ENTRIES);
+        world.build();
+        let all = world.all();
+        for one in &all {
+            let others = all.iter().filter(|other| other.id != one.id);
+            let mut expected: Vec<(usize, &Row)> = others.map(|other| (in_common(one, other), other)).collect();
+            expected.retain(|(shares, _)| *shares > 0);
+            expected.sort_by_key(|(shares, other)| (std::cmp::Reverse(*shares), std::cmp::Reverse(other.id)));
+            let capped = expected.len() > RELATED_MAX;
+            let expected: Vec<_> =
+                expected.iter().take(RELATED_MAX).map(|(shares, other)| (other.id, *shares)).collect();
+            let related = world.query(|conn| related(conn, one.id)).unwrap();
+            let got: Vec<_> = related.alerts.iter().map(|other| (other.id, other.shares.len())).collect();
+            assert_eq!((got, related.capped), (expected, capped), "seed {seed}, {}", one.id);
+            found += related.alerts.len();
+        }
+    }
+    assert!(found > 1_000, "only {found} were related at all");
+    let world = World::generated(0, ENTRIES);
+    world.build();
+    let unknown = world.query(|conn| related(conn, "a-999999.0".parse().unwrap())).unwrap();
+    assert!(unknown.alerts.is_empty());
 }

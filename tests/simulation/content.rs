@@ -99,7 +99,7 @@ pub struct Content {
 impl Content {
     /// Compiles it; needs a deep stack.
     pub fn new() -> Self {
-        let both = PlaybookEntries { on_alert: true, on_group: true };
+        let both = PlaybookEntries { on_alert: true, on_group: true, on_status: true };
         let known = PLAYBOOKS.map(|(name, _)| (name.to_owned(), both)).into();
         let files = BTreeMap::from([("rules/route/t.yaml".to_owned(), ROUTES.to_owned())]);
         let (rules, faults) = compile(&files, &Known { playbooks: known, sources: None });

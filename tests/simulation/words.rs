@@ -35,7 +35,7 @@ pub fn wish(random: &mut Random, bodies: &[AlertRef], silences: u64) -> Option<W
         }
         _ => AlertChange::Feedback { useful: false, reason: Some(FeedbackReason::TooMany) },
     };
-    Some(Wish::Change { alert: alert.id, change })
+    Some(Wish::Change { alert: alert.id, change, latest: None })
 }
 
 fn status(random: &mut Random) -> AlertChange {

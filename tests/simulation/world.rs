@@ -375,6 +375,7 @@ impl<'a> World<'a> {
         let (entry, input) = match job.run.trigger {
             Trigger::Alert(_) => (evaluate::Entry::Alert, alerts[0].clone()),
             Trigger::Group(_) => (evaluate::Entry::Group, Value::Array(alerts)),
+            Trigger::Status(..) => unreachable!("nobody changes a status here"),
         };
         let seed = Sha256::digest(job.run.to_string()).into();
         let (playbook, past) = (job.run.playbook.as_str(), replay.past.as_slice());
@@ -423,7 +424,7 @@ impl<'a> World<'a> {
             }
             _ => return,
         };
-        let Ok(order) = orders::order(&self.state, self.state.at, wish, "why not") else { return };
+        let Ok(order) = orders::order(&self.state, &self.content.rules, self.state.at, wish, "why not") else { return };
         if let Order::RunRetry { run, again } = &order {
             for n in again {
                 self.excuse(&EffectKey::new(&self.state.journal, run, *n));
@@ -442,7 +443,7 @@ impl<'a> World<'a> {
         self.timers();
         let silences = self.state.silences.all().count() as u64;
         let Some(wish) = words::wish(&mut self.random, &self.bodies, silences) else { return };
-        if let Ok(order) = orders::order(&self.state, self.state.at, wish, "why not") {
+        if let Ok(order) = orders::order(&self.state, &self.content.rules, self.state.at, wish, "why not") {
             self.give(order);
         }
     }

@@ -24,6 +24,8 @@ pub struct EmailSettings {
     pub reply_to: Option<Mailbox>,
     /// Recipients; at least one.
     pub to: Vec<Mailbox>,
+    /// A mail goes to the owners of what it is about instead, where there are any with an address.
+    pub to_owner: bool,
 }
 
 /// The way a mail goes.
@@ -68,6 +70,19 @@ pub enum Tls {
 }
 
 impl EmailSettings {
+    /// Who gets a mail about something that these people own.
+    pub fn recipients(&self, owners: &[String]) -> Vec<Mailbox> {
+        let mut recipients: Vec<Mailbox> = Vec::new();
+        if self.to_owner {
+            for mailbox in owners.iter().filter_map(|owner| address(owner)) {
+                if recipients.len() < RECIPIENTS_MAX && !recipients.iter().any(|known| known.email == mailbox.email) {
+                    recipients.push(mailbox);
+                }
+            }
+        }
+        if recipients.is_empty() { self.to.clone() } else { recipients }
+    }
+
     pub(super) fn secrets(&self) -> Vec<&SecretRef> {
         match &self.transport {
             Transport::Smtp(smtp) => smtp.login.iter().map(|(_, password)| password).collect(),
@@ -98,8 +113,9 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
     let from = map.need("from", faults).and_then(|node| mailbox(node, faults));
     let reply_to = map.get("reply_to").and_then(|node| mailbox(node, faults));
     let to = map.need("to", faults).map(|node| recipients(node, faults)).unwrap_or_default();
+    let to_owner = map.flag("to_owner", faults).unwrap_or(false);
     map.finish(faults);
-    let settings = EmailSettings { transport: transport?, from: from?, reply_to, to };
+    let settings = EmailSettings { transport: transport?, from: from?, reply_to, to, to_owner };
     let mode = common.mode.unwrap_or(Mode::AtLeastOnce);
     Some(common.destination(mode, Target::Email(Box::new(settings))))
 }
@@ -201,11 +217,9 @@ fn recipients(node: &Node, faults: &mut Faults) -> Vec<Mailbox> {
 
 fn mailbox(node: &Node, faults: &mut Faults) -> Option<Mailbox> {
     let text = reader::text(node, faults)?;
-    // A line end in a display name makes lettre panic later; none may come that far.
-    let parsed: Option<Mailbox> = if text.chars().any(char::is_control) { None } else { text.parse().ok() };
-    match parsed {
-        Some(mailbox) if mailbox.email.to_string().is_ascii() => Some(mailbox),
-        _ => {
+    match address(text) {
+        Some(mailbox) => Some(mailbox),
+        None => {
             let message = format!("{text:?} is not a mail address");
             let fault = Diagnostic::error("bad-address", node.place.clone(), message);
             faults
@@ -213,4 +227,10 @@ fn mailbox(node: &Node, faults: &mut Faults) -> Option<Mailbox> {
             None
         }
     }
+}
+
+fn address(text: &str) -> Option<Mailbox> {
+    // A line end in a display name makes lettre panic later; none may come that far.
+    let parsed: Option<Mailbox> = if text.chars().any(char::is_control) { None } else { text.parse().ok() };
+    parsed.filter(|mailbox| mailbox.email.to_string().is_ascii())
 }

@@ -4,9 +4,11 @@ pub mod change;
 pub mod csv;
 pub mod history;
 pub mod list;
+pub mod measures;
 pub mod order;
 pub mod run;
 pub mod show;
+pub mod suppress;
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
@@ -32,6 +34,8 @@ pub enum Command {
     Feedback(change::Feedback),
     /// Start a playbook for alerts by hand
     Run(run::Args),
+    /// Draft a suppression of alerts like one
+    Suppress(suppress::Args),
 }
 
 impl Command {
@@ -46,6 +50,7 @@ impl Command {
             Self::Assign(args) => args.run(context),
             Self::Feedback(args) => args.run(context),
             Self::Run(args) => args.run(context),
+            Self::Suppress(args) => args.run(context),
         }
     }
 }

@@ -249,7 +249,9 @@ pub(in crate::cli) fn human(report: &OrdersReport, _: &Look) -> String {
     let mut text = String::new();
     for done in report.done.iter().take(LINES_MAX) {
         let what = match &done.order {
-            Order::Alert { alert, was, change } => ordered::alert_change(*alert, *was, change),
+            Order::Alert { alert, was, change, .. } => {
+                format!("{}{}", ordered::alert_change(*alert, *was, change), ordered::starting(&done.order))
+            }
             Order::RunStart { starts, .. } => format!("started {}", safe(starts)),
             other => format!("{other:?}"),
         };

@@ -1,14 +1,17 @@
 //! `soard alerts show`.
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cli::Context;
+use crate::cli::alerts::measures;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered;
 use crate::cli::output::{self, BOLD, FAINT, Look, NAME, count, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::cli::why;
+use crate::daemon::measures::Measures;
 use crate::daemon::query::alert::AlertView;
 use crate::domain::alert::Alert;
 use crate::domain::attack;
@@ -20,11 +23,12 @@ const ENTITIES_SHOWN: usize = 20;
 
 /// Show everything about one alert
 ///
-/// What the source said about it, its entities and remediation, where it stands and which runs were started.
-/// `soard why` says for what reasons.
+/// What the source said about it, its entities, where it stands, which runs were started, what can be done about it, and which
+/// alerts share something with it. `soard why` says for what reasons it was decided as it was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard alerts show a-1042.0\n  soard alerts show a-1042.0 --raw | jq .\n  \
-                        soard alerts show a-1042.0 -o json | jq .alert.entities")]
+                        soard alerts show a-1042.0 -o json | jq .alert.entities\n  \
+                        soard alerts show a-1042.0 -o json | jq '.take_action.related.alerts[].id'")]
 pub struct Args {
     /// The alert
     #[arg(value_name = "ID")]
@@ -36,20 +40,37 @@ pub struct Args {
 
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let Some(view) = context.access()?.alert(self.id)? else {
+        let access = context.access()?;
+        let Some(view) = access.alert(self.id)? else {
             let none = Fault::nothing(format!("the journal has no alert {}", self.id));
             return Err(none.hint("`soard alerts list --all` shows the alerts"));
         };
         if self.raw {
             output::print(&output::json(&view.raw))?;
         } else {
-            context.print(&view, human)?;
+            // The alert is worth showing without it, as while the index is built anew.
+            let take_action = access.measures(self.id).unwrap_or_else(|fault| {
+                output::note(&format!("note: what can be done about it is not shown\n{}", fault.text()));
+                None
+            });
+            let shown = Shown { view, take_action: take_action.map(|indexed| indexed.answer) };
+            context.print(&shown, human)?;
         }
         Ok(Exit::Good)
     }
 }
 
-pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
+/// An alert with what can be done about it.
+#[derive(Serialize)]
+pub(in crate::cli) struct Shown {
+    #[serde(flatten)]
+    pub view: AlertView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take_action: Option<Measures>,
+}
+
+pub(in crate::cli) fn human(shown: &Shown, look: &Look) -> String {
+    let Shown { view, take_action } = shown;
     let mut page = Page::default();
     page.line(0, plain::alert_head(&view.row));
     page.line(2, why::sightings(view, look));
@@ -69,8 +90,15 @@ pub(in crate::cli) fn human(view: &AlertView, look: &Look) -> String {
         page.labelled(2, "assigned", safe(name));
     }
     entities(&mut page, 2, &view.alert);
-    guidance(&mut page, 2, &view.alert, look);
+    match take_action {
+        // What the source says to do stands there, before what advice says.
+        Some(_) => links(&mut page, 2, &view.alert),
+        None => guidance(&mut page, 2, &view.alert, look),
+    }
     acts(&mut page, view, look);
+    if let Some(found) = take_action {
+        measures::human(&mut page, 2, found, look);
+    }
     page.line(2, styled(FAINT, format!("`soard why {}` says what was decided, and by which rules", view.row.id)));
     page.into_text()
 }
@@ -141,14 +169,24 @@ fn entity_words(entity: &Map<String, Value>) -> String {
     words.collect::<Vec<_>>().join("  ")
 }
 
-/// What to do, and the pages about the alert.
+/// What to do, and the pages about the alert, as the source says.
 pub(in crate::cli) fn guidance(page: &mut Page, indent: usize, alert: &Alert, look: &Look) {
+    remediation(page, indent, alert, look);
+    links(page, indent, alert);
+}
+
+/// What to do, as the source says.
+fn remediation(page: &mut Page, indent: usize, alert: &Alert, look: &Look) {
     if !alert.remediation.is_empty() {
         page.line(indent, styled(BOLD, "what to do"));
         for (n, step) in (1..).zip(alert.remediation.iter().take(ENTITIES_SHOWN)) {
             page.block(indent + 2, &format!("{n}. {step}"), look);
         }
     }
+}
+
+/// The pages about the alert, as the source names them.
+fn links(page: &mut Page, indent: usize, alert: &Alert) {
     for link in alert.links.iter().take(ENTITIES_SHOWN) {
         let label = link.label.as_ref().map(|label| format!(" ({})", safe(label))).unwrap_or_default();
         page.labelled(indent, "link", format!("{}{label}", safe(&link.url)));

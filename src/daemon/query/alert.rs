@@ -175,7 +175,7 @@ impl Show {
     fn new(id: AlertId) -> Self {
         Self {
             id,
-            names: vec![format!("\"{id}\""), format!("\"{id}/")],
+            names: vec![format!("\"{id}\""), format!("\"{id}/"), format!("\"{id}@")],
             latest: None,
             seen: Vec::new(),
             seen_left_out: 0,
@@ -274,7 +274,12 @@ fn tag_with(tags: &mut Vec<String>, removed: &mut BTreeSet<String>, tag: &String
 impl Show {
     fn order(&mut self, entry: &Entry, operator: &Operator) {
         match &operator.order {
-            Order::Alert { alert, change, .. } if *alert == self.id => self.changed(change),
+            Order::Alert { alert, change, .. } if *alert == self.id => {
+                self.changed(change);
+                if let Some(latest) = &mut self.latest {
+                    operator.order.runs().into_iter().for_each(|run| latest.row.run(run, Outcome::Open));
+                }
+            }
             Order::RunStart { alert, starts, .. } if alert.id == self.id => {
                 if let Some(latest) = &mut self.latest {
                     latest.row.run(starts, Outcome::Open);

@@ -88,7 +88,7 @@ fn about(entry: &Entry) -> (Vec<AlertId>, Vec<RunId>) {
             if let Order::Alert { alert, .. } = &operator.order {
                 alerts.push(*alert);
             }
-            runs.extend(operator.order.runs().cloned());
+            runs.extend(operator.order.runs().into_iter().cloned());
         }
         Facts::Due(_)
         | Facts::Begin(_)
@@ -99,7 +99,7 @@ fn about(entry: &Entry) -> (Vec<AlertId>, Vec<RunId>) {
     }
     // A step of a playbook may change the alert that it runs for.
     alerts.extend(runs.iter().filter_map(|run| match run.trigger {
-        Trigger::Alert(alert) => Some(alert),
+        Trigger::Alert(alert) | Trigger::Status(alert, _) => Some(alert),
         Trigger::Group(_) => None,
     }));
     alerts.sort_unstable();

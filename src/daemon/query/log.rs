@@ -178,8 +178,8 @@ impl Concern {
             Facts::Result(result) => self.wants(&result.run),
             Facts::Run(end) => self.wants(&end.run),
             Facts::Operator(operator) => match &operator.order {
-                Order::Alert { alert, .. } => self.run.is_none() && self.alert == Some(*alert),
-                order => order.runs().any(|run| self.wants(run)),
+                Order::Alert { alert, .. } if self.run.is_none() => self.alert == Some(*alert),
+                order => order.runs().into_iter().any(|run| self.wants(run)),
             },
             Facts::Log(_) | Facts::Bundle(_) | Facts::Quarantine(_) => false,
         }
@@ -195,6 +195,6 @@ impl Concern {
     /// Both filters hold where both are given.
     fn wants(&self, run: &RunId) -> bool {
         self.run.as_ref().is_none_or(|wanted| wanted == run)
-            && (self.alert.is_none() || self.triggers.contains(&run.trigger))
+            && (self.alert.is_none() || self.triggers.contains(&run.trigger.about()))
     }
 }

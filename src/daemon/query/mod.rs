@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod alerts;
+pub mod cause;
 pub mod changes;
 pub mod deliveries;
 pub mod group;

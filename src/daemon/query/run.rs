@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::daemon::query::cause::Cause;
 use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::approval::Choice;
@@ -47,22 +48,6 @@ pub struct OrderView {
     pub at: Timestamp,
     /// What, who and why.
     pub operator: Operator,
-}
-
-/// What started a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Cause {
-    /// Sequence number of the entry that started it.
-    pub seq: u64,
-    /// The alert or group.
-    pub trigger: Trigger,
-    /// The route that named the playbook.
-    pub rule: RuleRef,
-    /// How many alerts it was started for.
-    pub alerts: u64,
-    /// Title of the alert, when it was one alert.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
 }
 
 /// One step of a run.
@@ -226,7 +211,7 @@ impl Runs {
             Wanted::All => true,
             // A restarted run has its cause from the first.
             Wanted::Run(run) => run.trigger == id.trigger && run.playbook == id.playbook,
-            Wanted::Triggers(triggers) => triggers.contains(&id.trigger),
+            Wanted::Triggers(triggers) => triggers.contains(&id.trigger.about()),
         }
     }
 
@@ -254,9 +239,7 @@ impl Runs {
             for reason in &taken.decision.reasons {
                 let Reason::Route { rule, verdict: RouteVerdict::Run { runs, .. }, .. } = reason else { continue };
                 for id in runs {
-                    let title = Some(short(&taken.alert.title));
-                    let (trigger, rule) = (id.trigger, rule.clone());
-                    let cause = Cause { seq: entry.seq, trigger, rule, alerts: 1, title };
+                    let cause = Cause::one(entry, id, rule.clone(), Some(short(&taken.alert.title)));
                     self.start(entry, id, &intake.bundle, cause);
                 }
             }
@@ -349,10 +332,9 @@ impl Runs {
                 let cause = first.unwrap_or(Cause { seq: entry.seq, trigger, rule, alerts, title: None });
                 self.start(entry, starts, bundle, Cause { seq: entry.seq, ..cause });
             }
-            Order::RunStart { alert, starts, bundle } => {
+            Order::RunStart { starts, bundle, .. } => {
                 let rule = RuleRef { id: "by hand".into(), place: operator.actor.clone() };
-                let trigger = Trigger::Alert(alert.id);
-                self.start(entry, starts, bundle, Cause { seq: entry.seq, trigger, rule, alerts: 1, title: None });
+                self.start(entry, starts, bundle, Cause::one(entry, starts, rule, None));
             }
             Order::RunCancel { run } => {
                 let Some(open) = self.runs.get_mut(run) else { return };
@@ -360,6 +342,11 @@ impl Runs {
                 open.row.error = Some(short(&operator.comment));
             }
             Order::RunRetry { run, again } => self.retry(run, again),
+            Order::Alert { on_status: Some(told), .. } => {
+                for (rule, id) in told.starts() {
+                    self.start(entry, id, &told.bundle, Cause::one(entry, id, rule.clone(), None));
+                }
+            }
             Order::Approval(order) => self.answer(entry.at, &order.run, order.step, order.choice),
             Order::DeliveryRetry { .. } | Order::Alert { .. } => {}
             Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {}

@@ -46,6 +46,11 @@ impl Fold for Start<'_> {
             Facts::Operator(Operator { order: Order::RunStart { alert, starts, .. }, .. }) if *starts == first => {
                 self.alerts = Some(vec![*alert]);
             }
+            Facts::Operator(Operator { order: Order::Alert { on_status: Some(told), .. }, .. })
+                if told.runs().any(|run| *run == first) =>
+            {
+                self.alerts = Some(vec![told.alert]);
+            }
             _ => {}
         }
     }

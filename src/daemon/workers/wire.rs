@@ -37,7 +37,7 @@ pub struct Job {
     pub playbook: String,
     /// Which function.
     pub entry: Entry,
-    /// The alert as JSON, or an array of them; a text, since the daemon has no use for more.
+    /// The alert as JSON, an array of them, or an alert with a change; a text, since the daemon has no use for more.
     pub input: Box<RawValue>,
     /// What a new `now()` returns.
     pub at: Timestamp,

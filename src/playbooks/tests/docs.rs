@@ -34,7 +34,9 @@ fn every_example_compiles_and_runs_to_its_end() {
             Effect::Approve(_) => ok(json!(true)),
             _ => ok(json!(null)),
         };
-        for input in [alert(), json!([alert()])] {
+        let change =
+            json!({ "from": "active", "to": "dismissed", "reason": "benign", "comment": "a drill", "by": "ann" });
+        for input in [alert(), json!([alert()]), json!({ "alert": alert(), "change": change })] {
             if playbooks.has_entry("p", crate::playbooks::tests::job(&input, &[]).entry) {
                 let trace = drive(&playbooks, "p", &input, answer);
                 assert!(matches!(trace.then, Then::Finished(_)), "{example}\n{:?}", trace.then);

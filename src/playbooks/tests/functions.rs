@@ -1,9 +1,13 @@
 //! What each function asks for, answers and refuses at run time.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::domain::effect::{Class, Effect, Reply};
-use crate::playbooks::evaluate::Then;
+use crate::domain::lists::Lists;
+use crate::playbooks::compile::compile;
+use crate::playbooks::evaluate::{Entry, Job, PastStep, Then};
 use crate::playbooks::tests::{alert, bundle, drive, evaluate, failed, files, job, ok, playbook, run, run_with};
 
 fn effect(text: &str) -> Value {
@@ -197,6 +201,30 @@ fn lookup_and_the_other_pure_functions_are_no_steps() {
 }
 
 #[test]
+fn a_script_asks_who_owns_what_an_alert_is_about() {
+    let entries = json!({"web*": {"name": "Shop", "email": "shop@example.com", "chat": "#shop"}, "db7": "dba"});
+    let entries = entries.as_object().unwrap().clone().into_iter().collect();
+    let lists = Arc::new(Lists([("owners".to_owned(), entries)].into()));
+    let script = "fn on_alert(alert) { [owner(alert), owner(#{ resources: [\"/sql/db7\"] }), owner(#{ title: \"x\" })] }\n\
+                  fn on_group(alerts) { owner(alerts) }\n";
+    let (playbooks, faults) = compile(&files(&[("playbooks/p.rhai", script)]), lists);
+    assert!(faults.is_empty(), "{faults:?}");
+    let playbooks = playbooks.unwrap();
+    let trace = drive(&playbooks, "p", &alert(), |_| ok(json!(null)));
+    assert!(trace.steps.is_empty());
+    assert_eq!(
+        trace.value(),
+        json!([
+            {"name": "Shop", "email": "shop@example.com", "chat": "#shop", "of": "web3", "entry": "web*"},
+            {"name": "dba", "email": null, "of": "db7", "entry": "db7"},
+            null
+        ])
+    );
+    let wrong = drive(&playbooks, "p", &json!([alert()]), |_| ok(json!(null)));
+    assert!(wrong.error().0.contains("owner: expected an alert"), "{:?}", wrong.error());
+}
+
+#[test]
 fn a_missing_playbook_or_entry_fails_the_run() {
     let playbooks = playbook("fn on_alert(alert) { }");
     let input = alert();
@@ -228,4 +256,26 @@ fn a_question_waits_and_is_answered_with_true_or_false() {
     };
     assert_eq!(run_with(text, answers(true)).value(), "isolated");
     assert_eq!(run_with(text, answers(false)).value(), false);
+}
+
+#[test]
+fn on_status_gets_the_alert_and_the_change() {
+    let script = "fn on_status(alert, change) {\n    webhook(\"edr\", #{ id: alert.id, host: alert.host, from: change.from, to: change.to });\n    \
+                  [alert.status, change.comment, change.reason, alert.vendor]\n}\n";
+    let playbooks = playbook(script);
+    assert!(playbooks.has_entry("p", Entry::Status) && !playbooks.has_entry("p", Entry::Alert));
+    let mut changed = alert();
+    changed["status"] = json!("dismissed");
+    let input = json!({ "alert": changed, "change": { "from": "active", "to": "dismissed", "reason": "benign", "comment": "a drill" } });
+    let first = playbooks.evaluate_on_stack(&Job { entry: Entry::Status, ..job(&input, &[]) });
+    let Effect::Webhook(sent) = &first.steps[0].effect else { panic!("{first:?}") };
+    let body = sent.body.clone().unwrap();
+    assert_eq!(body, json!({ "id": "a-7.0", "host": "web3", "from": "active", "to": "dismissed" }));
+    let past = [PastStep {
+        kind: "webhook".into(),
+        args_sha256: first.steps[0].args_sha256.clone(),
+        outcome: Some(ok(json!({}))),
+    }];
+    let second = playbooks.evaluate_on_stack(&Job { entry: Entry::Status, ..job(&input, &past) });
+    assert_eq!(second.then, Then::Finished(json!(["dismissed", "a drill", "benign", null])));
 }

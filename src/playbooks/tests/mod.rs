@@ -66,7 +66,11 @@ fn failed(class: Class, status: u16) -> Reply {
 }
 
 fn job<'a>(input: &'a Value, past: &'a [PastStep]) -> Job<'a> {
-    let entry = if input.is_array() { Entry::Group } else { Entry::Alert };
+    let entry = match input {
+        Value::Array(_) => Entry::Group,
+        _ if input.get("change").is_some() => Entry::Status,
+        _ => Entry::Alert,
+    };
     Job { playbook: "p", entry, input, at: AT.parse::<Timestamp>().unwrap(), seed: [7; 32], past }
 }
 

@@ -6,7 +6,7 @@ use crate::playbooks::compile::compile;
 use crate::playbooks::tests::{files, lists};
 
 /// What is wrong, and the files: `p` is the playbook; further files follow after a line `--- path`.
-const WRONG: [(&str, &str); 53] = [
+const WRONG: [(&str, &str); 54] = [
     ("no function", "let x = 1;\n"),
     ("empty file", ""),
     ("misspelt entry", "fn on_alrt(alert) {\n}\n"),
@@ -44,6 +44,7 @@ const WRONG: [(&str, &str); 53] = [
     ("unknown status", "fn on_alert(alert) {\n    set_status(alert, \"closed\");\n}\n"),
     ("misspelt status", "fn on_alert(alert) {\n    set_status(alert, \"resolvd\");\n}\n"),
     ("unknown level", "fn on_alert(alert) {\n    log(\"warning\", \"x\");\n}\n"),
+    ("on_status of one argument", "fn on_status(alert) {\n    log(alert.id)\n}\n"),
     ("unknown list", "fn on_alert(alert) {\n    lookup(\"never_tuoch\", alert.host)\n}\n"),
     ("unknown option", "fn on_alert(alert) {\n    webhook(\"jira\", #{}, #{ header: #{} });\n}\n"),
     ("unknown http method", "fn on_alert(alert) {\n    webhook(\"jira\", #{}, #{ method: \"FETCH\" });\n}\n"),

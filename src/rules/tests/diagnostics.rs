@@ -54,13 +54,18 @@ fn wrong_routes_are_refused_with_a_cure() {
 }
 
 #[test]
+fn wrong_advice_is_refused_with_a_cure() {
+    check("advise");
+}
+
+#[test]
 fn wrong_lists_are_refused_with_a_cure() {
     check("lists");
 }
 
 #[test]
 fn there_are_enough_of_them() {
-    let count: usize = ["suppress", "route", "lists"].iter().map(|folder| fixtures(folder).len()).sum();
+    let count: usize = ["suppress", "route", "advise", "lists"].iter().map(|folder| fixtures(folder).len()).sum();
     assert!(count >= 60, "{count} wrong files");
 }
 
@@ -131,7 +136,7 @@ fn hostile_files_are_faults_and_nothing_else() {
         "\u{feff}route: x",
         &deep,
     ] {
-        for path in ["rules/route/x.yaml", "rules/suppress/x.yaml", "lists/x.yaml"] {
+        for path in ["rules/route/x.yaml", "rules/suppress/x.yaml", "rules/advise/x.yaml", "lists/x.yaml"] {
             let texts = files(&[(path, text)]);
             let (_, found) = compile(&texts, &known());
             let _ = show(&found, &texts);

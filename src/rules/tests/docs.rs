@@ -11,8 +11,8 @@ use crate::rules::sigma;
 
 /// The playbooks that ship, and what each has.
 fn shipped() -> Known {
-    let both = PlaybookEntries { on_alert: true, on_group: true };
-    let alert_only = PlaybookEntries { on_alert: true, on_group: false };
+    let both = PlaybookEntries { on_alert: true, on_group: true, on_status: false };
+    let alert_only = PlaybookEntries { on_alert: true, on_group: false, on_status: false };
     let playbooks = [
         ("chat", both),
         ("enrich", alert_only),

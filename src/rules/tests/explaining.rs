@@ -70,6 +70,7 @@ fn the_explanation_agrees_with_the_matcher() {
             let matched = match rule.kind {
                 crate::rules::explain::RuleKind::Suppress => matches.suppression(rule.number),
                 crate::rules::explain::RuleKind::Route => matches.route(rule.number),
+                crate::rules::explain::RuleKind::Advise => unreachable!("there is no advice"),
             };
             assert_eq!(rule.matched, matched, "{}", rule.rule);
         }

@@ -16,6 +16,7 @@ const _: fn() = || {
     shared::<crate::rules::matcher::Matches>();
 };
 
+mod advice;
 mod compiled;
 mod conditions;
 mod conformance;
@@ -73,12 +74,13 @@ fn alert() -> Alert {
 
 /// Playbooks and sources that the tests' rules may name.
 fn known() -> Known {
-    let entries = |on_alert, on_group| PlaybookEntries { on_alert, on_group };
+    let entries = |on_alert, on_group| PlaybookEntries { on_alert, on_group, on_status: false };
     let playbooks = [
         ("notify-email", entries(true, true)),
         ("open-ticket", entries(true, false)),
         ("digest", entries(false, true)),
         ("page", entries(true, true)),
+        ("tell", PlaybookEntries { on_status: true, ..PlaybookEntries::default() }),
     ];
     Known {
         playbooks: playbooks.map(|(name, entries)| (name.into(), entries)).into(),
