@@ -190,6 +190,7 @@ fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Ou
         state.timers.remove(&(request.until, Timer::Approval(id)));
     }
     let key = EffectKey::new(&state.journal, run, step);
+    state.letters.retain(|_, letter| letter.key != key);
     if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
         state.timers.remove(&(next, Timer::Retry(key)));
     }
