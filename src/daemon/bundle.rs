@@ -17,6 +17,7 @@ use crate::playbooks::check::{Use, UseKind};
 use crate::playbooks::compile as scripts;
 use crate::playbooks::evaluate::{Entry, Playbooks};
 use crate::rules::compile::{self as rules, Rules};
+use crate::rules::guard;
 use crate::rules::known::{Known, PlaybookEntries};
 use crate::rules::lists;
 use crate::rules::normalise::{self, Formats};
@@ -116,6 +117,13 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
             let fault = Diagnostic::error("unknown-format", place.clone(), format!("no format `{format}`"));
             faults.push(fault.suggest(format, formats.names()));
         }
+    }
+    let listed = ["yaml", "txt"].iter().any(|ending| files.contains_key(&format!("lists/{}.{ending}", guard::LIST)));
+    for place in names.iter().flat_map(|names| &names.guarded).filter(|_| !listed) {
+        let message = format!("there is no list `{}` that says what is never to be touched", guard::LIST);
+        let fault = Diagnostic::error("guard-without-list", place.clone(), message);
+        faults
+            .push(fault.help(format!("write lists/{}.txt: a name, a pattern or a network on each line", guard::LIST)));
     }
     faults.sort_by(|a, b| (&a.place, a.gravity).cmp(&(&b.place, b.gravity)));
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);

@@ -10,6 +10,7 @@ use crate::domain::effect::EffectKey;
 use crate::domain::entry::Entry;
 use crate::domain::id::{ApprovalId, RunId};
 use crate::domain::operator::Operator;
+use crate::engine::brakes;
 use crate::engine::state::{Flight, State, Timer};
 
 /// Closed approvals that are still known as such; older ones stand in the journal only.
@@ -186,10 +187,15 @@ pub(crate) fn ask(state: &mut State, entry: &Entry, run: &RunId, step: u32, requ
 /// A question has its answer; whoever was to be told of it need not be told any more.
 fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Outcome) {
     let seq = outcome.seq;
+    let key = EffectKey::new(&state.journal, run, step);
+    let releases = brakes::settle(state, id, &key, &outcome);
     if let Some(request) = state.approvals.close(id, outcome) {
         state.timers.remove(&(request.until, Timer::Approval(id)));
     }
-    let key = EffectKey::new(&state.journal, run, step);
+    if releases {
+        // Its run goes on with what comes of it.
+        return;
+    }
     if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
         state.timers.remove(&(next, Timer::Retry(key)));
     }
