@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{Daemon, HttpSink, wait_for};
 
-const ROUTES: &str =
-    "route:\n  - { id: all, title: All, owner: soc@example.com, playbooks: [isolate] }\ndefault_route: none\n";
+const ROUTES: &str = "route:\n  - { id: all, title: All, owner: soc@example.com, playbooks: [isolate] }\n";
 const ISOLATE: &str = r#"fn on_alert(alert) {
     try {
         webhook("edr", #{ action: "isolate", host: alert.host });
@@ -29,7 +28,7 @@ fn daemon(dir: &Path, sink: &HttpSink, brakes: &str) -> Daemon {
     let files = [
         ("rules/route/main.yaml", ROUTES),
         ("playbooks/isolate.rhai", ISOLATE),
-        ("lists/never_touch.txt", "dc-*   # the directory\n10.1.0.0/16\n"),
+        ("lists/never_touch.yaml", "dc-*: the directory\n10.1.0.0/16: the plant\n"),
     ];
     let mut daemon = Daemon::new(dir, &settings, &files);
     daemon.start();
@@ -138,12 +137,12 @@ fn without_brakes_all_of_it_goes_out() {
 }
 
 #[test]
-fn a_guard_without_its_list_is_refused_with_its_place() {
+fn a_guard_that_guards_nothing_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let sink = HttpSink::start(Duration::ZERO);
     let mut daemon = daemon(folder.path(), &sink, BRAKES);
-    std::fs::remove_file(folder.path().join("lists/never_touch.txt")).unwrap();
+    std::fs::remove_file(folder.path().join("lists/never_touch.yaml")).unwrap();
     let said = said(&daemon, &["reload"]);
-    assert!(said.contains("no list `never_touch`") && said.contains("soard.yaml"), "{said}");
+    assert!(said.contains("the list `never_touch` is empty") && said.contains("soard.yaml"), "{said}");
     assert_eq!(daemon.stop(), Some(0));
 }

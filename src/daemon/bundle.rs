@@ -118,12 +118,10 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
             faults.push(fault.suggest(format, formats.names()));
         }
     }
-    let listed = ["yaml", "txt"].iter().any(|ending| files.contains_key(&format!("lists/{}.{ending}", guard::LIST)));
-    for place in names.iter().flat_map(|names| &names.guarded).filter(|_| !listed) {
-        let message = format!("there is no list `{}` that says what is never to be touched", guard::LIST);
-        let fault = Diagnostic::error("guard-without-list", place.clone(), message);
-        faults
-            .push(fault.help(format!("write lists/{}.txt: a name, a pattern or a network on each line", guard::LIST)));
+    for place in names.iter().flat_map(|names| &names.guarded).filter(|_| rules.guard.is_empty()) {
+        let message = format!("the list `{}` is empty: nothing is guarded", guard::LIST);
+        let fault = Diagnostic::error("guard-nothing", place.clone(), message);
+        faults.push(fault.help(format!("write lists/{}.yaml, with names, patterns and networks", guard::LIST)));
     }
     faults.sort_by(|a, b| (&a.place, a.gravity).cmp(&(&b.place, b.gravity)));
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);

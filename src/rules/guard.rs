@@ -1,8 +1,7 @@
 //! What is never to be touched: the bundle's list `never_touch`, by name, by pattern or by network.
 
-use std::net::IpAddr;
-
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -43,6 +42,11 @@ impl Guard {
         guard
     }
 
+    /// Nothing is guarded.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.patterns.is_empty() && self.networks.is_empty()
+    }
+
     /// The first text of an effect that the list has, whole, and its entry: parts of the path, values of the query and of
     /// headers, and every text in the body or in a mail's values, keys included.
     pub fn names(&self, effect: &Effect) -> Option<(String, String)> {
@@ -80,7 +84,7 @@ impl Guard {
     }
 }
 
-/// Texts of a body, each depth that JSON of the journal can have.
+/// All texts of a value, at any depth.
 fn gather<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     match value {
         Value::String(text) => texts.push(text),

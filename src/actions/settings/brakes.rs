@@ -85,7 +85,7 @@ fn decider(node: &Node, faults: &mut Faults) -> Option<String> {
         return None;
     };
     if let Err(fault) = check_decider(text) {
-        faults.error("release-by", &node.place, fault.to_string());
+        faults.error("release-who", &node.place, fault.to_string());
     }
     Some(text.clone())
 }
@@ -125,7 +125,7 @@ mod tests {
             ("{ limit: { at_most: 0, within: 1h } }", "out-of-range"),
             ("{ limit: { at_most: 5 } }", "missing-key"),
             ("{ limit: { at_most: 5, within: 1ms } }", "span-out-of-range"),
-            ("{ guard: true, release: { by: operator } }", "release-by"),
+            ("{ guard: true, release: { by: operator } }", "release-who"),
             ("{ guard: true, release: { by: [] } }", "release-by"),
             ("{ guard: true, release: { deadline: 100d } }", "span-out-of-range"),
             ("{ release: { by: ann } }", "release-nothing"),
