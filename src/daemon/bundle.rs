@@ -17,6 +17,7 @@ use crate::playbooks::check::{Use, UseKind};
 use crate::playbooks::compile as scripts;
 use crate::playbooks::evaluate::{Entry, Playbooks};
 use crate::rules::compile::{self as rules, Rules};
+use crate::rules::guard;
 use crate::rules::known::{Known, PlaybookEntries};
 use crate::rules::lists;
 use crate::rules::normalise::{self, Formats};
@@ -116,6 +117,11 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
             let fault = Diagnostic::error("unknown-format", place.clone(), format!("no format `{format}`"));
             faults.push(fault.suggest(format, formats.names()));
         }
+    }
+    for place in names.iter().flat_map(|names| &names.guarded).filter(|_| rules.guard.is_empty()) {
+        let message = format!("the list `{}` is empty: nothing is guarded", guard::LIST);
+        let fault = Diagnostic::error("guard-nothing", place.clone(), message);
+        faults.push(fault.help(format!("write lists/{}.yaml, with names, patterns and networks", guard::LIST)));
     }
     faults.sort_by(|a, b| (&a.place, a.gravity).cmp(&(&b.place, b.gravity)));
     let usable = faults.iter().all(|fault| fault.gravity != Gravity::Error);

@@ -137,6 +137,7 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
                 Some(Task::Withdraw(run)) => drop(to_lanes.send(Job::Withdraw(run))),
                 Some(Task::Spare(key)) => drop(to_lanes.send(Job::Spare(key))),
                 Some(Task::Forget(key)) => forget(&world, key).await,
+                Some(Task::Refuse(key, why)) => ended(&world, key, Class::Rejected, why).await,
                 None => break,
             },
             ended = &mut lanes => {
@@ -244,7 +245,12 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
 /// An attempt that was under way when an earlier daemon died.
 async fn forget(world: &World, key: EffectKey) {
     let error = "the daemon stopped while the request was under way, and the destination is at_most_once";
-    let reply = Reply { class: Class::Unknown, status: None, value: Value::Null, error: Some(error.into()) };
+    ended(world, key, Class::Unknown, error.into()).await;
+}
+
+/// An effect ends without an attempt.
+async fn ended(world: &World, key: EffectKey, class: Class, error: String) {
+    let reply = Reply { class, status: None, value: Value::Null, error: Some(error) };
     let _ = world.core.send(Message::Input(Input::Done { key, reply }, None)).await;
 }
 
@@ -281,6 +287,7 @@ fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {
     let settings = &world.destinations.load().settings;
     let steps = evaluated.steps.into_iter().map(|step| NewStep {
         mode: step.effect.destination().map(|name| settings.mode(name).unwrap_or_default()),
+        brakes: settings.brakes(&step.effect),
         effect: step.effect,
         args_sha256: step.args_sha256,
         value: step.value,

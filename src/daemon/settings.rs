@@ -45,6 +45,8 @@ pub struct Names {
     pub emails: BTreeSet<String>,
     /// Formats that sources pin, and where.
     pub pinned: Vec<(String, Place)>,
+    /// Where destinations ask for the list of what is never to be touched.
+    pub guarded: Vec<Place>,
 }
 
 impl Settings {
@@ -55,6 +57,7 @@ impl Settings {
             webhooks: self.destinations.names("webhook").into_iter().map(String::from).collect(),
             emails: self.destinations.names("email").into_iter().map(String::from).collect(),
             pinned: self.pinned.clone(),
+            guarded: self.destinations.guarded(),
         }
     }
 }

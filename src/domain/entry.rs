@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::domain::alert::Alert;
-use crate::domain::approval::Choice;
+use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::decision::{AlertRef, Decision, Key, RuleRef};
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
@@ -303,6 +303,12 @@ pub struct Step {
     /// What to do when it is unclear whether it arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// What people are asked before it goes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ApprovalRequest>,
+    /// It counts for its destination's limit in the window that ends then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_until: Option<Timestamp>,
     /// The outcome of a step that soard answers itself; the others get a `result` entry.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,

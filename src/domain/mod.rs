@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod approval;
 pub mod attack;
+pub mod brakes;
 pub mod decision;
 pub mod effect;
 pub mod entry;

@@ -314,6 +314,12 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
             }
             _ => flights::fly(state, entry, id, step),
         }
+        if let Some(request) = &step.release {
+            approvals::ask(state, entry, id, step.n, request);
+        }
+        if let (Some(until), Some(destination)) = (step.counts_until, step.effect.destination()) {
+            state.limits.count(destination, until);
+        }
     }
 }
 
@@ -325,7 +331,7 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
         if let Some(next) = flight.next {
             state.timers.remove(&(next, Timer::Retry(result.key.clone())));
         }
-        if !is_ok {
+        if !is_ok && flight.brake.is_none() {
             apply_letter(state, seq, result, flight);
         }
     }
@@ -340,7 +346,9 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
     let Some(run) = state.runs.get_mut(&result.run) else { return };
     run.waiting.remove(&result.step);
     run.entries.push(seq);
-    if let (Some(flight), Class::Rejected | Class::Dead) = (flight, result.reply.class) {
+    // What people did not let go is not sent again behind their backs.
+    let failed = flight.filter(|flight| flight.brake.is_none());
+    if let (Some(flight), Class::Rejected | Class::Dead) = (failed, result.reply.class) {
         run.refused.push(Refused { key: result.key.clone(), flight, seq });
     }
 }

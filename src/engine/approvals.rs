@@ -10,6 +10,7 @@ use crate::domain::effect::EffectKey;
 use crate::domain::entry::Entry;
 use crate::domain::id::{ApprovalId, RunId};
 use crate::domain::operator::Operator;
+use crate::engine::brakes;
 use crate::engine::state::{Flight, State, Timer};
 
 /// Closed approvals that are still known as such; older ones stand in the journal only.
@@ -186,10 +187,15 @@ pub(crate) fn ask(state: &mut State, entry: &Entry, run: &RunId, step: u32, requ
 /// A question has its answer; whoever was to be told of it need not be told any more.
 fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Outcome) {
     let seq = outcome.seq;
+    let key = EffectKey::new(&state.journal, run, step);
+    let releases = brakes::settle(state, id, &key, &outcome);
     if let Some(request) = state.approvals.close(id, outcome) {
         state.timers.remove(&(request.until, Timer::Approval(id)));
     }
-    let key = EffectKey::new(&state.journal, run, step);
+    if releases {
+        // Its run goes on with what comes of it.
+        return;
+    }
     state.letters.retain(|_, letter| letter.key != key);
     if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
         state.timers.remove(&(next, Timer::Retry(key)));
@@ -216,6 +222,8 @@ pub(crate) fn time_out(state: &mut State, entry: &Entry, id: ApprovalId, (run, s
 /// The run that asks is cancelled.
 pub(crate) fn withdraw(state: &mut State, entry: &Entry, run: &RunId, operator: &Operator) {
     for approval in state.approvals.of(run) {
+        let asked = state.approvals.get(approval).map(|asked| EffectKey::new(&state.journal, run, asked.step));
+        state.letters.retain(|_, letter| Some(&letter.key) != asked.as_ref());
         let (at, seq, how) = (entry.at, entry.seq, How::Withdrawn);
         let (by, comment) = (Some(operator.actor.clone()), operator.comment.clone());
         state.approvals.close(approval, Outcome { at, seq, how, choice: None, by, comment });

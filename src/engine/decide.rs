@@ -7,6 +7,7 @@ use crate::domain::entry::{Attempt, Begin, Due, Entry, Facts, Intent, Quarantine
 use crate::domain::id::{RunId, Trigger};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, Position};
+use crate::engine::brakes::{self, Verdict};
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::intake;
 use crate::engine::state::{State, Timer};
@@ -39,7 +40,7 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
             })
         }
         Input::Due => due(state, at)?,
-        Input::Asked(asked) => asked_facts(state, asked)?,
+        Input::Asked(asked) => asked_facts(state, rules, at, asked)?,
         Input::Begin { key } => {
             let n = state.flights.get(&key)?.failed + 1;
             Facts::Begin(Begin { key, n })
@@ -56,7 +57,8 @@ pub fn decide(state: &State, rules: &Rules, at: Timestamp, input: Input) -> Opti
                 // Nobody knows what came of the last attempt, but who took the mail before is known.
                 reply.value = flight.progress.clone().unwrap_or_default();
             }
-            let (run, step, attempts) = (flight.run.clone(), flight.step, flight.failed + 1);
+            let attempts = if flight.brake.is_some() { 0 } else { flight.failed + 1 };
+            let (run, step) = (flight.run.clone(), flight.step);
             Facts::Result(StepResult { run, step, key, attempts, reply, resent: flight.resent })
         }
     };
@@ -91,16 +93,27 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
     }))
 }
 
-fn asked_facts(state: &State, asked: Asked) -> Option<Facts> {
+fn asked_facts(state: &State, rules: &Rules, at: Timestamp, asked: Asked) -> Option<Facts> {
     let run = state.runs.get(&asked.run)?;
     if run.steps != asked.known_steps || !run.waiting.is_empty() {
         return None;
     }
+    let mut limits = state.limits.clone();
     let numbered = (run.steps..).zip(asked.steps);
-    let mut steps: Vec<Step> = numbered.map(|(n, step)| number(state, &asked.run, n, step)).collect();
+    let braked = numbered.map(|(n, mut step)| {
+        let brakes = step.brakes.take().filter(|_| asked.end.is_none());
+        let mut step = number(state, &asked.run, n, step);
+        match brakes.map(|brakes| brakes::judge(&mut limits, &rules.guard, at, &step.effect, &brakes)) {
+            Some(Verdict::Asks(request)) => step.release = Some(*request),
+            Some(Verdict::Goes(until)) => step.counts_until = until,
+            None => {}
+        }
+        step
+    });
+    let mut steps: Vec<Step> = braked.collect();
     let questions = steps.iter_mut().filter_map(|step| match &mut step.effect {
         Effect::Approve(request) => Some(request),
-        _ => None,
+        _ => step.release.as_mut(),
     });
     (0..).zip(questions).for_each(|(before, request)| request.id = Some(state.approvals.next(before)));
     match asked.end {
@@ -125,5 +138,6 @@ fn ordered(state: &State, operator: Operator) -> Option<Facts> {
 fn number(state: &State, run: &RunId, n: u32, step: NewStep) -> Step {
     let key = step.effect.destination().map(|_| EffectKey::new(&state.journal, run, n));
     let mode = key.as_ref().map(|_| step.mode.unwrap_or_default());
-    Step { n, effect: step.effect, args_sha256: step.args_sha256, key, mode, value: step.value }
+    let NewStep { effect, args_sha256, value, .. } = step;
+    Step { n, effect, args_sha256, key, mode, release: None, counts_until: None, value }
 }

@@ -4,6 +4,7 @@ use crate::domain::effect::Effect;
 use crate::domain::entry::{Entry, Step};
 use crate::domain::id::RunId;
 use crate::domain::operator::Order;
+use crate::engine::brakes::Brake;
 use crate::engine::state::{Flight, State};
 
 /// An effect that leaves the daemon is under way.
@@ -27,6 +28,7 @@ pub(crate) fn fly(state: &mut State, entry: &Entry, id: &RunId, step: &Step) {
         error: None,
         resent: false,
         notice: matches!(step.effect, Effect::Approve(_)),
+        brake: step.release.as_ref().and_then(|request| request.id).map(Brake::Asks),
         needs: run.needs(),
     };
     state.flights.insert(key.clone(), flight);
@@ -55,6 +57,7 @@ pub(crate) fn send_again(state: &mut State, entry: &Entry, order: &Order) {
         error: None,
         resent: true,
         notice: false,
+        brake: None,
         needs,
     };
     state.flights.insert(key.clone(), flight);

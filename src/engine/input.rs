@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::alert::Alert;
+use crate::domain::brakes::Brakes;
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::entry::{BundleFacts, End, Log};
 use crate::domain::id::RunId;
@@ -110,6 +111,8 @@ pub struct NewStep {
     pub args_sha256: String,
     /// The destination's delivery mode, for effects that leave the daemon.
     pub mode: Option<Mode>,
+    /// The destination's brakes, where it has any; not for mails that tell of a question.
+    pub brakes: Option<Brakes>,
     /// The outcome of a step that soard answers itself.
     pub value: Option<Value>,
 }

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod approvals;
+pub mod brakes;
 pub mod decide;
 pub mod fit;
 pub mod flights;

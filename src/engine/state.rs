@@ -13,6 +13,7 @@ use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
 use crate::domain::record::{FilePosition, FolderPosition};
 use crate::engine::approvals::Approvals;
+use crate::engine::brakes::{Brake, Windows};
 use crate::engine::folders;
 use crate::engine::holds::Holds;
 use crate::engine::silences::Silences;
@@ -88,6 +89,9 @@ pub struct State {
     /// What playbooks ask people.
     #[serde(default)]
     pub approvals: Approvals,
+    /// What counts for the limits of destinations.
+    #[serde(default)]
+    pub limits: Windows,
     /// Totals for `soard status`.
     pub totals: Totals,
 }
@@ -223,6 +227,9 @@ pub struct Flight {
     /// It tells people of a question: its run waits for their answer, not for its outcome.
     #[serde(default)]
     pub notice: bool,
+    /// What keeps it from going out.
+    #[serde(default)]
+    pub brake: Option<Brake>,
     /// The first entry that sending it needs: it is about alerts.
     #[serde(default = "unknown")]
     pub needs: u64,

@@ -8,6 +8,7 @@ use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::entry::{Due, Entry, Facts};
 use crate::domain::id::RunId;
 use crate::domain::operator::Order;
+use crate::engine::brakes::Brake;
 use crate::engine::state::{Flight, Run, State};
 
 /// One thing to do once the entry that asks for it is durable.
@@ -19,6 +20,8 @@ pub enum Task {
     Send(Box<Send>),
     /// An attempt was under way when the daemon died and its destination forbids a second: its outcome is unknown.
     Forget(EffectKey),
+    /// Nobody let an effect go: it ends, for this reason.
+    Refuse(EffectKey, String),
     /// What a run still has in a queue is not to be sent any more: it was cancelled.
     Withdraw(RunId),
     /// An effect that is still in a queue is not to be sent any more: nobody needs it.
@@ -119,10 +122,14 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
     }
 }
 
-/// The run goes on, and nobody needs to be told of the question any more.
+/// The run goes on, and nobody needs to be told of the question any more; or an effect goes out, or never does.
 fn answered(state: &State, run: &RunId, step: u32) -> Vec<Task> {
-    let notice = Task::Spare(EffectKey::new(&state.journal, run, step));
-    evaluate(state, run).into_iter().chain([notice]).collect()
+    let key = EffectKey::new(&state.journal, run, step);
+    match state.flights.get(&key).map(|flight| &flight.brake) {
+        Some(Some(Brake::Denied(why))) => vec![Task::Refuse(key, why.clone())],
+        Some(_) => send(state, &key).into_iter().collect(),
+        None => evaluate(state, run).into_iter().chain([Task::Spare(key)]).collect(),
+    }
 }
 
 /// Everything that waits to be done in a recovered state.
@@ -132,6 +139,7 @@ pub fn unfinished(state: &State) -> Vec<Task> {
     keys.sort_by_key(|key| (state.flights[*key].intent, state.flights[*key].step));
     let sends = keys.into_iter().filter_map(|key| match &state.flights[key] {
         Flight { next: Some(_), .. } => None,
+        Flight { brake: Some(Brake::Denied(why)), .. } => Some(Task::Refuse(key.clone(), why.clone())),
         Flight { mode: Mode::AtMostOnce, begun: true, .. } => Some(Task::Forget(key.clone())),
         // Whether it was sent before the daemon died is nowhere on record.
         flight => send_flight(state, key, flight.mode == Mode::Probe),
@@ -159,6 +167,9 @@ fn send(state: &State, key: &EffectKey) -> Option<Task> {
 
 fn send_flight(state: &State, key: &EffectKey, in_doubt: bool) -> Option<Task> {
     let flight = state.flights.get(key).filter(|flight| flight.resent || state.runs.contains_key(&flight.run))?;
+    if flight.brake.is_some() {
+        return None;
+    }
     Some(Task::Send(Box::new(Send {
         key: key.clone(),
         run: flight.run.clone(),

@@ -28,6 +28,7 @@ use crate::rules::compile::{Rules, compile};
 use crate::rules::known::{Known, PlaybookEntries};
 
 mod approvals;
+mod brakes;
 
 struct World {
     rules: Rules,
@@ -111,7 +112,7 @@ impl World {
         let known_steps = self.state.runs.get(run).map_or(0, |run| run.steps);
         let step = |effect: Effect| {
             let value = effect.destination().is_none().then_some(json!(null));
-            NewStep { effect, args_sha256: "x".into(), mode: None, value }
+            NewStep { effect, args_sha256: "x".into(), mode: None, brakes: None, value }
         };
         let steps = effects.into_iter().map(step).collect();
         self.put(Input::Asked(Asked { run: run.clone(), known_steps, steps, end }))
@@ -367,7 +368,8 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
     assert!(matches!(&tasks::unfinished(&world.state)[..], [Task::Send(send)] if send.key == key && send.attempt == 1));
 
     let second = started(&mut world);
-    let step = NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::AtMostOnce), value: None };
+    let step =
+        NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::AtMostOnce), brakes: None, value: None };
     let asked = Asked { run: second, known_steps: 0, steps: vec![step], end: None };
     let once = only_key(&world.put(Input::Asked(asked)).unwrap());
     let sends = |world: &World| tasks::unfinished(&world.state).iter().filter(|t| matches!(t, Task::Send(_))).count();
@@ -382,7 +384,8 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
 fn the_receiver_is_asked_before_a_second_request_only_where_the_first_may_have_arrived() {
     let mut world = World::new(PLAIN, NONE);
     let run = started(&mut world);
-    let step = NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::Probe), value: None };
+    let step =
+        NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::Probe), brakes: None, value: None };
     let asked = Asked { run, known_steps: 0, steps: vec![step], end: None };
     let in_doubt = |tasks: &[Task]| match tasks {
         [Task::Send(send)] => send.in_doubt,
@@ -633,7 +636,13 @@ fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
     let asked = Asked {
         run,
         known_steps: 0,
-        steps: vec![NewStep { effect: long, args_sha256: String::new(), mode: None, value: Some(json!(null)) }],
+        steps: vec![NewStep {
+            effect: long,
+            args_sha256: String::new(),
+            mode: None,
+            brakes: None,
+            value: Some(json!(null)),
+        }],
         end: None,
     };
     let entry = decide(&world.state, &world.rules, world.at, Input::Asked(asked)).unwrap();

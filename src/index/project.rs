@@ -279,7 +279,7 @@ impl Writer {
 
     /// Nobody needs to be told any more of a question that is decided.
     fn spare(&mut self, run: &RunId, step: u32) -> Result<(), IndexError> {
-        let sql = "UPDATE deliveries SET outcome = 'cancelled' WHERE run = ?1 AND step = ?2 AND outcome = 'open'";
+        let sql = "UPDATE deliveries SET outcome = 'cancelled' WHERE run = ?1 AND step = ?2 AND outcome = 'open' AND kind = 'approve'";
         self.run(sql, params![run.to_string(), step])?;
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::rules::advise::{self, Advisor};
 use crate::rules::detection::Detection;
 use crate::rules::explain::{self, RuleExplanation};
 use crate::rules::fields::{Fields, Subject};
+use crate::rules::guard::Guard;
 use crate::rules::header::Ids;
 use crate::rules::known::{Known, Reading};
 use crate::rules::lists;
@@ -36,6 +37,8 @@ pub struct Rules {
     pub advice: Advisor,
     /// Who owns what alerts are about.
     pub owners: Owners,
+    /// What is never to be touched.
+    pub guard: Guard,
     pub(super) matcher: Matcher,
 }
 
@@ -108,8 +111,8 @@ pub fn compile(files: &BTreeMap<String, String>, known: &Known) -> (Rules, Vec<D
     let advice = read_advice(files, &mut reading);
     let Reading { faults, .. } = reading;
     let matcher = Matcher::new(fields, suppressions, routes.detections);
-    let owners = Owners::of_lists(&lists);
-    let rules = Rules { suppress, routes: routes.top, lists, advice, owners, matcher };
+    let (owners, guard) = (Owners::of_lists(&lists), Guard::of_lists(&lists));
+    let rules = Rules { suppress, routes: routes.top, lists, advice, owners, guard, matcher };
     let mut found = faults.found;
     found.sort_by(|a, b| a.place.cmp(&b.place));
     (rules, found)

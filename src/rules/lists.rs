@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::lists::Lists;
-use crate::rules::owners;
+use crate::rules::{guard, owners};
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Key, Node, Value, parse};
 use crate::yaml::reader::Faults;
@@ -25,6 +25,9 @@ pub fn read(files: &BTreeMap<String, String>, faults: &mut Faults) -> Lists {
                 continue;
             }
         };
+        if name == guard::LIST {
+            guard::check(&entries, &place, faults);
+        }
         if let Some(first) = from.insert(name, path) {
             faults.error("list-twice", &place, format!("the list `{name}` is also in {first}"));
         }

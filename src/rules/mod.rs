@@ -14,6 +14,7 @@ pub mod expand;
 pub mod explain;
 pub mod fields;
 pub mod found;
+pub mod guard;
 pub mod header;
 pub mod item;
 pub mod known;

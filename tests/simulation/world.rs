@@ -266,6 +266,7 @@ impl<'a> World<'a> {
             }
             Task::Send(job) => self.leave(*job),
             Task::Forget(key) => self.done(key, Class::Unknown),
+            Task::Refuse(key, _) => self.done(key, Class::Rejected),
             // What is in a queue here was under way.
             Task::Withdraw(_) | Task::Spare(_) => {}
         }
@@ -348,6 +349,7 @@ impl<'a> World<'a> {
         };
         let step = |step: evaluate::NewStep| NewStep {
             mode: mode(&step.effect),
+            brakes: None,
             effect: step.effect,
             args_sha256: step.args_sha256,
             value: step.value,

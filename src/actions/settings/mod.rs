@@ -1,5 +1,6 @@
 //! `destinations:` of soard.yaml, checked: where playbooks may send, and how.
 
+pub mod brakes;
 pub mod email;
 pub mod probe;
 pub mod told;
@@ -9,12 +10,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::actions::retry::Schedule;
+use crate::actions::settings::brakes::BrakeSettings;
 use crate::actions::settings::email::{EmailSettings, Transport};
 use crate::actions::settings::webhook::{Text, WebhookSettings};
-use crate::domain::effect::Mode;
+use crate::domain::brakes::Brakes;
+use crate::domain::effect::{Effect, Mode};
 use crate::domain::secret::SecretRef;
 use crate::domain::time::Span;
-use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Key, Node, Value};
 use crate::yaml::reader::{self, Faults, MapReader};
 
@@ -33,6 +36,8 @@ pub struct Destination {
     pub schedule: Schedule,
     /// When no attempts are made for a while.
     pub breaker: BreakerSettings,
+    /// What keeps effects from going out by themselves.
+    pub brakes: Option<BrakeSettings>,
     /// What it is.
     pub target: Target,
 }
@@ -88,6 +93,17 @@ impl Settings {
     /// What the destination does with a request that may or may not have arrived.
     pub fn mode(&self, name: &str) -> Option<Mode> {
         self.get(name).map(|destination| destination.mode)
+    }
+
+    /// The brakes that an effect meets at its destination; a mail that tells of a question meets none.
+    pub fn brakes(&self, effect: &Effect) -> Option<Brakes> {
+        let name = effect.destination().filter(|_| !matches!(effect, Effect::Approve(_)))?;
+        Some(self.get(name)?.brakes.as_ref()?.brakes.clone())
+    }
+
+    /// Where destinations ask for the guard, which needs the bundle's list.
+    pub fn guarded(&self) -> Vec<Place> {
+        self.0.values().filter_map(|destination| destination.brakes.as_ref()?.guarded.clone()).collect()
     }
 
     /// When the destination's effects are tried again.
@@ -203,6 +219,7 @@ struct Common {
     concurrency: usize,
     schedule: Schedule,
     breaker: BreakerSettings,
+    brakes: Option<BrakeSettings>,
 }
 
 impl Common {
@@ -220,13 +237,15 @@ impl Common {
         }
         let give_up_after = span(map, "give_up_after", Span::from_secs(1), GIVE_UP_MAX, faults);
         let breaker = map.get("breaker").map(|node| breaker(node, faults)).unwrap_or_default();
+        let brakes = brakes::read(map, faults);
         let concurrency = concurrency.map_or(CONCURRENCY, |n| usize::try_from(n).expect("the range is within usize"));
         let schedule = Schedule::new(retries, give_up_after);
-        Self { mode, mode_given: mode_node.is_some(), concurrency, schedule, breaker }
+        Self { mode, mode_given: mode_node.is_some(), concurrency, schedule, breaker, brakes }
     }
 
     fn destination(self, mode: Mode, target: Target) -> Destination {
-        Destination { mode, concurrency: self.concurrency, schedule: self.schedule, breaker: self.breaker, target }
+        let Self { concurrency, schedule, breaker, brakes, .. } = self;
+        Destination { mode, concurrency, schedule, breaker, brakes, target }
     }
 }
 

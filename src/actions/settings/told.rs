@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::actions::settings::email::{EmailSettings, Tls, Transport};
 use crate::actions::settings::webhook::{Login, Text, WebhookSettings};
 use crate::actions::settings::{Destination, Target};
+use crate::domain::brakes::{Brakes, Limit};
 use crate::domain::effect::Mode;
 
 impl Destination {
@@ -18,6 +19,14 @@ impl Destination {
                 format!("opens after {} failures in a row, for {}", self.breaker.failures, self.breaker.open),
             ),
         ]);
+        if let Some(Brakes { limit, guard, by, deadline }) = self.brakes.as_ref().map(|settings| &settings.brakes) {
+            let limit = limit.map(|Limit { at_most, within }| format!("{at_most} within {within}"));
+            told.extend(limit.map(|limit| ("limit".to_owned(), limit)));
+            if *guard {
+                told.insert("guard".to_owned(), "what lists/never_touch names waits".to_owned());
+            }
+            told.insert("released by".to_owned(), format!("{} within {deadline}", by.join(" or ")));
+        }
         match &self.target {
             Target::Webhook(webhook) => told.extend(of_webhook(webhook)),
             Target::Email(email) => told.extend(of_email(email)),

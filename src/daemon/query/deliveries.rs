@@ -381,10 +381,10 @@ fn key_of(facts: &Facts) -> Option<&EffectKey> {
 }
 
 impl DeliveryRow {
-    /// Whether it waits and belongs to this run, or step of it. What an operator had sent again goes on when its run is
-    /// cancelled, but not when its question is decided.
+    /// Whether it waits and belongs to this run, or tells of this step's question. What an operator had sent again goes on when
+    /// its run is cancelled, but not when its question is decided.
     fn is_spared(&self, run: &RunId, step: Option<u32>) -> bool {
-        let asked = step.map_or(self.resent == 0, |step| self.step == step);
+        let asked = step.map_or(self.resent == 0, |step| self.step == step && self.kind == "approve");
         self.state == DeliveryState::Waiting && self.run == *run && asked
     }
 

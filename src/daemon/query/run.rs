@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::daemon::query::cause::Cause;
 use crate::daemon::query::runs::{RunRow, RunState};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
-use crate::domain::approval::Choice;
+use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, Log, RunEnd, Step, StepResult};
@@ -76,6 +76,9 @@ pub struct StepView {
     /// When the next attempt is due, or the sleep over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
+    /// What people are asked before it goes out, as long as they have not decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ApprovalRequest>,
     /// How it ended; `None` while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -290,6 +293,12 @@ impl Runs {
     }
 
     fn answer(&mut self, at: Timestamp, run: &RunId, n: u32, choice: Choice) {
+        let asked = self.runs.get_mut(run).and_then(|run| run.steps.get_mut(&n));
+        if let Some(step) = asked.filter(|step| !matches!(step.effect, Effect::Approve(_))) {
+            // It goes out, or its outcome follows.
+            (step.release, step.next) = (None, None);
+            return;
+        }
         let value = Value::Bool(choice.answer());
         self.close(run, n, Outcome { at, attempts: 0, class: Class::Ok, status: None, value, error: None });
     }

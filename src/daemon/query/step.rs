@@ -18,6 +18,7 @@ impl StepView {
     pub(super) fn new(at: Timestamp, step: &Step) -> Self {
         let waits = step.key.is_some() || matches!(step.effect, Effect::Sleep { .. } | Effect::Approve(_));
         let next = match &step.effect {
+            _ if step.release.is_some() => step.release.as_ref().map(|request| request.until),
             Effect::Sleep { until } => Some(*until),
             Effect::Approve(request) => Some(request.until),
             _ => None,
@@ -34,6 +35,7 @@ impl StepView {
             intended: at,
             attempts: Vec::new(),
             next,
+            release: step.release.clone(),
             outcome: (!waits).then_some(outcome),
             told: None,
             resent: Vec::new(),
@@ -42,7 +44,11 @@ impl StepView {
 
     /// What a step without an outcome waits for, in words.
     pub fn waits_for(&self) -> String {
-        if let Effect::Approve(request) = &self.effect {
+        let asked = match &self.effect {
+            Effect::Approve(request) => Some(request),
+            _ => self.release.as_ref(),
+        };
+        if let Some(request) = asked {
             let id = request.id.map(|id| format!("{id} ")).unwrap_or_default();
             return format!("{id}by {} until {:.0}: {}", request.by.join(" or "), request.until, request.question);
         }

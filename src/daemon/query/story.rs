@@ -100,7 +100,8 @@ fn key(run: &str, step: u32) -> EffectKey {
 fn step(run: &str, n: u32, effect: Effect, value: Value) -> Step {
     let key = effect.destination().map(|_| key(run, n));
     let mode = key.as_ref().map(|_| Mode::AtLeastOnce);
-    Step { n, effect, args_sha256: "0".repeat(64), key, mode, value: (!value.is_null()).then_some(value) }
+    let (release, counts_until, value) = (None, None, (!value.is_null()).then_some(value));
+    Step { n, effect, args_sha256: "0".repeat(64), key, mode, release, counts_until, value }
 }
 
 fn webhook(destination: &str) -> Effect {

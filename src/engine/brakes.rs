@@ -1,0 +1,149 @@
+//! Brakes: which effects go out by themselves, and which wait until somebody lets them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::approval::{ApprovalRequest, Choice, Outcome, QUESTION_CHARS_MAX};
+use crate::domain::brakes::{Brakes, Limit};
+use crate::domain::effect::{Effect, EffectKey};
+use crate::domain::id::ApprovalId;
+use crate::engine::approvals;
+use crate::engine::state::State;
+use crate::rules::guard::Guard;
+
+/// What went out of late, by destination: one window for each that has a limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Windows(BTreeMap<String, Window>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Window {
+    until: Timestamp,
+    count: u64,
+}
+
+/// What keeps an effect from going out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Brake {
+    /// Nobody has let it go yet.
+    Asks(ApprovalId),
+    /// Nobody will; says why.
+    Denied(String),
+}
+
+/// What becomes of an effect at its intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes out, and counts until then where there is a limit.
+    Goes(Option<Timestamp>),
+    /// People are asked first.
+    Asks(Box<ApprovalRequest>),
+}
+
+impl Windows {
+    /// When the window ends that one more effect counts in; `None` when it is full.
+    fn room(&self, destination: &str, limit: Limit, at: Timestamp) -> Option<Timestamp> {
+        match self.0.get(destination).filter(|window| window.until > at) {
+            Some(window) => (window.count < limit.at_most).then_some(window.until),
+            None => Some(limit.within.after(at)),
+        }
+    }
+
+    /// One more went out.
+    pub(crate) fn count(&mut self, destination: &str, until: Timestamp) {
+        let window = self.0.entry(destination.to_owned()).or_insert(Window { until, count: 0 });
+        if window.until != until {
+            *window = Window { until, count: 0 };
+        }
+        window.count += 1;
+    }
+}
+
+/// Whether an effect goes out by itself. The guard has the last word: what it stops does not count.
+pub(crate) fn judge(windows: &mut Windows, guard: &Guard, at: Timestamp, effect: &Effect, brakes: &Brakes) -> Verdict {
+    let Some(destination) = effect.destination() else { return Verdict::Goes(None) };
+    let until = brakes.limit.map(|limit| windows.room(destination, limit, at).ok_or(limit));
+    let full = until.and_then(Result::err).map(|Limit { at_most, within }| {
+        format!("{at_most} have gone out within {within}, and no more do by themselves")
+    });
+    let named = if brakes.guard { guard.names(effect) } else { None };
+    let touched = named.map(|(name, entry)| match name == entry {
+        true => format!("it names {name}, which is never to be touched"),
+        false => format!("it names {name}, and {entry} is never to be touched"),
+    });
+    if let Some(why) = touched.or(full) {
+        return Verdict::Asks(Box::new(request(destination, &why, at, effect, brakes)));
+    }
+    let until = until.and_then(Result::ok);
+    if let Some(until) = until {
+        windows.count(destination, until);
+    }
+    Verdict::Goes(until)
+}
+
+fn request(destination: &str, why: &str, at: Timestamp, effect: &Effect, brakes: &Brakes) -> ApprovalRequest {
+    let what = match effect {
+        Effect::Webhook(request) => {
+            let path = request.path.iter().map(|part| format!("/{part}")).collect::<String>();
+            let body = request.body.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{path} {body}").trim().to_owned()
+        }
+        Effect::Email(request) => request.subject.clone().unwrap_or_else(|| format!("template {}", request.template)),
+        other => other.kind().to_owned(),
+    };
+    let question = format!("Send this to {destination}? {why}: {what}");
+    let plain = question.chars().map(|c| if c.is_control() { ' ' } else { c });
+    ApprovalRequest {
+        id: None,
+        question: plain.take(QUESTION_CHARS_MAX).collect(),
+        by: brakes.by.clone(),
+        not_by: None,
+        until: brakes.deadline.after(at),
+        otherwise: Choice::Deny,
+        notify: None,
+    }
+}
+
+/// Lets an effect go, or sees to it that it never goes; false when this approval is about none.
+pub(crate) fn settle(state: &mut State, id: ApprovalId, key: &EffectKey, outcome: &Outcome) -> bool {
+    let Some(flight) = state.flights.get_mut(key).filter(|flight| flight.brake == Some(Brake::Asks(id))) else {
+        return false;
+    };
+    flight.brake = match outcome.choice {
+        Some(Choice::Approve) => None,
+        Some(Choice::Deny) | None => {
+            let why = if outcome.comment.is_empty() { String::new() } else { format!(": {}", outcome.comment) };
+            Some(Brake::Denied(format!("{id} {}{why}", approvals::ended(outcome))))
+        }
+    };
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Span;
+
+    #[test]
+    fn a_window_begins_with_its_first_effect_and_ends_in_time() {
+        let mut windows = Windows::default();
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let limit = Limit { at_most: 2, within: Span::from_secs(60) };
+        for (secs, until) in [(5, Some(65)), (64, Some(65)), (64, None), (65, Some(125)), (70, Some(125)), (124, None)]
+        {
+            let room = windows.room("edr", limit, at(secs));
+            assert_eq!(room, until.map(at), "at {secs}");
+            room.into_iter().for_each(|until| windows.count("edr", until));
+            assert!(windows.room("chat", limit, at(secs)).is_some(), "each destination has its own");
+        }
+        assert_eq!(
+            windows.room("edr", Limit { at_most: 3, ..limit }, at(124)),
+            Some(at(125)),
+            "a limit that was raised"
+        );
+    }
+}
