@@ -67,13 +67,12 @@ impl Windows {
 pub(crate) fn judge(windows: &mut Windows, guard: &Guard, at: Timestamp, effect: &Effect, brakes: &Brakes) -> Verdict {
     let Some(destination) = effect.destination() else { return Verdict::Goes(None) };
     let until = brakes.limit.map(|limit| windows.room(destination, limit, at).ok_or(limit));
-    let full = until.and_then(Result::err).map(|Limit { at_most, within }| {
-        format!("{at_most} have gone out within {within}, and no more do by themselves")
-    });
+    let full = until.and_then(Result::err);
+    let full = full.map(|Limit { at_most, within }| format!("{at_most} went out within {within}, which is its limit"));
     let named = if brakes.guard { guard.names(effect) } else { None };
     let touched = named.map(|(name, entry)| match name == entry {
-        true => format!("it names {name}, which is never to be touched"),
-        false => format!("it names {name}, and {entry} is never to be touched"),
+        true => format!("It names {name}, which is never to be touched"),
+        false => format!("It names {name}, and {entry} is never to be touched"),
     });
     if let Some(why) = touched.or(full) {
         return Verdict::Asks(Box::new(request(destination, &why, at, effect, brakes)));

@@ -60,10 +60,7 @@ fn what_exceeds_a_limit_waits_and_goes_out_once_somebody_lets_it() {
     let (tasks, asks) = ask(&mut world, &run, &["a", "b", "c", "d"], &limited(2));
     assert_eq!((sends(&tasks), asks), (vec![key(&world, &run, 0), key(&world, &run, 1)], vec![2, 3]));
     let question = &world.state.approvals.get(ApprovalId(1)).unwrap().request.question;
-    assert_eq!(
-        question,
-        "Send this to hook? 2 have gone out within 1h, and no more do by themselves: {\"host\":\"c\"}"
-    );
+    assert_eq!(question, "Send this to hook? 2 went out within 1h, which is its limit: {\"host\":\"c\"}");
     for step in [0, 1] {
         let key = key(&world, &run, step);
         world.put(Input::Done { key, reply: done(Class::Ok) }).unwrap();
@@ -138,7 +135,7 @@ fn the_guard_has_the_last_word_and_a_cancelled_run_asks_nobody() {
     let (tasks, asks) = ask(&mut world, &run, &["DC-01", "web-1", "web-2"], &guarded);
     assert_eq!((sends(&tasks), asks), (vec![key(&world, &run, 1)], vec![0, 2]), "what the guard stops does not count");
     let question = &world.state.approvals.get(ApprovalId(1)).unwrap().request.question;
-    assert!(question.contains("it names DC-01, and dc-* is never to be touched"), "{question}");
+    assert!(question.contains("It names DC-01, and dc-* is never to be touched"), "{question}");
     assert_eq!(ask_unguarded(&mut world), Vec::<u32>::new());
 
     let order = Order::RunCancel { run: run.clone() };
