@@ -8,12 +8,13 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use soard::export::ocsf;
 use soard::index::build::{build, catch_up, open};
 use soard::index::facets::facet;
 use soard::index::held::held;
 use soard::index::noise::{NoiseRequest, noise};
 use soard::index::place::Place;
-use soard::index::query::{Request, Sort, list};
+use soard::index::query::{ROWS_MAX, Request, Sort, list};
 use soard::index::readers::Readers;
 use soard::journal::writer::Journal;
 use soard::journal::{self, Draft, Settings};
@@ -81,8 +82,29 @@ fn main() {
     }
     let (times, held) = timed(|| readers.query(held).expect("an answer"));
     print(&times, &held.len().to_string(), "suppressions with what they hold");
-    let resident = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    println!("\n{}", resident.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+    let before = peak();
+    let began = Instant::now();
+    let (mut exported, mut bytes) = (0, 0);
+    let mut request =
+        Request { all: true, sort: Sort::Oldest, limit: Some(ROWS_MAX), uncounted: true, ..Request::default() };
+    loop {
+        let page = readers.query(|conn| list(conn, &request, now)).expect("a page");
+        exported += page.alerts.len() as u64;
+        bytes += page.alerts.iter().map(|row| ocsf::line(row).len() + 1).sum::<usize>();
+        request.cursor = page.next;
+        if request.cursor.is_none() {
+            break;
+        }
+    }
+    rate("\nexported as OCSF, page by page", exported, began);
+    println!("{} MiB of findings; peak of memory {before} before, {} after", bytes >> 20, peak());
+}
+
+/// The most memory that this process has had.
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.unwrap_or_default().trim().to_owned()
 }
 
 /// Each kind of query, on what is rare, what is common, and what is nowhere.

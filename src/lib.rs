@@ -8,7 +8,7 @@
 //! 3. `rules`: rule files to checked rules, the matcher, formats
 //! 4. `playbooks` and `engine`: pure evaluation and pure decisions
 //! 5. `journal`, `sources`, `actions`: the adapters to the world
-//! 6. `index`: the journal as tables, for queries
+//! 6. `index`: the journal as tables, for queries; `export`: its rows as other systems read them
 //! 7. `daemon`: the only place that joins the core to the world
 //! 8. `console`: the HTTP API, on the control socket and on the server
 //! 9. `cli`: one file per subcommand
@@ -19,6 +19,7 @@ pub mod console;
 pub mod daemon;
 pub mod domain;
 pub mod engine;
+pub mod export;
 pub mod index;
 pub mod journal;
 pub mod playbooks;

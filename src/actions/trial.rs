@@ -15,7 +15,10 @@ use crate::actions::scrub;
 use crate::actions::templates::Rendered;
 
 /// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 8;
+const ADDRESSES_MAX: usize = 4;
+
+/// Longest wait for a name or a connection: whoever does not answer by then is not there.
+const REACH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Characters of what a peer said.
 const SAID_CHARS_MAX: usize = 400;
@@ -72,6 +75,7 @@ impl Stages {
 
 /// Looks a peer's name up and connects to it once; false when it cannot be reached. What follows connects anew.
 pub(super) async fn reach(host: &str, port: u16, limit: Duration, stages: &mut Stages) -> bool {
+    let limit = limit.min(REACH_WAIT_MAX);
     let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:.1} s", limit.as_secs_f64()));
     // The brackets of an IPv6 address are the URL's.
     let bare = host.trim_start_matches('[').trim_end_matches(']');

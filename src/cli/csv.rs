@@ -4,7 +4,12 @@ use crate::cli::scrub;
 
 /// A head line, and a line for each row.
 pub fn lines<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let mut text = head.join(",") + "\n";
+    head.join(",") + "\n" + &body(rows)
+}
+
+/// A line for each row.
+pub fn body<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut text = String::new();
     for row in rows {
         text.push_str(&row.map(|value| cell(&value)).join(","));
         text.push('\n');

@@ -10,6 +10,7 @@ mod csv;
 mod deliveries;
 mod destinations;
 mod explain;
+mod export;
 mod fault;
 mod hold;
 mod index;
@@ -107,6 +108,8 @@ enum Command {
     /// Keep alerts quiet for a while
     #[command(subcommand)]
     Silence(silence::Command),
+    /// Write alerts for other systems: CSV, JSON Lines, OCSF
+    Export(export::Args),
     /// Say why something happened: what was decided then, by which rule at which file and line
     Why(why::Args),
     /// Show runs of playbooks
@@ -188,6 +191,7 @@ impl Command {
             Self::Alerts(command) => command.run(context),
             Self::Report(command) => command.run(context),
             Self::Silence(command) => command.run(context),
+            Self::Export(args) => args.run(context),
             Self::Why(args) => args.run(context),
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),

@@ -243,8 +243,7 @@ async fn orders(ask: Ask<Nothing, Nothing, Orders>) -> Answer<OrdersReport> {
     let comment = checked(&ask.body)?;
     let orders = Orders { comment, ..ask.body };
     let all = give(&ask.shared, Who::from(ask.caller), orders);
-    let late = |_| Failure::busy("the daemon is too busy; some alerts may be done");
-    tokio::time::timeout(COMMAND_WAIT_MAX, all).await.map_err(late)?
+    tokio::time::timeout(COMMAND_WAIT_MAX, all).await.map_err(|_| Failure::late())?
 }
 
 /// The comment, if the request is one that can be carried out for some alert.
@@ -308,8 +307,10 @@ async fn latest(shared: &Shared, alert: AlertId) -> Answer<Option<Latest>> {
         let Facts::Intake(intake) = line?.entry()?.facts else { return Ok(None) };
         Ok(latest_of(*intake, alert))
     };
-    let found =
-        shared.scan(seq, find).await?.map(|(at, body)| Latest { at: AlertRef { id: alert, seq, at }, alert: body });
+    let found = shared
+        .scan_for_order(seq, find)
+        .await?
+        .map(|(at, body)| Latest { at: AlertRef { id: alert, seq, at }, alert: body });
     found.map(Some).ok_or_else(|| Failure::no(format!("body of alert {alert}")))
 }
 

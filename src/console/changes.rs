@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::console::ask::{Answer, Ask, Nothing};
 use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
-use crate::console::shared::Shared;
+use crate::console::shared::{STREAMS_MAX, Shared};
 use crate::daemon::query::changes::{Change, Changes, page};
 
 /// Longest wait for a change, in seconds.
@@ -22,6 +23,9 @@ const WAIT_SECS_MAX: u64 = 60;
 
 /// How often a stream without news says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a stream lasts. Whoever connects again is admitted anew, so a token that was revoked meanwhile is refused.
+const STREAM_LASTS: Duration = Duration::from_secs(300);
 
 /// Registers the routes.
 pub fn add(routes: &mut Routes) {
@@ -68,26 +72,39 @@ struct From {
 }
 
 async fn stream(ask: Ask<Nothing, From>) -> Answer<Response> {
-    let after = ask.last_event.or(ask.query.after).unwrap_or_else(|| ask.shared.api.reader.head().seq);
-    let events = stream::unfold((ask.shared, after, Vec::new()), async |state| next(state).await);
+    let shared = ask.shared;
+    let full = |_| Failure::busy(format!("{STREAMS_MAX} streams are open; ask for changes with `wait` instead"));
+    let place = Arc::clone(&shared.streams).try_acquire_owned().map_err(full)?;
+    let after = ask.last_event.or(ask.query.after).unwrap_or_else(|| shared.api.reader.head().seq);
+    let live = Live { shared, after, ready: Vec::new(), until: Instant::now() + STREAM_LASTS, _place: place };
+    let events = stream::unfold(live, async |live| next(live).await);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE_EVERY)).into_response())
 }
 
-type State = (Arc<Shared>, u64, Vec<Change>);
+/// Where a stream stands. Its place is free again when it ends.
+struct Live {
+    shared: Arc<Shared>,
+    after: u64,
+    ready: Vec<Change>,
+    until: Instant,
+    _place: OwnedSemaphorePermit,
+}
 
-/// The next event; the end when the daemon stops or the journal cannot be read.
-async fn next((shared, mut after, mut ready): State) -> Option<(Result<Event, Infallible>, State)> {
-    while ready.is_empty() {
-        let deadline = Instant::now() + Duration::from_secs(WAIT_SECS_MAX);
-        let page = read(&shared, Some(after), deadline).await.ok()?;
-        if *shared.api.stop.borrow() {
+/// The next event; the end when the stream has lasted long enough, the daemon stops or the journal cannot be read.
+async fn next(mut live: Live) -> Option<(Result<Event, Infallible>, Live)> {
+    while live.ready.is_empty() {
+        if Instant::now() >= live.until {
             return None;
         }
-        after = page.after;
-        ready = page.changes;
-        ready.reverse();
+        let page = read(&live.shared, Some(live.after), live.until).await.ok()?;
+        if *live.shared.api.stop.borrow() {
+            return None;
+        }
+        live.after = page.after;
+        live.ready = page.changes;
+        live.ready.reverse();
     }
-    let change = ready.pop()?;
+    let change = live.ready.pop()?;
     let event = Event::default().id(change.seq.to_string()).event("change").json_data(&change).ok()?;
-    Some((Ok(event), (shared, after, ready)))
+    Some((Ok(event), live))
 }

@@ -1,6 +1,7 @@
 //! Destinations: how they stand, and whether a message gets through.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::domain::operator::Who;
 /// Dead letters that the view of a destination holds: the newest.
 const LETTERS_MAX: u64 = 10;
 
+/// How long a trial may take: a mail server may use up its time at each stage.
+const TRIAL_WAIT_MAX: Duration = Duration::from_secs(280);
+
 /// Registers the routes.
 pub fn add(routes: &mut Routes) {
     routes.add(Route::read("/destinations", "list_destinations", "How each destination stands"), list);
@@ -29,9 +33,9 @@ pub fn add(routes: &mut Routes) {
 /// The destination that a path names.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct OneDestination {
+pub(super) struct OneDestination {
     /// Its name in `soard.yaml`.
-    name: String,
+    pub(super) name: String,
 }
 
 /// Everything about a destination, but for secrets.
@@ -65,7 +69,10 @@ async fn show(ask: Ask<OneDestination>) -> Answer<DestinationView> {
 
 async fn test(ask: Ask<OneDestination, Nothing, Comment>) -> Answer<TrialReport> {
     let (name, who, comment) = (ask.path.name, Who::from(ask.caller), short(ask.body.comment)?);
-    let told = ask.shared.command(|done| Command::TryOut { name: name.clone(), who, comment, done }).await?;
+    let told = ask
+        .shared
+        .command_within(TRIAL_WAIT_MAX, |done| Command::TryOut { name: name.clone(), who, comment, done })
+        .await?;
     told.map_err(Failure::busy)?.ok_or_else(|| unknown(&name))
 }
 

@@ -31,8 +31,8 @@ pub fn of(operations: &[Operation]) -> Value {
             "title": "soard",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-            "description": "What is on record about alerts, runs and deliveries, and what may be changed about them. Every change is an \
-                            entry of the journal with who, when, from where and why. `x-role` names the least role that an operation takes: \
+            "description": "What is on record about alerts, runs and deliveries, and what may be changed about them. Every change \
+                            of what is on record is an entry of the journal with who, when, from where and why. `x-role` names the least role that an operation takes: \
                             viewer, operator, approver or admin, each of which includes the ones before it.",
         },
         "servers": [{ "url": "/" }],

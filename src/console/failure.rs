@@ -70,6 +70,12 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 
+    /// What was asked for was begun, and nobody knows yet what comes of it.
+    pub fn late() -> Self {
+        let message = "no answer in time; it may still be carried out: look before you ask again";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, message)
+    }
+
     /// It is our fault.
     pub fn broken(why: impl Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
@@ -93,6 +99,7 @@ impl Failure {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported-media-type",
             StatusCode::UNPROCESSABLE_ENTITY => "too-broad",
             StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            StatusCode::GATEWAY_TIMEOUT => "no-answer-yet",
             _ => "failed",
         }
     }

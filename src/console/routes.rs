@@ -16,7 +16,7 @@ use crate::console::document::{self, Parameter};
 use crate::console::door::admit;
 use crate::console::failure::Failure;
 use crate::console::shared::Shared;
-use crate::domain::token::Role;
+use crate::domain::token::{Caller, Role};
 
 /// What a route is called and who may use it.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +171,10 @@ where
 {
     let (mut parts, content) = request.into_parts();
     let caller = admit(&shared.api.gate, &parts, route.role)?;
+    if route.changes {
+        let Caller { name, address, .. } = &caller;
+        tracing::info!(actor = name, address, operation = route.id, "asked for over the API");
+    }
     let path = path(&mut parts).await?;
     let query = query(&parts, known)?;
     let (last_event, body) = (last_event(&parts), body(&parts, content).await?);

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::console::ask::{Answer, Ask, Nothing, said_why};
+use crate::console::destinations::OneDestination;
 use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
 use crate::console::shared::Because;
@@ -78,7 +79,7 @@ async fn retry(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
 async fn restart(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let (run, comment) = (ask.path.id()?, said_why(ask.body.comment)?);
     let wanted = run.clone();
-    let alerts = ask.shared.scan(1, move |lines| start::started_for(lines, &wanted)).await?;
+    let alerts = ask.shared.scan_for_order(1, move |lines| start::started_for(lines, &wanted)).await?;
     let alerts = alerts.ok_or_else(|| Failure::no(format!("run {run}")))?;
     ask.shared.order(ask.caller, comment, Wish::Restart { run, alerts }).await
 }
@@ -114,14 +115,6 @@ async fn delivery_retry(ask: Ask<OneDelivery, Nothing, Because>) -> Answer<Resen
     let (which, comment) = (Which::Key(ask.path.key()?), said_why(ask.body.comment)?);
     let ask_for = Resend { which, who: Who::from(ask.caller), comment };
     ask.shared.command(|done| Command::Resend { ask: ask_for, done }).await
-}
-
-/// The destination that a path names.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct OneDestination {
-    /// Its name in `soard.yaml`.
-    name: String,
 }
 
 /// Which dead letters to send again, and why.

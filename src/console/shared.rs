@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::console::ask::Answer;
 use crate::console::failure::{Failure, with_causes};
@@ -30,6 +30,12 @@ pub const SCANS_MAX: usize = 4;
 
 /// How many queries read the index at once; further ones wait.
 pub const QUERIES_MAX: usize = 4;
+
+/// How many reads for orders run at once, beside the queries of those who only look.
+const ORDER_SCANS_MAX: usize = 2;
+
+/// Streams of changes that are open at once.
+pub const STREAMS_MAX: usize = 64;
 
 /// How long a command waits for the daemon's answer.
 pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -65,7 +71,10 @@ pub struct Shared {
     pub api: Api,
     /// What there is to ask.
     pub document: Value,
+    /// Places for streams of changes.
+    pub streams: Arc<Semaphore>,
     scans: Arc<Semaphore>,
+    order_scans: Arc<Semaphore>,
     queries: Arc<Semaphore>,
 }
 
@@ -73,22 +82,38 @@ impl Shared {
     /// Of a daemon.
     pub fn new(api: Api, document: Value) -> Self {
         let room = |n| Arc::new(Semaphore::new(n));
-        Self { api, document, scans: room(SCANS_MAX), queries: room(QUERIES_MAX) }
+        Self {
+            api,
+            document,
+            streams: room(STREAMS_MAX),
+            scans: room(SCANS_MAX),
+            order_scans: room(ORDER_SCANS_MAX),
+            queries: room(QUERIES_MAX),
+        }
     }
 
     /// Asks the main loop.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When it does not take the command, or does not answer.
     pub async fn command<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Command) -> Answer<T> {
-        let gone = || Failure::busy("the daemon is stopping");
+        self.command_within(COMMAND_WAIT_MAX, ask).await
+    }
+
+    /// As [`Shared::command`], for what takes longer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn command_within<T>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Answer<T> {
+        let gone = |()| Failure::busy("the daemon is stopping");
         let (done, answer) = oneshot::channel();
-        let ask = async {
-            self.api.commands.send(ask(done)).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())
-        };
-        let busy = |_| Failure::busy("the daemon is too busy to answer");
-        tokio::time::timeout(COMMAND_WAIT_MAX, ask).await.map_err(busy)?
+        let given = timeout(COMMAND_WAIT_MAX, self.api.commands.send(ask(done))).await;
+        given.map_err(|_| Failure::busy("the daemon is too busy to answer"))?.map_err(|_| gone(()))?;
+        timeout(patience, answer).await.map_err(|_| Failure::late())?.map_err(|_| gone(()))
     }
 
     /// Gives an order.
@@ -111,7 +136,28 @@ impl Shared {
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
-        let permit = Arc::clone(&self.scans).acquire_owned().await.expect("the semaphore is never closed");
+        self.scan_in(&self.scans, from, query).await
+    }
+
+    /// As [`Shared::scan`], for orders: whoever only looks does not keep them waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn scan_for_order<T: Send + 'static>(
+        &self,
+        from: u64,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Answer<T> {
+        self.scan_in(&self.order_scans, from, query).await
+    }
+
+    async fn scan_in<T: Send + 'static>(
+        &self,
+        room: &Arc<Semaphore>,
+        from: u64,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Answer<T> {
+        let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
         let (reader, stop) = (self.api.reader.clone(), self.api.stop.clone());
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;

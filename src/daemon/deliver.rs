@@ -98,6 +98,8 @@ struct Loaded {
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect, receipt) = history::effect(&world.history, job.intent, job.step)?;
     let log_head = receipt.to_string();
+    // Who is asked is for the engineer to say, never for an alert that names its owner.
+    let asks = matches!(effect, Effect::Approve(_));
     let effect = match effect {
         Effect::Approve(request) => Effect::Email(world.links.mail(&request)),
         other => other,
@@ -109,7 +111,8 @@ fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (refs, bundle) = history::start(&world.history, job.began, &job.run)?;
     let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
     let mut alerts = history::alerts(&world.history, &refs)?;
-    let owners = alerts.iter().filter_map(|alert| bundle.rules.owners.owner(alert)?.email).collect();
+    let owner = |alert| if asks { None } else { bundle.rules.owners.owner(alert)?.email };
+    let owners = alerts.iter().filter_map(owner).collect();
     let input = match job.run.trigger {
         Trigger::Alert(_) => alerts.swap_remove(0),
         Trigger::Group(_) => Value::Array(alerts),

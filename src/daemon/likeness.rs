@@ -122,7 +122,7 @@ fn past(ground: Ground<'_>, source: &str, draft: &Draft) -> Result<Past, IndexEr
     let filter = Filter { conditions: conditions(source, &draft.by), names_severity: true, names_status: true };
     let request = Request { all: true, sort: Sort::Newest, ..Request::default() };
     let plan = Plan::new(ground.conn, &filter, &request, Limits::default())?;
-    let mut found = plan.ids(ground.conn, None, LOOKED_AT_MAX + 1)?;
+    let mut found = plan.first(ground.conn, LOOKED_AT_MAX + 1)?;
     let capped = found.len() > LOOKED_AT_MAX;
     found.truncate(LOOKED_AT_MAX);
     let mut past = Past { capped, looked_at: found.len() as u64, ..Past::default() };

@@ -77,7 +77,7 @@ use crate::daemon::opening::{open, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::ports::Ports;
 use crate::daemon::recovery::{Recovered, recover};
-use crate::daemon::reload::{Content, Held, LoadError};
+use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
@@ -148,7 +148,9 @@ pub async fn run(dir: &Path, console: Console) -> Result<(), DaemonError> {
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     let held = content.held();
-    Daemon::start(content, recovered, actions, console).await?.run(held).await
+    let daemon = Daemon::start(content, recovered, actions, console).await?;
+    daemon.control.loads().store(Some(Arc::new(held)));
+    daemon.run().await
 }
 
 /// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
@@ -261,20 +263,24 @@ impl Daemon {
         guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
-        let (commands, gone) = (control.commands(), stop.performer.subscribe());
+        let (commands, gone) = (control.commands(), stop.intake.subscribe());
         let api = Api { reader, index: index.index(), commands, gate, links, stop: gone };
         let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
 
-    async fn run(mut self, held: Held) -> Result<(), DaemonError> {
+    async fn run(mut self) -> Result<(), DaemonError> {
         let mut term = signal(SignalKind::terminate()).map_err(broken)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
         let (to, mut changed) = mpsc::channel(1);
         let (dir, state) = (self.control.settings().dir.clone(), self.control.settings().state.clone());
-        guard("watch", &self.fatal_sender, reload::watch(dir, state, held, to, self.stop.intake.subscribe()));
+        guard(
+            "watch",
+            &self.fatal_sender,
+            reload::watch(dir, state, self.control.loads(), to, self.stop.intake.subscribe()),
+        );
         guard("watchdog", &self.fatal_sender, watchdog(self.core.clone()));
         self.control.announce("ready");
         let ends = !self.sources.is_empty();

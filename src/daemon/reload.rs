@@ -1,8 +1,10 @@
 //! Loads and checks everything first, then swaps it whole; a faulty bundle is refused and the old one stays.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -30,6 +32,9 @@ pub struct Content {
     /// The texts, for rendering them.
     pub texts: Sources,
 }
+
+/// What was loaded last; nothing when that was refused, so that the next look tries again.
+pub type Loads = ArcSwapOption<Held>;
 
 /// What a content folder held: the text of its settings, and the id of its bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +146,7 @@ fn load_after(dir: &Path, trial: impl Fn(&Sources) -> Result<(), String>) -> Res
 pub async fn watch(
     dir: PathBuf,
     state: PathBuf,
-    mut held: Held,
+    loaded: Arc<Loads>,
     changed: mpsc::Sender<()>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -192,7 +197,7 @@ pub async fn watch(
                     (quiet_at, changed_at) = (None, None);
                     // Before the load: what changes after this is seen, what changed before is loaded.
                     watch_folders(&mut watcher, &dir);
-                    if holds_something_else(&dir, &mut held).await {
+                    if holds_something_else(&dir, &loaded).await {
                         let _ = changed.send(()).await;
                     }
                 }
@@ -202,20 +207,12 @@ pub async fn watch(
     }
 }
 
-/// Whether a folder holds something else than before, as when it cannot be read.
-async fn holds_something_else(dir: &Path, held: &mut Held) -> bool {
+/// Whether a folder holds something else than what was loaded last, as when it cannot be read.
+async fn holds_something_else(dir: &Path, loaded: &Loads) -> bool {
     let dir = dir.to_owned();
-    match tokio::task::spawn_blocking(move || Held::now(&dir)).await {
-        Ok(Some(now)) if now == *held => false,
-        Ok(Some(now)) => {
-            *held = now;
-            true
-        }
-        _ => {
-            held.settings = None;
-            true
-        }
-    }
+    let now = tokio::task::spawn_blocking(move || Held::now(&dir)).await.ok().flatten();
+    let loaded = loaded.load();
+    now.is_none() || now.as_ref() != loaded.as_deref()
 }
 
 /// The folders of a bundle. The state folder may lie beside them and changes with every entry, so the content folder

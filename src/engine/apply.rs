@@ -412,6 +412,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
             triage::apply(state, *alert, change);
             for (told, run) in on_status.iter().flat_map(|told| told.runs().map(move |run| (told, run))) {
                 start(state, entry, run, told.bundle.clone(), vec![told.alert]);
+                by_hand(state, run, operator);
             }
         }
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),

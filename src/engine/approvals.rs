@@ -196,6 +196,7 @@ fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Ou
         // Its run goes on with what comes of it.
         return;
     }
+    state.letters.retain(|_, letter| letter.key != key);
     if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
         state.timers.remove(&(next, Timer::Retry(key)));
     }

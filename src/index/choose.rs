@@ -48,7 +48,7 @@ pub fn choose(conn: &Connection, request: &Request, now: Timestamp) -> Result<Ch
 pub fn choose_within(conn: &Connection, request: &Request, now: Timestamp, most: usize) -> Result<Chosen, IndexError> {
     let filter = Filter::parse(&request.filter, now)?;
     let plan = Plan::new(conn, &filter, request, Limits::default())?;
-    let found = plan.ids(conn, None, most + 1)?;
+    let found = plan.first(conn, most + 1)?;
     if found.len() > most {
         return Err(IndexError::TooMany { most });
     }

@@ -132,12 +132,15 @@ impl Plan {
         self.ways.is_empty() && !self.empty
     }
 
-    /// The alerts behind the cursor, in order, where there are too many to look at each.
+    /// The first alerts that fit, in order.
     ///
     /// # Errors
     /// [`IndexError::TooBroad`], or what SQLite says.
-    pub fn ids(&self, conn: &Connection, after: Option<&Cursor>, limit: usize) -> Result<Vec<Found>, IndexError> {
-        if self.empty { Ok(Vec::new()) } else { self.walked(conn, after, limit) }
+    pub fn first(&self, conn: &Connection, limit: usize) -> Result<Vec<Found>, IndexError> {
+        match self.few(conn)? {
+            Some(few) => Ok(self.page(few, None, limit)),
+            None => self.walked(conn, None, limit),
+        }
     }
 
     /// As many alerts that fit, in any order.
@@ -146,15 +149,11 @@ impl Plan {
     /// [`IndexError::TooBroad`], or what SQLite says.
     pub fn some(&self, conn: &Connection, limit: usize) -> Result<Vec<Found>, IndexError> {
         match self.lead.filter(|_| !self.empty) {
-            Some(lead) if lead.few => {
-                let few = self.few(conn)?.unwrap_or_default();
-                Ok(self.page(few, None, limit))
-            }
-            Some(lead) => {
+            Some(lead) if !lead.few => {
                 let (from, values) = self.through_lead(lead, Through::Wanted(None));
                 rows(conn, &format!("SELECT a.id, a.severity, a.status {from} LIMIT {limit}"), &values, found)
             }
-            None => self.ids(conn, None, limit),
+            _ => self.first(conn, limit),
         }
     }
 
@@ -225,8 +224,12 @@ impl Plan {
         }
     }
 
-    /// Cell by cell of status and severity, each in the order of arrival.
-    fn walked(&self, conn: &Connection, after: Option<&Cursor>, limit: usize) -> Result<Vec<Found>, IndexError> {
+    /// The alerts behind the cursor, in order, where there are too many to look at each: cell by cell of status and severity,
+    /// each in the order of arrival.
+    ///
+    /// # Errors
+    /// [`IndexError::TooBroad`], or what SQLite says.
+    pub fn walked(&self, conn: &Connection, after: Option<&Cursor>, limit: usize) -> Result<Vec<Found>, IndexError> {
         let mut found: Vec<Found> = Vec::new();
         let groups: Vec<&[Severity]> = match self.sort {
             Sort::Severity => self.severities.chunks(1).collect(),

@@ -206,6 +206,7 @@ impl Writer {
                 for alert in alerts {
                     if let Some(known) = self.alert(alert.id)? {
                         known.row.run(starts, Outcome::Open);
+                        known.row.ordered(at.at);
                     }
                 }
             }

@@ -120,7 +120,7 @@ pub fn list_within(conn: &Connection, request: &Request, now: Timestamp, limits:
             (plan.page(few, cursor.as_ref(), limit + 1), Count { n, capped: false }, narrows.then_some(all - n))
         }
         None => {
-            let found = plan.ids(conn, cursor.as_ref(), limit + 1)?;
+            let found = plan.walked(conn, cursor.as_ref(), limit + 1)?;
             let uncounted = Count { n: 0, capped: true };
             let matching = if request.uncounted { uncounted } else { plan.count(conn)? };
             let all = if narrows && !matching.capped {

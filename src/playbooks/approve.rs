@@ -52,7 +52,7 @@ pub fn effect(question: &Dynamic, options: &Map, at: Timestamp) -> Result<Effect
     let within = request::read_span("approve", given("within").unwrap_or(&Dynamic::UNIT))?;
     Ok(Effect::Approve(ApprovalRequest {
         id: None,
-        question: check_question(&text("question", question)?).map_err(bad)?,
+        question: check_question(&clean(&text("question", question)?)).map_err(bad)?,
         by: deciders(given("by").unwrap_or(&Dynamic::UNIT))?,
         not_by: word("not_by")?.map(|word| check_barred(&word)).transpose().map_err(bad)?,
         until: check_within(within).map_err(bad)?.after(at),
@@ -88,6 +88,15 @@ fn missing_words(key: &str) -> String {
         _ => "what happens when nobody decides in time: \"approve\" or \"deny\"",
     };
     format!("`{key}` is missing: {why}")
+}
+
+/// What an alert put into a question, on one line and no longer than a question is: it must not keep people from being asked.
+fn clean(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(QUESTION_CHARS_MAX) {
+        None => line,
+        Some(_) => line.chars().take(QUESTION_CHARS_MAX - 1).chain(['…']).collect(),
+    }
 }
 
 /// One line of at most so many characters.

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sources", &["domain", "yaml"]),
     ("actions", &["domain", "yaml"]),
     ("index", &["domain", "yaml", "journal"]),
+    ("export", &["domain", "index"]),
     ("daemon", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index"]),
     (
         "console",
@@ -37,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "index",
             "daemon",
             "console",
+            "export",
         ],
     ),
     (
@@ -46,7 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Folders that neither touch files, processes, environment or network outside their tests.
-const PURE: &[&str] = &["domain", "yaml", "rules", "engine", "playbooks"];
+const PURE: &[&str] = &["domain", "yaml", "rules", "engine", "playbooks", "export"];
 
 /// Folders in which something may wait.
 const ASYNC: &[&str] = &["sources", "actions", "daemon", "console", "cli"];

@@ -57,6 +57,9 @@ fn of_webhook(webhook: &WebhookSettings) -> Vec<(String, String)> {
 fn of_email(email: &EmailSettings) -> Vec<(String, String)> {
     let to: Vec<String> = email.to.iter().map(ToString::to_string).collect();
     let mut told = vec![("from".into(), email.from.to_string()), ("to".into(), to.join(", "))];
+    if email.to_owner {
+        told.push(("to owner".into(), "instead, where the list `owners` names one with an address".into()));
+    }
     told.extend(email.reply_to.as_ref().map(|reply_to| ("reply to".into(), reply_to.to_string())));
     match &email.transport {
         Transport::Folder(path) => told.push(("folder".into(), path.display().to_string())),

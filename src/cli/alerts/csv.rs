@@ -26,6 +26,16 @@ const HEAD: [&str; 20] = [
     "external_id",
 ];
 
+/// The head line.
+pub fn head() -> String {
+    HEAD.join(",") + "\n"
+}
+
+/// One line for each alert.
+pub fn body(rows: &[Row]) -> String {
+    csv::body(rows.iter().map(cells))
+}
+
 /// A head line and one line for each alert.
 pub fn rows(rows: &[Row]) -> String {
     csv::lines(&HEAD, rows.iter().map(cells))

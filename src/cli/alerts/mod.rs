@@ -1,7 +1,7 @@
 //! `soard alerts`: the list for triage, everything about one, and what operators do about them.
 
 pub mod change;
-pub mod csv;
+pub(in crate::cli) mod csv;
 pub mod history;
 pub mod list;
 pub mod measures;

@@ -20,7 +20,7 @@ use crate::daemon::key::Keys;
 use crate::daemon::opening::sign;
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
-use crate::daemon::reload::{self, Content, LoadError};
+use crate::daemon::reload::{self, Content, LoadError, Loads};
 use crate::daemon::report::{KeyReport, RefusedBundle, ReloadReport, RetryReport};
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::tally::Tally;
@@ -77,6 +77,7 @@ pub struct Control {
     loading: Option<(Load, Vec<Ask>)>,
     /// Who asked since: their files may have changed after that load had begun.
     asked: Vec<Ask>,
+    loads: Arc<Loads>,
 }
 
 /// Counters of every source, by name.
@@ -147,7 +148,13 @@ impl Control {
             inbox,
             loading: None,
             asked: Vec::new(),
+            loads: Arc::default(),
         }
+    }
+
+    /// What was loaded last.
+    pub fn loads(&self) -> Arc<Loads> {
+        self.loads.clone()
     }
 
     /// The settings in force.
@@ -264,12 +271,17 @@ impl Control {
     async fn take(&mut self, loaded: Loaded) {
         let (_, asked) = self.loading.take().unwrap_or_else(|| unreachable!("a load was under way"));
         let by_operator = asked.iter().any(|ask| matches!(ask, Ask::Operator(_)));
+        let mut held = None;
         let result = match loaded {
-            Ok(Ok(content)) => self.swap(content, by_operator).await,
+            Ok(Ok(content)) => {
+                held = Some(Arc::new(content.held()));
+                self.swap(content, by_operator).await
+            }
             Ok(Err(LoadError::Faulty(faulty))) => Err(faulty.rendered(false)),
             Ok(Err(error)) => Err(vec![said(&error)]),
             Err(error) => Err(vec![format!("loading died: {error}")]),
         };
+        self.loads.store(held.filter(|_| result.is_ok()));
         let report = self.told(result);
         for ask in asked {
             if let Ask::Operator(Some(to)) = ask {

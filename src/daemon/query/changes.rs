@@ -80,7 +80,7 @@ fn about(entry: &Entry) -> (Vec<AlertId>, Vec<RunId>) {
             alerts.extend(members.iter().map(|member| member.id));
             runs.extend(started.iter().cloned());
         }
-        Facts::Due(Due::Timer { run, .. }) => runs.push(run.clone()),
+        Facts::Due(Due::Timer { run, .. } | Due::Approval { run, .. }) => runs.push(run.clone()),
         Facts::Intent(intent) => runs.push(intent.run.clone()),
         Facts::Result(result) => runs.push(result.run.clone()),
         Facts::Run(end) => runs.push(end.run.clone()),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{AttemptView, Outcome};
-use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, ROWS_LISTED_MAX, fold};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Due, Entry, Facts, Intent, StepResult};
 use crate::domain::id::RunId;
@@ -184,7 +184,7 @@ pub struct OrderView {
 /// # Errors
 /// When the journal cannot be read.
 pub fn list(lines: Lines<'_>, filter: &DeliveryFilter) -> Result<DeliveryList, QueryError> {
-    let limit = usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX);
+    let limit = usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_LISTED_MAX)).unwrap_or(usize::MAX);
     let mut rows =
         Rows { filter, limit, open: BTreeMap::new(), places: HashMap::new(), ok: BTreeMap::new(), matching: 0 };
     fold(lines, &mut rows)?;

@@ -34,6 +34,9 @@ use crate::journal::JournalError;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
 
+/// Most rows of a list.
+pub const ROWS_LISTED_MAX: u64 = 10_000;
+
 /// How many rows a list has unless told otherwise.
 pub const ROWS_DEFAULT: u64 = 50;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, ROWS_LISTED_MAX, fold};
 use crate::domain::entry::{Entry, Facts, Quarantine};
 use crate::domain::id::AlertId;
 use crate::domain::record::{Body, Position};
@@ -89,7 +89,7 @@ pub fn list(lines: Lines<'_>, filter: &QuarantineFilter) -> Result<QuarantineLis
     fold(lines, &mut rows)?;
     let mut records: Vec<QuarantineRow> = rows.rows.into_values().rev().filter(|row| filter.fits(row)).collect();
     let matching = records.len() as u64;
-    records.truncate(usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX));
+    records.truncate(usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_LISTED_MAX)).unwrap_or(usize::MAX));
     Ok(QuarantineList { records, matching })
 }
 

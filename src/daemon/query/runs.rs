@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::query::run::{Open, Runs, Wanted};
-use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, fold};
+use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, ROWS_LISTED_MAX, fold};
 use crate::domain::entry::{End, Entry, Facts, RunEnd};
 use crate::domain::id::RunId;
 use crate::domain::operator::{Operator, Order};
@@ -105,7 +105,7 @@ pub struct RunList {
 /// # Errors
 /// When the journal cannot be read.
 pub fn list(lines: Lines<'_>, filter: &RunFilter) -> Result<RunList, QueryError> {
-    let limit = usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(usize::MAX);
+    let limit = usize::try_from(filter.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_LISTED_MAX)).unwrap_or(usize::MAX);
     let mut listing = Listing { runs: Runs::new(Wanted::All), filter, limit, ended: BTreeMap::new(), matching: 0 };
     fold(lines, &mut listing)?;
     let kept = listing.runs.runs.into_values().map(Open::into_row).filter(|row| filter.fits(row));

@@ -1,0 +1,3 @@
+//! Alerts as other systems read them. Pure: a row of the index in, a line of text out.
+
+pub mod ocsf;
