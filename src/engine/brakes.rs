@@ -95,10 +95,14 @@ fn request(destination: &str, why: &str, at: Timestamp, effect: &Effect, brakes:
         other => other.kind().to_owned(),
     };
     let question = format!("Send this to {destination}? {why}: {what}");
-    let plain = question.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut plain: String = question.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if let Some((cut, _)) = plain.char_indices().nth(QUESTION_CHARS_MAX) {
+        plain.truncate(cut - plain[..cut].chars().next_back().map_or(0, char::len_utf8));
+        plain.push('…');
+    }
     ApprovalRequest {
         id: None,
-        question: plain.take(QUESTION_CHARS_MAX).collect(),
+        question: plain,
         by: brakes.by.clone(),
         not_by: None,
         until: brakes.deadline.after(at),
