@@ -55,6 +55,31 @@ fn requests_carry_what_the_script_gave() {
 }
 
 #[test]
+fn a_question_is_asked_whatever_an_alert_puts_into_it() {
+    let text =
+        "fn on_alert(alert) { approve(`Close ${alert.title}?`, #{ by: \"admin\", within: 60, otherwise: \"deny\" }) }";
+    let playbooks = playbook(text);
+    let asked = |title: &str| {
+        let mut alert = alert();
+        alert["title"] = title.into();
+        let evaluated = playbooks.evaluate_on_stack(&job(&alert, &[]));
+        let Some(Effect::Approve(request)) = evaluated.steps.first().map(|step| &step.effect) else {
+            panic!("{title:.40}: {:?}", evaluated.then)
+        };
+        request.question.clone()
+    };
+    assert_eq!(asked("it"), "Close it?");
+    assert_eq!(asked("one\r\ntwo\u{85}three"), "Close one  two three?");
+    let fits = "é".repeat(500 - "Close ?".len());
+    assert_eq!(asked(&fits), format!("Close {fits}?"), "500 characters are not cut");
+    for long in [format!("{fits}é"), "é".repeat(10_000), "x\n".repeat(5_000)] {
+        let question = asked(&long);
+        assert_eq!((question.chars().count(), question.lines().count()), (500, 1), "{question}");
+        assert!(question.starts_with("Close ") && question.ends_with('…'), "{question}");
+    }
+}
+
+#[test]
 fn groups_get_their_template_and_their_true_size() {
     let many: Value = (0..1_000).map(|n| json!({"id": format!("a-{n}.0"), "title": "t"})).collect();
     let playbooks = playbook("fn on_group(alerts) { email(\"soc\", #{ n: group_size() }); alerts.len() < 1000 }");
