@@ -104,7 +104,10 @@ fn wrong_arguments_throw_an_error_that_names_them() {
         ("let o = #{ by: \"bo\", within: 0, otherwise: \"deny\" }; approve(\"x\", o)", "at least 1s"),
         ("let o = #{ by: \"bo\", within: 1, otherwise: \"deny\" }; approve(7, o)", "must be a string"),
         ("let o = #{ by: \"bo\", within: 1, otherwise: \"deny\", x: 1 }; approve(\"x\", o)", "unknown option `x`"),
-        ("approve(\" \", #{ by: \"bo\", within: 1, otherwise: \"deny\" })", "1 to 500 characters"),
+        (
+            "let o = #{ by: \"bo\", within: 1, otherwise: \"deny\" }; let q = \" \"; approve(q, o)",
+            "1 to 500 characters",
+        ),
         ("webhook(\"x\", 1, 2)", "expected a map of options, got a whole number"),
         ("webhook(\"x\", 1, m)", "unknown option `hedaers`; did you mean `headers`?"),
         ("webhook(\"x\", 1, #{ path: \"a/b\" })", "list of segments"),
