@@ -152,8 +152,10 @@ fn with_dead_letter(world: &mut World, seconds: i64) -> (RunId, EffectKey, Input
     (run, key, again)
 }
 
+type Close = fn(&mut World, RunId);
+
 /// The ways in which the first question, asked for a minute, is closed.
-const CLOSES: [(&str, fn(&mut World, RunId)); 3] = [
+const CLOSES: [(&str, Close); 3] = [
     ("decided", |world, _| drop(world.order(decide_as(1, Choice::Deny, "bo", Role::Approver), "no").unwrap())),
     ("timed out", |world, _| {
         world.pass(60);
