@@ -198,6 +198,19 @@ fn changes_are_told_as_they_happen_and_again_from_where_one_was() {
     assert_eq!(again, id + 1, "who connects again goes on where the last event was");
 }
 
+#[test]
+fn a_stream_of_changes_ends_with_the_daemon_and_is_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path());
+    let mut stream = stream(&world, "/changes/stream?after=0", "");
+    event(&mut stream);
+    assert_eq!(world.daemon.stop(), Some(0));
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    // A stream that the daemon waits for until its patience ends has no last chunk.
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
+}
+
 /// The body of a stream of events.
 fn stream(world: &World, path: &str, more: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", world.daemon.port)).unwrap();

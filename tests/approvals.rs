@@ -417,6 +417,32 @@ fn mailed_links_decide_by_their_form_alone_once_and_only_those_that_soard_made()
 }
 
 #[test]
+fn a_question_goes_to_whom_the_destination_names_and_not_to_whom_an_alert_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, mails) = (HttpSink::start(Duration::ZERO), SmtpSink::start());
+    let mut daemon = mailing(folder.path(), &sink, &mails);
+    let text = std::fs::read_to_string(folder.path().join("soard.yaml")).unwrap();
+    let (to, to_owner) = ("to: [oncall@example.com]", "to: [oncall@example.com], to_owner: true");
+    support::write(folder.path(), "soard.yaml", &text.replace(to, to_owner));
+    support::write(folder.path(), "lists/owners.yaml", "\"web-*\": { name: Shop, email: shop@example.com }\n");
+    let both = MAILED.replace("    let way", "    email(\"oncall\", #{ subject: \"for the owner\" });\n    let way");
+    support::write(folder.path(), "playbooks/ask.rhai", &both);
+    let (code, said) = soard(&daemon, &["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    post(&daemon, "ask", "web-1");
+    let of = |subject: &str| {
+        let mail = wait_for(subject, || mails.got().into_iter().find(|mail| mail.headers["subject"].contains(subject)));
+        (mail.headers["to"].clone(), mail.body)
+    };
+    assert_eq!(of("for the owner").0, "shop@example.com", "the control");
+    let (to, body) = of("approve? Isolate web-1?");
+    assert_eq!(to, "oncall@example.com", "{body}");
+    links(&daemon, &body);
+    assert_eq!(mails.got().len(), 2, "one of each");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_mail_that_waits_is_not_sent_once_its_question_is_decided() {
     let folder = tempfile::tempdir().unwrap();
     let (sink, mails) = (HttpSink::start(Duration::ZERO), SmtpSink::start());

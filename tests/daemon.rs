@@ -180,6 +180,35 @@ fn a_folder_that_is_made_or_replaced_while_it_runs_is_seen_and_watched() {
 }
 
 #[test]
+fn files_that_go_back_to_what_they_were_before_the_watch_has_looked_are_loaded_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = HttpSink::start(Duration::ZERO);
+    let mut daemon = Daemon::new(folder.path(), &settings(&http), &files());
+    // The watch does not look while git works; an operator's reload does not wait for that.
+    let lock = ".git/index.lock";
+    write(folder.path(), lock, "");
+    daemon.start();
+    let bundle = |daemon: &Daemon| daemon.json(&["status"])["bundle"]["id"].clone();
+    let first = bundle(&daemon);
+    write(folder.path(), "rules/suppress/main.yaml", &SUPPRESS.replace("192.0.2.0/28", "203.0.113.0/24"));
+    assert!(daemon.soard(&["reload"]).status.success());
+    assert_ne!(bundle(&daemon), first);
+    write(folder.path(), "rules/suppress/main.yaml", SUPPRESS);
+    fs::remove_file(folder.path().join(lock)).unwrap();
+    wait_for("the first bundle again", || (bundle(&daemon) == first).then_some(()));
+
+    // The same with a bundle that was refused: nothing is wrong any more.
+    write(folder.path(), lock, "");
+    write(folder.path(), "rules/suppress/main.yaml", &SUPPRESS.replace("reason: expected", "reasson: expected"));
+    assert!(!daemon.soard(&["reload"]).status.success());
+    assert!(daemon.json(&["status"])["refused_bundle"].is_object());
+    write(folder.path(), "rules/suppress/main.yaml", SUPPRESS);
+    fs::remove_file(folder.path().join(lock)).unwrap();
+    wait_for("no bundle to be refused", || daemon.json(&["status"])["refused_bundle"].is_null().then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_run_ends_on_the_bundle_it_began_with() {
     let folder = tempfile::tempdir().unwrap();
     let http = HttpSink::start(Duration::ZERO);

@@ -238,3 +238,53 @@ fn not_indexed(error: &IndexError, index: &IndexReport) -> Failure {
         _ => Failure::broken(with_causes(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use axum::http::{StatusCode, header};
+    use axum::response::IntoResponse;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::daemon::auth::Gate;
+    use crate::daemon::links::Links;
+    use crate::daemon::query::story;
+    use crate::index::follow::Follower;
+    use crate::index::place::Place;
+
+    /// Status of an answer, and whether it calls to ask again.
+    fn told<T: Debug>(answer: Answer<T>) -> (StatusCode, bool) {
+        let response = answer.unwrap_err().into_response();
+        (response.status(), response.headers().contains_key(header::RETRY_AFTER))
+    }
+
+    #[tokio::test]
+    async fn a_command_that_was_taken_is_answered_late_and_only_one_that_was_not_is_to_be_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = story::journal(&folder.path().join("journal"));
+        let follower = Follower::start(Place::of(folder.path()), journal.reader(), || {});
+        let links = Arc::new(Links::open(folder.path(), None, "j").unwrap());
+        let ((commands, mut inbox), (_stop, stop)) = (mpsc::channel(1), watch::channel(false));
+        let (reader, index, gate) = (journal.reader(), follower.index(), Arc::new(Gate::default()));
+        let shared = Shared::new(Api { reader, index, commands, gate, links, stop }, Value::Null);
+
+        // The main loop has the command and says nothing.
+        let (answer, taken) = tokio::join!(shared.command_within(Duration::ZERO, Command::Approvals), inbox.recv());
+        assert!(matches!(taken, Some(Command::Approvals(_))));
+        assert_eq!(told(answer), (StatusCode::GATEWAY_TIMEOUT, false));
+
+        // One that answers is heard, also at the last moment.
+        let say = async {
+            let Some(Command::Approvals(done)) = inbox.recv().await else { panic!("another command") };
+            done.send(Vec::new()).unwrap();
+        };
+        let (answer, ()) = tokio::join!(shared.command(Command::Approvals), say);
+        assert_eq!(answer.unwrap(), []);
+
+        drop(inbox);
+        assert_eq!(told(shared.command(Command::Approvals).await), (StatusCode::SERVICE_UNAVAILABLE, true));
+        follower.finish(Duration::ZERO);
+    }
+}

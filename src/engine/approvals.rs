@@ -162,10 +162,10 @@ impl Approvals {
         Some(request)
     }
 
-    /// The open ones of a run.
-    pub(crate) fn of(&self, run: &RunId) -> Vec<ApprovalId> {
+    /// The open ones of a run, with the steps that ask them.
+    pub(crate) fn of(&self, run: &RunId) -> Vec<(ApprovalId, u32)> {
         let open = self.all.values().filter(|approval| approval.outcome.is_none() && approval.run == *run);
-        open.map(|approval| approval.id).collect()
+        open.map(|approval| (approval.id, approval.step)).collect()
     }
 
     /// When one is decided by itself, and how.
@@ -184,7 +184,7 @@ pub(crate) fn ask(state: &mut State, entry: &Entry, run: &RunId, step: u32, requ
     state.approvals.ask(id, Approval { id, run, step, asked, request, starter, outcome: None });
 }
 
-/// A question has its answer; whoever was to be told of it need not be told any more.
+/// A question has its answer.
 fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Outcome) {
     let seq = outcome.seq;
     let key = EffectKey::new(&state.journal, run, step);
@@ -196,13 +196,19 @@ fn answer(state: &mut State, id: ApprovalId, run: &RunId, step: u32, outcome: Ou
         // Its run goes on with what comes of it.
         return;
     }
-    state.letters.retain(|_, letter| letter.key != key);
-    if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
-        state.timers.remove(&(next, Timer::Retry(key)));
-    }
+    spare(state, run, step);
     if let Some(open) = state.runs.get_mut(run) {
         open.waiting.remove(&step);
         open.entries.push(seq);
+    }
+}
+
+/// Whoever was to be told of a question need not be told any more: neither by a mail that waits, nor by one that did not arrive.
+fn spare(state: &mut State, run: &RunId, step: u32) {
+    let key = EffectKey::new(&state.journal, run, step);
+    state.letters.retain(|_, letter| letter.key != key);
+    if let Some(Flight { next: Some(next), .. }) = state.flights.remove(&key) {
+        state.timers.remove(&(next, Timer::Retry(key)));
     }
 }
 
@@ -221,11 +227,10 @@ pub(crate) fn time_out(state: &mut State, entry: &Entry, id: ApprovalId, (run, s
 
 /// The run that asks is cancelled.
 pub(crate) fn withdraw(state: &mut State, entry: &Entry, run: &RunId, operator: &Operator) {
-    for approval in state.approvals.of(run) {
-        let asked = state.approvals.get(approval).map(|asked| EffectKey::new(&state.journal, run, asked.step));
-        state.letters.retain(|_, letter| Some(&letter.key) != asked.as_ref());
+    for (approval, step) in state.approvals.of(run) {
         let (at, seq, how) = (entry.at, entry.seq, How::Withdrawn);
         let (by, comment) = (Some(operator.actor.clone()), operator.comment.clone());
         state.approvals.close(approval, Outcome { at, seq, how, choice: None, by, comment });
+        spare(state, run, step);
     }
 }

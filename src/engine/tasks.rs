@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::domain::approval::Outcome;
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::entry::{Due, Entry, Facts};
@@ -116,7 +117,7 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
         }
         Order::DeliveryRetry { key, .. } => send(state, key).into_iter().collect(),
         Order::Approval(order) => answered(state, &order.run, order.step),
-        Order::RunCancel { run } => vec![Task::Withdraw(run.clone())],
+        Order::RunCancel { run } => cancelled(state, run),
         Order::Alert { .. } => order.runs().into_iter().filter_map(|run| evaluate(state, run)).collect(),
         Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => Vec::new(),
     }
@@ -130,6 +131,15 @@ fn answered(state: &State, run: &RunId, step: u32) -> Vec<Task> {
         Some(_) => send(state, &key).into_iter().collect(),
         None => evaluate(state, run).into_iter().chain([Task::Spare(key)]).collect(),
     }
+}
+
+/// What the run asked for is not sent any more, and nobody is told of its questions, whoever has that sent again.
+fn cancelled(state: &State, run: &RunId) -> Vec<Task> {
+    let withdrawn = |outcome: &Outcome| outcome.seq == state.seq;
+    let asked =
+        state.approvals.all().filter(|asked| asked.run == *run && asked.outcome.as_ref().is_some_and(withdrawn));
+    let spared = asked.map(|asked| Task::Spare(EffectKey::new(&state.journal, run, asked.step)));
+    [Task::Withdraw(run.clone())].into_iter().chain(spared).collect()
 }
 
 /// Everything that waits to be done in a recovered state.

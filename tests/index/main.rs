@@ -13,6 +13,8 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -21,12 +23,14 @@ use soard::index::IndexError;
 use soard::index::build::{self, catch_up};
 use soard::index::choose::{choose, choose_within};
 use soard::index::facets::facet;
+use soard::index::filter::Filter;
 use soard::index::place::Place;
-use soard::index::plan::Limits;
+use soard::index::plan::{Limits, Plan};
 use soard::index::query::{self, Page, Request};
 use soard::index::readers::Readers;
 use soard::index::related::{RELATED_MAX, related};
 use soard::index::row::Row;
+use soard::index::schema;
 use soard::journal::reader::Reader;
 
 use journals::{Story, append, open};
@@ -305,6 +309,36 @@ fn filters_find_what_a_look_at_every_alert_finds() {
         }
     }
     assert!(found.len() > 15, "the filters find something: {found:?}");
+}
+
+/// What is answered, and how often SQLite's machine came by meanwhile: a measure of how much it looked at.
+fn steps<T>(world: &World, ask: impl FnOnce(&Connection) -> Result<T, IndexError>) -> (T, u64) {
+    let (_, path) = world.place().current().unwrap();
+    let mut conn = schema::open_to_read(&path).unwrap();
+    let taken = Arc::new(AtomicU64::new(0));
+    let steps = taken.clone();
+    let count = move || steps.fetch_add(1, Ordering::Relaxed) == u64::MAX;
+    conn.progress_handler(1, Some(count)).unwrap();
+    (ask(&conn).unwrap(), taken.load(Ordering::Relaxed))
+}
+
+#[test]
+fn what_is_chosen_is_found_by_its_rarest_condition_and_not_by_a_look_at_every_alert() {
+    let world = World::generated(1, ENTRIES);
+    world.build();
+    let asked = Request { all: true, ..request(&["needle7"]) };
+    let walk = |conn: &Connection| {
+        let plan = Plan::new(conn, &Filter::parse(&asked.filter, now())?, &asked, Limits::default())?;
+        plan.walked(conn, None, ENTRIES)
+    };
+    let (chosen, few) = steps(&world, |conn| choose(conn, &asked, now()));
+    let (walked, many) = steps(&world, walk);
+    assert_eq!(chosen.alerts.len(), walked.len());
+    assert!(
+        !walked.is_empty() && few < many,
+        "{few} steps for {} alerts, {many} by looking at every one",
+        walked.len()
+    );
 }
 
 #[test]

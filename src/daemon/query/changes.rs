@@ -113,6 +113,8 @@ fn about(entry: &Entry) -> (Vec<AlertId>, Vec<RunId>) {
 mod tests {
     use super::*;
     use crate::daemon::query::{lines, story};
+    use crate::domain::approval::Choice;
+    use crate::domain::id::ApprovalId;
 
     #[test]
     fn every_entry_is_told_with_what_it_is_about() {
@@ -136,5 +138,13 @@ mod tests {
         assert_eq!(intake.alerts, ["a-1.0".parse().unwrap()]);
         let on = page(&mut lines(&reader, all.after + 1), all.after).unwrap();
         assert_eq!(on, Changes { changes: Vec::new(), after: all.after });
+    }
+
+    #[test]
+    fn an_approval_that_timed_out_names_its_run_and_the_runs_alert() {
+        let run: RunId = "a-1.0/ticket".parse().unwrap();
+        let due = Due::Approval { approval: ApprovalId(1), run: run.clone(), step: 2, choice: Choice::Deny };
+        let entry = Entry { seq: 7, at: story::at(7), facts: Facts::Due(due) };
+        assert_eq!(about(&entry), (vec!["a-1.0".parse().unwrap()], vec![run]));
     }
 }

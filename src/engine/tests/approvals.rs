@@ -3,9 +3,11 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::domain::alert::Status;
 use crate::domain::approval::{ApprovalRequest, Barred, Choice, Decider};
 use crate::domain::decision::AlertRef;
-use crate::domain::effect::{Class, Effect};
+use crate::domain::effect::{Class, Effect, EffectKey};
+use crate::domain::entry::Due;
 use crate::domain::hold::Scope;
 use crate::domain::id::{ApprovalId, RunId};
 use crate::domain::operator::{Operator, Order};
@@ -15,7 +17,7 @@ use crate::engine::approvals::CLOSED_MAX;
 use crate::engine::input::Input;
 use crate::engine::orders::{Refusal, Wish};
 use crate::engine::tasks::{self, Task};
-use crate::engine::tests::{NONE, PLAIN, World, done, only_key, started, webhook};
+use crate::engine::tests::{HEARING, NONE, PLAIN, World, done, only_key, retry, started, status, webhook};
 
 fn refused(result: Result<Vec<Task>, Refusal>, why: &str) {
     let said = result.unwrap_err().to_string();
@@ -81,6 +83,20 @@ fn whoever_started_a_run_by_hand_does_not_approve_it_and_a_link_does_not_say_who
 }
 
 #[test]
+fn whoever_changed_a_status_does_not_approve_what_the_run_that_it_started_asks() {
+    let mut world = World::new(HEARING, NONE);
+    world.alert(json!({ "external_id": "1", "kind": "k" }));
+    world.told("a-1.0", status(Status::InProgress)).unwrap();
+    let run: RunId = format!("a-1.0@{}/ticket", world.state.seq).parse().unwrap();
+    world.ask(&run, vec![question(&world, 60, None)], None).unwrap();
+    let barred = "must not be decided by who started";
+    refused(world.order(decide_as(1, Choice::Approve, "ann", Role::Admin), "me"), barred);
+    let link = Wish::Decide { approval: ApprovalId(1), choice: Choice::Approve, who: Decider::Link };
+    refused(world.order(link, "who?"), "a link does not say who you are");
+    world.order(decide_as(1, Choice::Approve, "bo", Role::Approver), "four eyes").unwrap();
+}
+
+#[test]
 fn the_mail_about_a_question_settles_nothing_and_is_spared_once_it_is_decided() {
     let mut world = World::new(PLAIN, NONE);
     let run = started(&mut world);
@@ -116,13 +132,63 @@ fn the_mail_about_a_question_settles_nothing_and_is_spared_once_it_is_decided() 
 fn a_cancelled_run_asks_nobody_any_more() {
     let mut world = World::new(PLAIN, NONE);
     let run = started(&mut world);
-    world.ask(&run, vec![question(&world, 60, Some("oncall")), webhook()], None).unwrap();
+    let sends = world.ask(&run, vec![question(&world, 60, Some("oncall")), webhook()], None).unwrap();
+    let [Task::Send(mail), Task::Send(_)] = &sends[..] else { panic!("{sends:?}") };
     let order = Order::RunCancel { run: run.clone() };
     let operator = Operator { actor: "ann".into(), address: None, comment: "reinstalled".into(), order };
     let tasks = world.put(Input::Operator(Box::new(operator))).unwrap();
-    assert_eq!(tasks, vec![Task::Withdraw(run)], "what waits in a queue is not sent");
+    let expected = vec![Task::Withdraw(run), Task::Spare(mail.key.clone())];
+    assert_eq!(tasks, expected, "what waits in a queue is not sent, nor what an operator has sent again");
     assert_eq!((world.state.approvals.open(), world.state.next_due()), (0, None));
     refused(world.order(decide_as(1, Choice::Approve, "bo", Role::Admin), "x"), "ap-1 was withdrawn at");
+}
+
+/// A question, its mail that did not arrive, and what an operator does to send that again.
+fn with_dead_letter(world: &mut World, seconds: i64) -> (RunId, EffectKey, Input) {
+    let run = started(world);
+    let key = only_key(&world.ask(&run, vec![question(world, seconds, Some("oncall"))], None).unwrap());
+    world.put(Input::Done { key: key.clone(), reply: done(Class::Dead) }).unwrap();
+    let again = retry(world, &key, &run);
+    (run, key, again)
+}
+
+type Close = fn(&mut World, RunId);
+
+/// The ways in which the first question, asked for a minute, is closed.
+const CLOSES: [(&str, Close); 3] = [
+    ("decided", |world, _| drop(world.order(decide_as(1, Choice::Deny, "bo", Role::Approver), "no").unwrap())),
+    ("timed out", |world, _| {
+        world.pass(60);
+        assert!(matches!(world.due(), Some(Due::Approval { .. })));
+    }),
+    ("cancelled", |world, run| drop(world.order(Wish::Cancel(run), "reinstalled").unwrap())),
+];
+
+#[test]
+fn nobody_is_told_of_a_question_that_is_closed() {
+    for (how, close) in CLOSES {
+        let mut world = World::new(PLAIN, NONE);
+        let (run, _, again) = with_dead_letter(&mut world, 60);
+        let (_, other, other_again) = with_dead_letter(&mut world, 90);
+        close(&mut world, run);
+        let letters: Vec<&EffectKey> = world.state.letters.values().map(|letter| &letter.key).collect();
+        assert_eq!(letters, [&other], "{how}: only that of the question that is open");
+        assert_eq!(world.put(again), None, "{how}");
+        assert!(matches!(&world.put(other_again).unwrap()[..], [Task::Send(_)]), "{how}: the control");
+    }
+}
+
+#[test]
+fn a_mail_that_is_sent_again_while_its_question_is_closed_is_no_dead_letter_any_more() {
+    for (how, close) in CLOSES {
+        let mut world = World::new(PLAIN, NONE);
+        let (run, key, again) = with_dead_letter(&mut world, 60);
+        assert!(matches!(&world.put(again).unwrap()[..], [Task::Send(_)]), "{how}: while it is open");
+        close(&mut world, run);
+        assert!(world.state.flights.is_empty(), "{how}: a restart does not send it");
+        assert_eq!(world.put(Input::Done { key, reply: done(Class::Dead) }), None, "{how}");
+        assert!(world.state.letters.is_empty(), "{how}");
+    }
 }
 
 #[test]

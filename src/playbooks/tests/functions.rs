@@ -55,6 +55,31 @@ fn requests_carry_what_the_script_gave() {
 }
 
 #[test]
+fn a_question_is_asked_whatever_an_alert_puts_into_it() {
+    let text =
+        "fn on_alert(alert) { approve(`Close ${alert.title}?`, #{ by: \"admin\", within: 60, otherwise: \"deny\" }) }";
+    let playbooks = playbook(text);
+    let asked = |title: &str| {
+        let mut alert = alert();
+        alert["title"] = title.into();
+        let evaluated = playbooks.evaluate_on_stack(&job(&alert, &[]));
+        let Some(Effect::Approve(request)) = evaluated.steps.first().map(|step| &step.effect) else {
+            panic!("{title:.40}: {:?}", evaluated.then)
+        };
+        request.question.clone()
+    };
+    assert_eq!(asked("it"), "Close it?");
+    assert_eq!(asked("one\r\ntwo\u{85}three"), "Close one  two three?");
+    let fits = "é".repeat(500 - "Close ?".len());
+    assert_eq!(asked(&fits), format!("Close {fits}?"), "500 characters are not cut");
+    for long in [format!("{fits}é"), "é".repeat(10_000), "x\n".repeat(5_000)] {
+        let question = asked(&long);
+        assert_eq!((question.chars().count(), question.lines().count()), (500, 1), "{question}");
+        assert!(question.starts_with("Close ") && question.ends_with('…'), "{question}");
+    }
+}
+
+#[test]
 fn groups_get_their_template_and_their_true_size() {
     let many: Value = (0..1_000).map(|n| json!({"id": format!("a-{n}.0"), "title": "t"})).collect();
     let playbooks = playbook("fn on_group(alerts) { email(\"soc\", #{ n: group_size() }); alerts.len() < 1000 }");
@@ -79,7 +104,10 @@ fn wrong_arguments_throw_an_error_that_names_them() {
         ("let o = #{ by: \"bo\", within: 0, otherwise: \"deny\" }; approve(\"x\", o)", "at least 1s"),
         ("let o = #{ by: \"bo\", within: 1, otherwise: \"deny\" }; approve(7, o)", "must be a string"),
         ("let o = #{ by: \"bo\", within: 1, otherwise: \"deny\", x: 1 }; approve(\"x\", o)", "unknown option `x`"),
-        ("approve(\" \", #{ by: \"bo\", within: 1, otherwise: \"deny\" })", "1 to 500 characters"),
+        (
+            "let o = #{ by: \"bo\", within: 1, otherwise: \"deny\" }; let q = \" \"; approve(q, o)",
+            "1 to 500 characters",
+        ),
         ("webhook(\"x\", 1, 2)", "expected a map of options, got a whole number"),
         ("webhook(\"x\", 1, m)", "unknown option `hedaers`; did you mean `headers`?"),
         ("webhook(\"x\", 1, #{ path: \"a/b\" })", "list of segments"),
