@@ -94,7 +94,11 @@ pub fn fold(lines: &[Value]) -> Vec<Known> {
                     }
                     "run_cancel" => set_run(&mut alerts, &members(run, &groups), run, "cancelled"),
                     "run_retry" => set_run(&mut alerts, &members(run, &groups), run, "open"),
-                    _ => set_run(&mut alerts, &ids(&content["alerts"]), content["starts"].as_str().unwrap(), "open"),
+                    _ => {
+                        let ids = ids(&content["alerts"]);
+                        ids.iter().for_each(|id| alerts.get_mut(&order(id)).unwrap().ordered(at));
+                        set_run(&mut alerts, &ids, content["starts"].as_str().unwrap(), "open");
+                    }
                 }
             }
             _ => {}
