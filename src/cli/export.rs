@@ -8,7 +8,10 @@ use crate::cli::alerts::csv;
 use crate::cli::bar::Bar;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output;
+use crate::domain::export::Format;
+use crate::export;
 use crate::export::ocsf;
+use crate::export::record::Record;
 use crate::index::query::{ROWS_MAX, Request, Sort};
 use crate::index::row::Row;
 
@@ -45,6 +48,8 @@ enum Form {
     Jsonl,
     /// A line of JSON for each alert: an OCSF Detection Finding
     Ocsf,
+    /// A line of ArcSight's Common Event Format for each alert
+    Cef,
 }
 
 impl Args {
@@ -80,6 +85,9 @@ impl Args {
             Form::Csv => csv::body(rows),
             Form::Jsonl => rows.iter().map(|row| output::json_line(row) + "\n").collect(),
             Form::Ocsf => rows.iter().map(|row| ocsf::line(row) + "\n").collect(),
+            Form::Cef => {
+                rows.iter().map(|row| export::line(&Record::listed(row.clone()), Format::Cef, None) + "\n").collect()
+            }
         }
     }
 }

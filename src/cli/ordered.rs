@@ -29,6 +29,7 @@ pub fn order(operator: &Operator) -> String {
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
+        Order::ExportTest { export } => format!("tried export {} out", safe(export)),
         Order::Approval(order) => approval_order(order),
         Order::Hold(order) => hold_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::Context;
 use crate::cli::access::spoken;
+use crate::cli::exports;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::hold::list::waiting;
 use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
@@ -97,6 +98,10 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     text.push_str(&oddities(&status.sources));
     text.push('\n');
     text.push_str(&destinations(&status.destinations, look).render(look));
+    if !status.exports.is_empty() {
+        text.push('\n');
+        text.push_str(&exports::list::table(&status.exports, look).render(look));
+    }
     text
 }
 

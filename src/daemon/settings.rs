@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::actions::settings as destinations;
+use crate::actions::settings::exports::{self, Exports};
 use crate::domain::secret::{Secret, SecretRef};
 use crate::journal::policy::Policy;
 use crate::sources::{self, http};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub journal: Policy,
     /// Where effects go.
     pub destinations: destinations::Settings,
+    /// What goes on to other systems as it happens.
+    pub exports: Exports,
     /// The formats that sources pin, and where they do.
     pub pinned: Vec<(String, Place)>,
 }
@@ -101,6 +104,7 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     let sources = map.get("sources").map(|node| sources::read_settings(node, faults)).unwrap_or_default();
     let destinations =
         map.get("destinations").map(|node| destinations::read_settings(node, faults)).unwrap_or_default();
+    let exports = map.get("exports").map(|node| exports::read_exports(node, faults)).unwrap_or_default();
     let mut journal = map.get("journal").and_then(|node| Policy::read(node, faults)).unwrap_or_default();
     journal.keys.iter_mut().for_each(|key| key.rebase(dir));
     let place = map.place();
@@ -118,9 +122,9 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     }
     map.finish(faults);
     let state = state_dir(dir, state.as_deref());
-    let destinations = destinations.relative_to(dir);
+    let (destinations, exports) = (destinations.relative_to(dir), exports.relative_to(dir));
     let pinned = pinned(node);
-    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, journal, destinations, pinned };
+    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, journal, destinations, exports, pinned };
     for source in &mut settings.sources {
         source.rebase(dir);
     }

@@ -116,6 +116,11 @@ pub enum Order {
         /// Name of the destination.
         destination: String,
     },
+    /// One marked record is sent to an export's peer.
+    ExportTest {
+        /// Name of the export.
+        export: String,
+    },
     /// An approval is decided.
     Approval(ApprovalOrder),
     /// Something is put on hold, or goes out again.
@@ -173,6 +178,7 @@ impl Order {
             Self::Alert { on_status, .. } => on_status.iter().flat_map(|told| told.runs()).collect(),
             Self::Approval(order) => vec![&order.run],
             Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } => Vec::new(),
+            Self::ExportTest { .. } => Vec::new(),
         }
     }
 }
@@ -208,6 +214,7 @@ mod tests {
             r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
             r#"{"token":{"revoke":{"name":"edr"}}}"#,
             r#"{"destination_test":{"destination":"oncall"}}"#,
+            r#"{"export_test":{"export":"siem"}}"#,
             r#"{"hold":{"on":"everything"}}"#,
             r#"{"hold":{"off":{"destination":"edr"}}}"#,
             r#"{"hold":{"on":{"playbook":"isolate"}}}"#,

@@ -81,6 +81,8 @@ pub enum Wish {
     TokenRevoke(String),
     /// Send one marked message to a destination.
     TryOut(String),
+    /// Send one marked record to an export's peer.
+    TryOutExport(String),
     /// Keep something from going out.
     HoldOn(Scope),
     /// Let it go out again.
@@ -232,6 +234,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
         }
         Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
         Wish::TryOut(destination) => Ok(Order::DestinationTest { destination }),
+        Wish::TryOutExport(export) => Ok(Order::ExportTest { export }),
         Wish::HoldOn(scope) => Ok(Order::Hold(state.holds.on(scope)?)),
         Wish::HoldOff(scope) => Ok(Order::Hold(state.holds.off(scope)?)),
         Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),

@@ -120,6 +120,7 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
         Order::RunCancel { run } => cancelled(state, run),
         Order::Alert { .. } => order.runs().into_iter().filter_map(|run| evaluate(state, run)).collect(),
         Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => Vec::new(),
+        Order::ExportTest { .. } => Vec::new(),
     }
 }
 

@@ -237,6 +237,7 @@ impl Writer {
             }
             Order::Approval(order) => self.spare(&order.run, order.step)?,
             Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {}
+            Order::ExportTest { .. } => {}
         }
         Ok(())
     }

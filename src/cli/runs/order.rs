@@ -115,6 +115,7 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         Order::Hold(order) => ordered::hold_order(order),
         Order::Token(order) => ordered::token_order(order),
         Order::DestinationTest { destination } => format!("destination {} is tried out", safe(destination)),
+        Order::ExportTest { export } => format!("export {} is tried out", safe(export)),
         Order::Silence(order) => ordered::silence_order(order),
         Order::Alert { alert, was, change, .. } => ordered::alert_change(*alert, *was, change),
     };

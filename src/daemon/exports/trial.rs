@@ -1,0 +1,58 @@
+//! A trial of an export on an operator's word: on record first, then one marked record, told stage by stage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::actions::peer::Batch;
+use crate::actions::trial::Stages;
+use crate::daemon::clock;
+use crate::daemon::core::Message;
+use crate::daemon::exports::Exports;
+use crate::daemon::order::Ordered;
+use crate::daemon::perform::World;
+use crate::daemon::report::TrialReport;
+use crate::domain::effect::EffectKey;
+use crate::domain::operator::Who;
+use crate::engine::orders::Wish;
+use crate::export::record::Record;
+
+/// How long a batch that is under way may keep a trial waiting.
+const PEER_WAIT_MAX: Duration = Duration::from_secs(130);
+
+impl Exports {
+    /// Sends one marked record; `None`: there is no such export.
+    ///
+    /// # Errors
+    /// When the order cannot be put on record.
+    pub async fn try_out(
+        &self,
+        world: &Arc<World>,
+        name: String,
+        who: Who,
+        comment: String,
+    ) -> Result<Option<TrialReport>, String> {
+        let Some((following, export)) = self.all.get(&name) else { return Ok(None) };
+        let (done, ordered) = oneshot::channel();
+        let wish = Wish::TryOutExport(name.clone());
+        let order = Message::Order(Box::new(Ordered { who, comment, wish, dry_run: false, done }));
+        let stopping = || "the daemon is stopping".to_owned();
+        world.core.send(order).await.map_err(|_| stopping())?;
+        let seq = ordered.await.map_err(|_| stopping())??.seq.unwrap_or_default();
+        let head = world.history.journal.head();
+        let (key, log_head) = (EffectKey::of_trial(&world.journal_id, seq), format!("{}:{}", head.seq, head.hash));
+        let pieces = [following.feed.piece(&Record::test(&name, seq, clock::now()))];
+        let batch = Batch { export: &name, pieces: &pieces, log_head: &log_head, now: clock::now() };
+        let mut stages = Stages::default();
+        match timeout(PEER_WAIT_MAX, following.peer.lock()).await {
+            Ok(mut peer) => peer.try_out(batch, &mut stages).await,
+            Err(_) => return Err("a batch is under way and does not end".into()),
+        }
+        let stages = stages.into_vec();
+        let good = !stages.is_empty() && stages.iter().all(|stage| stage.good);
+        let kind = export.peer.kind().into();
+        Ok(Some(TrialReport { destination: name, kind, seq, key, good, stages }))
+    }
+}
