@@ -109,11 +109,11 @@ impl Shared {
         patience: Duration,
         ask: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Answer<T> {
-        let gone = |()| Failure::busy("the daemon is stopping");
         let (done, answer) = oneshot::channel();
         let given = timeout(COMMAND_WAIT_MAX, self.api.commands.send(ask(done))).await;
-        given.map_err(|_| Failure::busy("the daemon is too busy to answer"))?.map_err(|_| gone(()))?;
-        timeout(patience, answer).await.map_err(|_| Failure::late())?.map_err(|_| gone(()))
+        given.map_err(|_| Failure::busy("the daemon is too busy to answer"))?.map_err(|_| Failure::busy("the daemon is stopping"))?;
+        // What was taken may have been done, also when nobody is left to say so.
+        timeout(patience, answer).await.ok().and_then(Result::ok).ok_or_else(Failure::late)
     }
 
     /// Gives an order.
@@ -282,6 +282,11 @@ mod tests {
         };
         let (answer, ()) = tokio::join!(shared.command(Command::Approvals), say);
         assert_eq!(answer.unwrap(), []);
+
+        // One that was taken by a daemon that stops then may have been done.
+        let take = async { drop(inbox.recv().await.unwrap()) };
+        let (answer, ()) = tokio::join!(shared.command(Command::Approvals), take);
+        assert_eq!(told(answer), (StatusCode::GATEWAY_TIMEOUT, false));
 
         drop(inbox);
         assert_eq!(told(shared.command(Command::Approvals).await), (StatusCode::SERVICE_UNAVAILABLE, true));
