@@ -23,7 +23,8 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let report: ReloadReport = context.daemon()?.send("/reload", &Comment { comment: self.comment.clone() }).map_err(spoken)?;
+        let report: ReloadReport =
+            context.daemon()?.send("/reload", &Comment { comment: self.comment.clone() }).map_err(spoken)?;
         context.print(&report, human)?;
         Ok(if report.loaded { Exit::Good } else { Exit::Nothing })
     }

@@ -13,6 +13,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
 use crate::console;
+use crate::console::shared::Comment;
 use crate::daemon::api::{Api, Command};
 use crate::daemon::auth::Gate;
 use crate::daemon::links::Links;
@@ -30,7 +31,6 @@ use crate::daemon::report::{
     RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
-use crate::console::shared::Comment;
 use crate::daemon::samples::SamplesReport;
 use crate::daemon::socket;
 use crate::domain::effect::Class;

@@ -1,5 +1,6 @@
 //! The index says what the journal says: against a slow fold of generated journals, through kills, damage and new entries.
 
+mod about;
 mod daemon;
 mod follow;
 mod journals;
@@ -439,6 +440,7 @@ fn dump(world: &World) -> Vec<String> {
         "SELECT json_array(run, step, key, kind, destination, outcome, attempts, code, asked, ended, error) FROM deliveries ORDER BY run, step",
         "SELECT json_array(alert, entry, n, at, actor, what, value, reason, comment) FROM changes ORDER BY alert, entry, n",
         "SELECT json_array(alert, lower(s.value), lower(k.value), status, severity, suppressed, fate, closed_as, useful, useful_reason, times, f.last_seen, runs, deliveries, orders, waited) FROM figures AS f LEFT JOIN labels AS s ON s.id = source LEFT JOIN labels AS k ON k.id = kind ORDER BY alert",
+        "SELECT json_array(subject, entry) FROM mentions ORDER BY subject, entry",
         "SELECT json_array(entry, at, id) FROM bundles ORDER BY entry",
         "SELECT json_array(journal, seq, hash) FROM position",
     ] {
