@@ -281,7 +281,7 @@ fn filters_find_what_a_look_at_every_alert_finds() {
             let texts: Vec<&str> = terms.iter().map(|(text, _)| text.as_str()).collect();
             let request = Request { all: random.chance(30), limit: Some(1000), ..request(&texts) };
             // With small limits a query goes the ways that only large indexes see.
-            let small = Limits { lead: 4, dear: 3, labels: 1 };
+            let small = Limits { lead: 4, pair: 6, dear: 3, labels: 1 };
             let limits = if random.chance(50) { small } else { Limits::default() };
             let page = world.query(|conn| query::list_within(conn, &request, now(), limits));
             let page = page.unwrap_or_else(|error| panic!("{texts:?}: {error:?}"));
