@@ -7,7 +7,7 @@ use crate::domain::alert::Status;
 use crate::domain::approval::ApprovalOrder;
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::AlertId;
-use crate::domain::operator::{Operator, Order};
+use crate::domain::operator::{Operator, Order, Upkeep};
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::TokenOrder;
 use crate::domain::triage::AlertChange;
@@ -29,9 +29,9 @@ pub fn order(operator: &Operator) -> String {
         Order::Silence(order) => silence_order(order),
         Order::Token(order) => token_order(order),
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
-        Order::ExportTest { export } => format!("tried export {} out", safe(export)),
         Order::Approval(order) => approval_order(order),
         Order::Hold(order) => hold_order(order),
+        Order::Upkeep(upkeep) => self::upkeep(upkeep),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
@@ -50,6 +50,19 @@ pub fn hold_order(order: &HoldOrder) -> String {
     match order {
         HoldOrder::On(scope) => format!("put {} on hold", safe(scope)),
         HoldOrder::Off(scope) => format!("let {} go out again", safe(scope)),
+    }
+}
+
+/// What an operator had the daemon do with itself.
+pub fn upkeep(upkeep: &Upkeep) -> String {
+    match upkeep {
+        Upkeep::Reload => "had rules and playbooks loaded anew".to_owned(),
+        Upkeep::KeyRotate => "had a new key made for the journal".to_owned(),
+        Upkeep::IndexRebuild => "had the index built anew".to_owned(),
+        Upkeep::Samples { formats } if formats.is_empty() => "sent samples of all formats".to_owned(),
+        Upkeep::Samples { formats } => format!("sent samples of {}", safe(formats.join(", "))),
+        Upkeep::ExportTest { export } => format!("tried export {} out", safe(export)),
+        Upkeep::QuarantineRetry { record_no } => format!("sent quarantined record {record_no} through again"),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::console::routes::{Route, Routes};
 use crate::console::shared::Comment;
 use crate::daemon::api::Command;
 use crate::daemon::report::{ExportReport, TrialReport};
-use crate::domain::operator::Who;
+use crate::domain::operator::Upkeep;
+use crate::engine::orders::Wish;
 
 /// How long a trial may take: a batch that is under way goes first.
 const TRIAL_WAIT_MAX: Duration = Duration::from_secs(280);
@@ -55,12 +56,16 @@ async fn show(ask: Ask<OneExport>) -> Answer<ExportView> {
 }
 
 async fn test(ask: Ask<OneExport, Nothing, Comment>) -> Answer<TrialReport> {
-    let (name, who, comment) = (ask.path.name, Who::from(ask.caller), short(ask.body.comment)?);
-    let told = ask
-        .shared
-        .command_within(TRIAL_WAIT_MAX, |done| Command::TryOutExport { name: name.clone(), who, comment, done })
-        .await?;
-    told.map_err(Failure::busy)?.ok_or_else(|| unknown(&name))
+    let name = ask.path.name;
+    let all = ask.shared.command(Command::Exports).await?;
+    if !all.iter().any(|(report, _)| report.name == name) {
+        return Err(unknown(&name));
+    }
+    let wish = Wish::Upkeep(Upkeep::ExportTest { export: name.clone() });
+    let seq = ask.shared.order(ask.caller, short(ask.body.comment)?, wish).await?.seq.unwrap_or_default();
+    let sent =
+        ask.shared.command_within(TRIAL_WAIT_MAX, |done| Command::TryOutExport { name: name.clone(), seq, done });
+    sent.await?.map_err(Failure::busy)?.ok_or_else(|| unknown(&name))
 }
 
 fn unknown(name: &str) -> Failure {

@@ -104,10 +104,8 @@ pub enum Command {
     TryOutExport {
         /// Which.
         name: String,
-        /// Who wants it.
-        who: Who,
-        /// Why; may be empty.
-        comment: String,
+        /// Sequence number of the entry that ordered it.
+        seq: u64,
         /// What the peer said; `None`: there is no such export.
         done: oneshot::Sender<Result<Option<TrialReport>, String>>,
     },

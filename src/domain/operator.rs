@@ -116,15 +116,12 @@ pub enum Order {
         /// Name of the destination.
         destination: String,
     },
-    /// One marked record is sent to an export's peer.
-    ExportTest {
-        /// Name of the export.
-        export: String,
-    },
     /// An approval is decided.
     Approval(ApprovalOrder),
     /// Something is put on hold, or goes out again.
     Hold(HoldOrder),
+    /// The daemon does something with itself.
+    Upkeep(Upkeep),
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -133,6 +130,34 @@ pub enum Order {
         starts: RunId,
         /// Id of the bundle that it begins with.
         bundle: String,
+    },
+}
+
+/// What a daemon does with itself once somebody orders it. The entry says that it was ordered; what came of it is in the entries
+/// behind it, where it changes what is on record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Upkeep {
+    /// It loads rules and playbooks anew.
+    Reload,
+    /// It signs the journal with a new key from then on.
+    KeyRotate,
+    /// It builds the index anew.
+    IndexRebuild,
+    /// It sends sample alerts through every stage.
+    Samples {
+        /// Of these formats; none means of all.
+        formats: Vec<String>,
+    },
+    /// It sends one marked record to an export's peer.
+    ExportTest {
+        /// Name of the export.
+        export: String,
+    },
+    /// It sends a quarantined record through again.
+    QuarantineRetry {
+        /// Ordinal of the record.
+        record_no: u64,
     },
 }
 
@@ -177,8 +202,9 @@ impl Order {
             Self::RunStart { starts, .. } => vec![starts],
             Self::Alert { on_status, .. } => on_status.iter().flat_map(|told| told.runs()).collect(),
             Self::Approval(order) => vec![&order.run],
-            Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } => Vec::new(),
-            Self::ExportTest { .. } => Vec::new(),
+            Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } | Self::Upkeep(_) => {
+                Vec::new()
+            }
         }
     }
 }
@@ -214,7 +240,12 @@ mod tests {
             r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
             r#"{"token":{"revoke":{"name":"edr"}}}"#,
             r#"{"destination_test":{"destination":"oncall"}}"#,
-            r#"{"export_test":{"export":"siem"}}"#,
+            r#"{"upkeep":"reload"}"#,
+            r#"{"upkeep":"key_rotate"}"#,
+            r#"{"upkeep":"index_rebuild"}"#,
+            r#"{"upkeep":{"export_test":{"export":"siem"}}}"#,
+            r#"{"upkeep":{"samples":{"formats":["falco"]}}}"#,
+            r#"{"upkeep":{"quarantine_retry":{"record_no":17}}}"#,
             r#"{"hold":{"on":"everything"}}"#,
             r#"{"hold":{"off":{"destination":"edr"}}}"#,
             r#"{"hold":{"on":{"playbook":"isolate"}}}"#,

@@ -105,9 +105,10 @@ fn a_peer_gets_marked_and_signed_batches_and_a_test_says_what_it_answered() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let marked = records(&peer.got().last().unwrap().body);
     assert_eq!((marked.len(), &marked[0]["unmapped"]["soard"]["soard_test"]), (1, &json!("lake")));
-    let ordered = daemon.journal().into_iter().find(|entry| !entry["d"]["order"]["export_test"].is_null()).unwrap();
+    let ordered =
+        daemon.journal().into_iter().find(|entry| !entry["d"]["order"]["upkeep"]["export_test"].is_null()).unwrap();
     assert_eq!(
-        (&ordered["d"]["order"]["export_test"]["export"], &ordered["d"]["comment"]),
+        (&ordered["d"]["order"]["upkeep"]["export_test"]["export"], &ordered["d"]["comment"]),
         (&json!("lake"), &json!("why not"))
     );
     let output = daemon.soard(&["exports", "test", "gone"]);

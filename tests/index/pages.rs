@@ -57,7 +57,7 @@ fn each_alert_comes_once_while_others_arrive() {
 
 #[test]
 fn nothing_that_is_written_becomes_sql() {
-    let world = World::generated(2, 150);
+    let world = World::generated(2, 300);
     world.build();
     let before = dump(&world);
     let hostile = [

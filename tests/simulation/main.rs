@@ -123,7 +123,7 @@ impl Story {
                 | Order::Hold(_)
                 | Order::Token(_)
                 | Order::DestinationTest { .. }
-                | Order::ExportTest { .. }
+                | Order::Upkeep(_)
                 | Order::RunStart { .. } => {}
             },
             _ => {}
@@ -383,7 +383,7 @@ fn note(facts: Facts, seen: &mut BTreeSet<String>) {
             | Order::Token(_)
             | Order::Hold(_)
             | Order::DestinationTest { .. }
-            | Order::ExportTest { .. } => return,
+            | Order::Upkeep(_) => return,
         },
         Facts::Intake(intake) => {
             for reason in intake.alerts.iter().flat_map(|taken| &taken.decision.reasons) {

@@ -115,8 +115,8 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         Order::Hold(order) => ordered::hold_order(order),
         Order::Token(order) => ordered::token_order(order),
         Order::DestinationTest { destination } => format!("destination {} is tried out", safe(destination)),
-        Order::ExportTest { export } => format!("export {} is tried out", safe(export)),
         Order::Silence(order) => ordered::silence_order(order),
+        Order::Upkeep(upkeep) => ordered::upkeep(upkeep),
         Order::Alert { alert, was, change, .. } => ordered::alert_change(*alert, *was, change),
     };
     let entry = report.seq.map(|seq| format!(" (entry {seq})")).unwrap_or_default();

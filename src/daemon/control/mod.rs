@@ -224,10 +224,10 @@ impl Control {
                 tokio::spawn(async move { drop(done.send(trial::try_out(&world, name, who, comment).await)) });
             }
             Command::Exports(done) => drop(done.send(self.exports())),
-            Command::TryOutExport { name, who, comment, done } => {
+            Command::TryOutExport { name, seq, done } => {
                 let world = self.world.clone();
                 tokio::spawn(async move {
-                    drop(done.send(world.exports.try_out(&world, name, who, comment).await));
+                    drop(done.send(world.exports.try_out(&world, name, seq).await));
                 });
             }
             Command::Resend { ask, done } => {

@@ -3,44 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::actions::peer::Batch;
 use crate::actions::trial::Stages;
 use crate::daemon::clock;
-use crate::daemon::core::Message;
 use crate::daemon::exports::Exports;
-use crate::daemon::order::Ordered;
 use crate::daemon::perform::World;
 use crate::daemon::report::TrialReport;
 use crate::domain::effect::EffectKey;
-use crate::domain::operator::Who;
-use crate::engine::orders::Wish;
 use crate::export::record::Record;
 
 /// How long a batch that is under way may keep a trial waiting.
 const PEER_WAIT_MAX: Duration = Duration::from_secs(130);
 
 impl Exports {
-    /// Sends one marked record; `None`: there is no such export.
+    /// Sends one marked record, which the entry `seq` ordered; `None`: there is no such export.
     ///
     /// # Errors
-    /// When the order cannot be put on record.
-    pub async fn try_out(
-        &self,
-        world: &Arc<World>,
-        name: String,
-        who: Who,
-        comment: String,
-    ) -> Result<Option<TrialReport>, String> {
+    /// When the peer is busy for too long.
+    pub async fn try_out(&self, world: &Arc<World>, name: String, seq: u64) -> Result<Option<TrialReport>, String> {
         let Some((following, export)) = self.all.get(&name) else { return Ok(None) };
-        let (done, ordered) = oneshot::channel();
-        let wish = Wish::TryOutExport(name.clone());
-        let order = Message::Order(Box::new(Ordered { who, comment, wish, dry_run: false, done }));
-        let stopping = || "the daemon is stopping".to_owned();
-        world.core.send(order).await.map_err(|_| stopping())?;
-        let seq = ordered.await.map_err(|_| stopping())??.seq.unwrap_or_default();
         let head = world.history.journal.head();
         let (key, log_head) = (EffectKey::of_trial(&world.journal_id, seq), format!("{}:{}", head.seq, head.hash));
         let pieces = [following.feed.piece(&Record::test(&name, seq, clock::now()))];
