@@ -10,8 +10,8 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output;
 use crate::domain::export::Format;
 use crate::export;
+use crate::export::notice::Notice;
 use crate::export::ocsf;
-use crate::export::record::Record;
 use crate::index::query::{ROWS_MAX, Request, Sort};
 use crate::index::row::Row;
 
@@ -86,7 +86,7 @@ impl Args {
             Form::Jsonl => rows.iter().map(|row| output::json_line(row) + "\n").collect(),
             Form::Ocsf => rows.iter().map(|row| ocsf::line(row) + "\n").collect(),
             Form::Cef => {
-                rows.iter().map(|row| export::line(&Record::listed(row.clone()), Format::Cef, None) + "\n").collect()
+                rows.iter().map(|row| export::line(&Notice::listed(row.clone()), Format::Cef, None) + "\n").collect()
             }
         }
     }

@@ -93,8 +93,12 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     }
     page.labelled(0, "totals", totals(status));
     page.gap();
-    let mut text = page.into_text();
-    text.push_str(&sources(&status.sources).render(look));
+    page.into_text() + &tables(status, look)
+}
+
+/// Sources, destinations and exports.
+fn tables(status: &Status, look: &Look) -> String {
+    let mut text = sources(&status.sources).render(look);
     text.push_str(&oddities(&status.sources));
     text.push('\n');
     text.push_str(&destinations(&status.destinations, look).render(look));

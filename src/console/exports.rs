@@ -1,4 +1,4 @@
-//! Exports: how they stand, and whether a record gets through.
+//! Exports: how they stand, and whether a notice gets through.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const TRIAL_WAIT_MAX: Duration = Duration::from_secs(280);
 pub fn add(routes: &mut Routes) {
     routes.add(Route::read("/exports", "list_exports", "How each export stands"), list);
     routes.add(Route::read("/exports/{name}", "get_export", "How an export is set up and stands"), show);
-    let sent = "Send one marked record, and tell what the peer says at each stage";
+    let sent = "Send one marked notice, and tell what the peer says at each stage";
     routes.add(Route::change("/exports/{name}/test", "test_export", sent), test);
 }
 

@@ -212,21 +212,18 @@ impl Daemon {
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
         bundles.keep(&bundle).map_err(unusable)?;
         let (stop, (fatal_sender, fatal)) = (Stop::default(), mpsc::unbounded_channel());
-        let index = start_index(&settings.state, &reader, &fatal_sender);
-        let exports = Exports::start(&settings, &reader, &index.index(), &fatal_sender, &stop.performer);
-        let exports = exports.map_err(DaemonError::Exports)?;
+        let (index, exports) = followers(&settings, &reader, &fatal_sender)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
         let links = Arc::new(links(&settings, &journal_id)?);
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
-        let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
-        let (task_queue, tasks) = mpsc::unbounded_channel();
+        let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
         let (next_due, due) = watch::channel(None);
         let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
-        let room = Arc::new(AtomicBool::new(true));
-        let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
+        let (room, other) = (Arc::new(AtomicBool::new(true)), state.bundle != bundle.id);
+        let takes_over = other.then(|| bundle.clone());
         let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
             clock: Steady::new(state.at),
@@ -247,6 +244,7 @@ impl Daemon {
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
         sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
+        exports.start(&fatal_sender, &stop.performer);
 
         let world = Arc::new(World {
             workers: start_workers(&fatal_sender),
@@ -271,8 +269,7 @@ impl Daemon {
         guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &exports, &stop));
         guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
-        let core = core_inbox;
-        let (commands, gone) = (control.commands(), stop.intake.subscribe());
+        let (core, commands, gone) = (core_inbox, control.commands(), stop.intake.subscribe());
         let api = Api { reader, index: index.index(), commands, gate, links, stop: gone };
         let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
@@ -383,6 +380,17 @@ fn keeper(
 ) -> impl Future<Output = ()> + Send + use<> {
     let (folder, policy) = (settings.state.clone(), settings.journal.clone());
     keep::run(folder, policy, reader.clone(), core.clone(), exports.clone(), stop.performer.subscribe())
+}
+
+/// What follows the journal: the index, and the exports, which ask it.
+fn followers(
+    settings: &Settings,
+    reader: &Reader,
+    fatal: &mpsc::UnboundedSender<String>,
+) -> Result<(Follower, Arc<Exports>), DaemonError> {
+    let index = start_index(&settings.state, reader, fatal);
+    let exports = Exports::open(settings, reader, &index.index());
+    Ok((index, exports.map_err(DaemonError::Exports)?))
 }
 
 /// Keeps the index up with the journal.

@@ -271,7 +271,7 @@ pub struct ExportReport {
     /// When the batch that waits is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try: Option<Timestamp>,
-    /// Records that were taken.
+    /// Notices that were taken.
     pub sent: u64,
     /// Attempts that were not.
     pub failed: u64,

@@ -1,4 +1,4 @@
-//! A record in ArcSight's Common Event Format, version 0 of it: `CEF:0|soard|soard|VERSION|KIND|TITLE|SEVERITY|key=value …`.
+//! A notice in ArcSight's Common Event Format, version 0 of it: `CEF:0|soard|soard|VERSION|KIND|TITLE|SEVERITY|key=value …`.
 //!
 //! In the header `\` and `|` are escaped, in values `\`, `=` and line ends. What else breaks lines or hides is written as `\u{…}`, with its
 //! backslash escaped like any other. `docs/exports.md` owns the table of keys.
@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::domain::alert::Severity;
-use crate::export::record::{Change, Record};
+use crate::export::notice::{Change, Notice};
 use crate::export::text::{begin, is_harmful};
 use crate::index::row::Row;
 
@@ -17,10 +17,10 @@ const VALUE_CHARS_MAX: usize = 1_000;
 const HEADER_CHARS_MAX: usize = 512;
 
 /// The event, on one line.
-pub(super) fn line(record: &Record) -> String {
-    let (kind, title, severity) = match &record.alert {
+pub(super) fn line(notice: &Notice) -> String {
+    let (kind, title, severity) = match &notice.alert {
         Some(row) => (row.kind.as_deref().unwrap_or("alert"), row.title.clone(), severity(row.severity)),
-        None => (record.record.as_str(), record.message(), 0),
+        None => (notice.notice.as_str(), notice.message(), 0),
     };
     let mut event = format!("CEF:0|soard|soard|{}|", env!("CARGO_PKG_VERSION"));
     for part in [kind, &title] {
@@ -29,8 +29,8 @@ pub(super) fn line(record: &Record) -> String {
     }
     event.push_str(&format!("{severity}|"));
     let mut pairs = Vec::new();
-    told(record, &mut pairs);
-    if let Some(row) = &record.alert {
+    told(notice, &mut pairs);
+    if let Some(row) = &notice.alert {
         alert(row, &mut pairs);
     }
     let pairs = pairs.into_iter().filter(|(_, text)| !text.is_empty());
@@ -58,17 +58,17 @@ fn custom(pairs: &mut Pairs, [label, key]: [&'static str; 2], meaning: &str, val
     }
 }
 
-/// What the record says.
-fn told(record: &Record, pairs: &mut Pairs) {
-    pairs.push(("rt", record.at.as_millisecond().to_string()));
-    pairs.push(("act", record.record.as_str().to_owned()));
-    custom(pairs, ["cn1Label", "cn1"], "entry", record.seq.to_string());
-    custom(pairs, ["cn2Label", "cn2"], "number", record.n.to_string());
-    pairs.push(("externalId", record.id.map(|id| id.to_string()).unwrap_or_default()));
-    let changes: Vec<String> = record.changes.iter().map(Change::words).collect();
+/// What the notice says.
+fn told(notice: &Notice, pairs: &mut Pairs) {
+    pairs.push(("rt", notice.at.as_millisecond().to_string()));
+    pairs.push(("act", notice.notice.as_str().to_owned()));
+    custom(pairs, ["cn1Label", "cn1"], "entry", notice.seq.to_string());
+    custom(pairs, ["cn2Label", "cn2"], "number", notice.n.to_string());
+    pairs.push(("externalId", notice.id.map(|id| id.to_string()).unwrap_or_default()));
+    let changes: Vec<String> = notice.changes.iter().map(Change::words).collect();
     custom(pairs, ["cs6Label", "cs6"], "changes", changes.join("; "));
     let marks =
-        [(record.is_snapshot, "snapshot"), (record.soard_test.is_some(), "test"), (record.shortened, "shortened")];
+        [(notice.is_snapshot, "snapshot"), (notice.soard_test.is_some(), "test"), (notice.shortened, "shortened")];
     let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
     custom(pairs, ["flexString2Label", "flexString2"], "marks", marks.join(" "));
 }

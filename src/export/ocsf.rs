@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::alert::{Severity, Status};
 use crate::domain::attack;
-use crate::export::record::{Record, Sort};
+use crate::export::notice::{Notice, Sort};
 use crate::index::row::Row;
 
 /// Version of the schema.
@@ -25,30 +25,30 @@ pub fn line(row: &Row) -> String {
     finding(row).to_string()
 }
 
-/// What a record of an export tells: the finding as it stood then. What is about the export itself is a base event.
-pub(super) fn of(record: &Record) -> Value {
-    let Some(row) = &record.alert else { return base_event(record) };
-    let mut event = finding_of(row, activity_of(record, row));
-    event["time"] = record.at.as_millisecond().into();
-    event["metadata"]["sequence"] = record.seq.into();
-    if let Some(comment) = record.changes.iter().find_map(|change| change.comment.clone()) {
+/// What a notice of an export tells: the finding as it stood then. What is about the export itself is a base event.
+pub(super) fn of(notice: &Notice) -> Value {
+    let Some(row) = &notice.alert else { return base_event(notice) };
+    let mut event = finding_of(row, activity_of(notice, row));
+    event["time"] = notice.at.as_millisecond().into();
+    event["metadata"]["sequence"] = notice.seq.into();
+    if let Some(comment) = notice.changes.iter().find_map(|change| change.comment.clone()) {
         event["comment"] = comment.into();
     }
-    tell(&mut event, record);
+    tell(&mut event, notice);
     event
 }
 
-/// Puts what soard says of the record beside what it says of the alert.
-fn tell(event: &mut Value, record: &Record) {
-    let told = Record { alert: None, ..record.clone() };
+/// Puts what soard says of the notice beside what it says of the alert.
+fn tell(event: &mut Value, notice: &Notice) {
+    let told = Notice { alert: None, ..notice.clone() };
     let Ok(Value::Object(told)) = serde_json::to_value(told) else { return };
     for (name, value) in told {
         event["unmapped"]["soard"][name] = value;
     }
 }
 
-/// A record without an alert that is known.
-fn base_event(record: &Record) -> Value {
+/// A notice without an alert that is known.
+fn base_event(notice: &Notice) -> Value {
     const OTHER: u64 = 99;
     let mut event = json!({
         "class_uid": 0,
@@ -56,31 +56,31 @@ fn base_event(record: &Record) -> Value {
         "category_uid": 0,
         "category_name": "Uncategorized",
         "activity_id": OTHER,
-        "activity_name": record.record.as_str(),
+        "activity_name": notice.notice.as_str(),
         "type_uid": OTHER,
-        "type_name": format!("Base Event: {}", record.record.as_str()),
+        "type_name": format!("Base Event: {}", notice.notice.as_str()),
         "severity_id": 1,
         "severity": "Informational",
-        "time": record.at.as_millisecond(),
-        "message": record.message(),
+        "time": notice.at.as_millisecond(),
+        "message": notice.message(),
         "metadata": {
             "version": VERSION,
-            "uid": format!("{}.{}", record.seq, record.n),
-            "sequence": record.seq,
+            "uid": format!("{}.{}", notice.seq, notice.n),
+            "sequence": notice.seq,
             "log_provider": "soard",
             "product": { "name": "soard", "vendor_name": "soard" },
         },
         "unmapped": { "soard": {} },
     });
-    tell(&mut event, record);
+    tell(&mut event, notice);
     event
 }
 
 /// A change that leaves an alert closed closes the finding.
-fn activity_of(record: &Record, row: &Row) -> (u64, &'static str) {
-    let stands = record.changes.iter().any(|change| matches!(&*change.what, "status" | "seen"));
-    match record.record {
-        Sort::Alert if !record.is_snapshot => CREATE,
+fn activity_of(notice: &Notice, row: &Row) -> (u64, &'static str) {
+    let stands = notice.changes.iter().any(|change| matches!(&*change.what, "status" | "seen"));
+    match notice.notice {
+        Sort::Alert if !notice.is_snapshot => CREATE,
         Sort::Change if stands && !row.status.is_open() => CLOSE,
         _ => UPDATE,
     }

@@ -1,20 +1,20 @@
-//! Texts of records: shortened where a peer takes only so much, and without what breaks lines.
+//! Texts of notices: shortened where a peer takes only so much, and without what breaks lines.
 
-use crate::export::record::{Change, Record};
+use crate::export::notice::{Change, Notice};
 use crate::index::row::Row;
 
-/// Characters of each text in a record that is shortened once.
+/// Characters of each text in a notice that is shortened once.
 const CHARS_MAX: usize = 200;
 
 /// Characters of each text in one that is shortened as far as it goes.
 const CHARS_LEAST: usize = 60;
 
-/// Changes, names of entities of each type and items of lists in a shortened record.
+/// Changes, names of entities of each type and items of lists in a shortened notice.
 const ITEMS_MAX: usize = 3;
 
-/// The record without long texts and long lists.
-pub(super) fn shortened(record: &Record) -> Record {
-    let mut short = cut(record, CHARS_MAX);
+/// The notice without long texts and long lists.
+pub(super) fn shortened(notice: &Notice) -> Notice {
+    let mut short = cut(notice, CHARS_MAX);
     if let Some(row) = &mut short.alert {
         row.entities.values_mut().for_each(|names| names.truncate(ITEMS_MAX));
         for list in [&mut row.tags, &mut row.source_tags, &mut row.tactics, &mut row.techniques, &mut row.routes] {
@@ -27,9 +27,9 @@ pub(super) fn shortened(record: &Record) -> Record {
     short
 }
 
-/// The record with which alert it is about, what kind it is of, how bad it is and where it stands.
-pub(super) fn shortest(record: &Record) -> Record {
-    let mut short = cut(record, CHARS_LEAST);
+/// The notice with which alert it is about, what kind it is of, how bad it is and where it stands.
+pub(super) fn shortest(notice: &Notice) -> Notice {
+    let mut short = cut(notice, CHARS_LEAST);
     if let Some(row) = &mut short.alert {
         **row = Row {
             entities: Default::default(),
@@ -46,8 +46,8 @@ pub(super) fn shortest(record: &Record) -> Record {
     short
 }
 
-fn cut(record: &Record, chars: usize) -> Record {
-    let mut short = Record { shortened: true, decision: None, ..record.clone() };
+fn cut(notice: &Notice, chars: usize) -> Notice {
+    let mut short = Notice { shortened: true, decision: None, ..notice.clone() };
     let text = |text: &mut String| *text = begin(text, chars);
     short.changes.truncate(ITEMS_MAX);
     for Change { value, actor, comment, .. } in &mut short.changes {

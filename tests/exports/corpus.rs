@@ -139,7 +139,7 @@ fn no_value_breaks_out_of_its_place_in_any_form() {
         let title = told["title"].as_str().unwrap();
         assert_eq!(&json["alert"], told, "{name}");
         assert_eq!(ocsf["finding_info"]["title"], title, "{name}");
-        assert_eq!(ocsf["unmapped"]["soard"]["record"], "alert", "{name}");
+        assert_eq!(ocsf["unmapped"]["soard"]["notice"], "alert", "{name}");
         let (header, pairs) = cef(cef_line);
         let flat = |text: &str| shown(text).replace(['\n', '\r'], " ");
         assert_eq!((&*header[0], &*header[6], &*header[5]), ("CEF:0", "9", &*flat(title)), "{name}");

@@ -86,7 +86,7 @@ fn life(seed: u64, fault: Option<&str>) -> Vec<String> {
     let journal = live(&mut daemon, &["lake", "file"], kills(), seed);
     let expected = expected(&journal);
     let got = keys(&peer.lines());
-    println!("{} records, {} arrived over HTTP", expected.len(), got.len());
+    println!("{} notices, {} arrived over HTTP", expected.len(), got.len());
     let mut found = faults(&expected, &got);
     found.extend(faults(&expected, &keys(&files(folder.path()))).into_iter().map(|fault| format!("file: {fault}")));
     found
@@ -105,31 +105,31 @@ fn files(folder: &Path) -> String {
 }
 
 #[test]
-fn each_record_arrives_at_least_once_and_in_order_whatever_dies() {
+fn each_notice_arrives_at_least_once_and_in_order_whatever_dies() {
     assert_eq!(life(0x5eed, None), Vec::<String>::new());
 }
 
 #[test]
-fn control_a_cursor_that_moves_before_the_peer_has_taken_the_records_loses_some() {
+fn control_a_cursor_that_moves_before_the_peer_has_taken_the_notices_loses_some() {
     let found = (1..=5).find_map(|seed| {
         life(seed, Some("move-cursor-early")).into_iter().find(|fault| fault.contains("never arrived"))
     });
     assert!(found.is_some(), "the oracle does not notice it");
 }
 
-/// The records of the last snapshot in these lines, if it is whole: its entry and its alerts' ids.
+/// The notices of the last snapshot in these lines, if it is whole: its entry and its alerts' ids.
 fn last_snapshot(lines: &str) -> Option<(u64, Vec<String>)> {
-    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let ends = records.iter().rposition(|record| record["record"] == "snapshot_end")?;
-    let seq = records[ends]["seq"].as_u64()?;
+    let notices: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends = notices.iter().rposition(|notice| notice["notice"] == "snapshot_end")?;
+    let seq = notices[ends]["seq"].as_u64()?;
     let of: Vec<&Value> =
-        records[..ends].iter().filter(|record| record["is_snapshot"] == true && record["seq"] == seq).collect();
-    assert!(of.iter().any(|record| record["record"] == "snapshot_begin"), "it begins");
-    let numbers: BTreeSet<u64> = of.iter().map(|record| record["n"].as_u64().unwrap()).collect();
-    let alerts = records[ends]["alerts"].as_u64()?;
+        notices[..ends].iter().filter(|notice| notice["is_snapshot"] == true && notice["seq"] == seq).collect();
+    assert!(of.iter().any(|notice| notice["notice"] == "snapshot_begin"), "it begins");
+    let numbers: BTreeSet<u64> = of.iter().map(|notice| notice["n"].as_u64().unwrap()).collect();
+    let alerts = notices[ends]["alerts"].as_u64()?;
     let missing: Vec<u64> = (0..=alerts).filter(|n| !numbers.contains(n)).collect();
-    assert_eq!(missing, Vec::<u64>::new(), "each record of it at least once");
-    let ids: BTreeSet<String> = of.iter().filter_map(|record| record["id"].as_str().map(str::to_owned)).collect();
+    assert_eq!(missing, Vec::<u64>::new(), "each notice of it at least once");
+    let ids: BTreeSet<String> = of.iter().filter_map(|notice| notice["id"].as_str().map(str::to_owned)).collect();
     Some((seq, ids.into_iter().collect()))
 }
 
@@ -227,8 +227,8 @@ fn retention_waits_for_an_export_that_is_behind_and_after_that_tells_the_gap() {
     assert_eq!(daemon.soard(&["exports", "list"]).status.code(), Some(1));
     assert!(daemon.log().contains("were dropped before they were exported"));
     let lines = peer.lines();
-    let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let gap = records.into_iter().find(|record| record["record"] == "gap").expect("the gap is told");
+    let notices = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let gap = notices.into_iter().find(|notice| notice["notice"] == "gap").expect("the gap is told");
     let to = gap["missing"][1].as_u64().unwrap();
     let journal = daemon.journal();
     assert_eq!(Some(to + 1), journal[0]["seq"].as_u64(), "up to the oldest entry that is left");

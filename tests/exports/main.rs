@@ -1,4 +1,4 @@
-//! Continuous exports against real and failing peers: each record arrives at least once and in order, whatever dies meanwhile.
+//! Continuous exports against real and failing peers: each notice arrives at least once and in order, whatever dies meanwhile.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// A record by its entry and its number among the records of that entry.
+/// A notice by its entry and its number among the notices of that entry.
 pub type Key = (u64, u64);
 
-/// The records that the journal asks for, in order.
+/// The notices that the journal asks for, in order.
 pub fn expected(journal: &[Value]) -> Vec<Key> {
     let mut keys = Vec::new();
     for entry in journal {
@@ -26,7 +26,7 @@ pub fn expected(journal: &[Value]) -> Vec<Key> {
     keys
 }
 
-/// Everything that is wrong with what a peer got: each record at least once, in order; doubles only as a part that begins again further back.
+/// Everything that is wrong with what a peer got: each notice at least once, in order; doubles only as a part that begins again further back.
 pub fn faults(expected: &[Key], got: &[Key]) -> Vec<String> {
     let place = |key: &Key| expected.binary_search(key);
     let mut faults = Vec::new();
@@ -50,10 +50,10 @@ pub fn faults(expected: &[Key], got: &[Key]) -> Vec<String> {
 pub fn keys(lines: &str) -> Vec<Key> {
     let lines =
         lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-    let told = lines.filter(|record| {
-        matches!(record["record"].as_str(), Some("alert" | "change")) && record["is_snapshot"].is_null()
+    let told = lines.filter(|notice| {
+        matches!(notice["notice"].as_str(), Some("alert" | "change")) && notice["is_snapshot"].is_null()
     });
-    told.map(|record| (record["seq"].as_u64().unwrap(), record["n"].as_u64().unwrap())).collect()
+    told.map(|notice| (notice["seq"].as_u64().unwrap(), notice["n"].as_u64().unwrap())).collect()
 }
 
 #[test]

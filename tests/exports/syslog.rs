@@ -163,6 +163,6 @@ fn a_certificate_that_nobody_vouches_for_is_refused_and_told_stage_by_stage() {
     assert_eq!(test("siem"), (Some(0), good));
     let (code, stages) = test("stranger");
     assert_eq!((code, stages.last()), (Some(1), Some(&("TLS".to_owned(), false))));
-    let got = wait_for("the record", || server.got().lines().next().map(str::to_owned));
+    let got = wait_for("the notice", || server.got().lines().next().map(str::to_owned));
     assert!(got.contains("CEF:0|soard|soard|") && got.contains("[soard test] export siem"), "{got}");
 }

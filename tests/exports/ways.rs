@@ -8,7 +8,7 @@ use crate::oracle::{expected, faults, keys};
 use crate::peers::Flaky;
 use crate::{caught_up, daemon, post, report, support};
 
-fn records(text: &str) -> Vec<Value> {
+fn notices(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
@@ -33,16 +33,16 @@ fn a_file_gets_alerts_and_changes_as_they_were_and_only_what_is_wanted() {
     assert_eq!(daemon.post(&worse.to_string()).unwrap().0, 200);
     ["all", "high", "kind", "old"].iter().for_each(|name| drop(caught_up(&daemon, name)));
     let read = |name: &str| fs::read_to_string(folder.path().join("out").join(name)).unwrap_or_default();
-    let all = records(&read("all.jsonl"));
-    let told = |record: &Value| {
-        let change = &record["changes"][0];
+    let all = notices(&read("all.jsonl"));
+    let told = |notice: &Value| {
+        let change = &notice["changes"][0];
         let of = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         format!(
             "{} {} {} {}: {} {}",
-            of(&record["record"]),
-            of(&record["id"]),
-            of(&record["alert"]["severity"]),
-            of(&record["alert"]["status"]),
+            of(&notice["notice"]),
+            of(&notice["id"]),
+            of(&notice["alert"]["severity"]),
+            of(&notice["alert"]["status"]),
             of(&change["what"]),
             of(&change["value"])
         )
@@ -58,13 +58,13 @@ fn a_file_gets_alerts_and_changes_as_they_were_and_only_what_is_wanted() {
         ]
     );
     assert_eq!(all[2], "alert a-3.0 high active: - -", "as it was then");
-    let change = &records(&read("all.jsonl"))[8];
+    let change = &notices(&read("all.jsonl"))[8];
     assert_eq!(
         (&change["changes"][0]["reason"], &change["changes"][0]["comment"]),
         (&json!("false_positive"), &json!("a test"))
     );
     let ids = |name: &str| {
-        records(&read(name)).iter().map(|record| record["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        notices(&read(name)).iter().map(|notice| notice["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(ids("high.jsonl"), ["a-3.0", "a-7.0"]);
     assert_eq!(ids("kind.jsonl"), ["a-2.0", "a-3.0", "a-5.0", "a-6.0", "a-8.0"]);
@@ -97,13 +97,13 @@ fn a_peer_gets_marked_and_signed_batches_and_a_test_says_what_it_answered() {
     assert_eq!(first["content-type"], "application/x-ndjson");
     let key = first["idempotency-key"].trim_matches('"').to_owned();
     assert!(key.starts_with("lake-") && first["webhook-id"] == format!("msg_{key}"), "{key}");
-    let findings = records(&peer.lines());
+    let findings = notices(&peer.lines());
     assert!(findings.len() == 4 && findings.iter().all(|finding| finding["activity_name"] == "Create"), "{findings:?}");
-    assert_eq!(findings[0]["unmapped"]["soard"]["record"], "alert");
+    assert_eq!(findings[0]["unmapped"]["soard"]["notice"], "alert");
 
     let output = daemon.soard(&["exports", "test", "lake", "-c", "why not"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let marked = records(&peer.got().last().unwrap().body);
+    let marked = notices(&peer.got().last().unwrap().body);
     assert_eq!((marked.len(), &marked[0]["unmapped"]["soard"]["soard_test"]), (1, &json!("lake")));
     let ordered =
         daemon.journal().into_iter().find(|entry| !entry["d"]["order"]["upkeep"]["export_test"].is_null()).unwrap();

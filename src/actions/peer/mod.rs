@@ -1,5 +1,5 @@
-//! Peers: who takes the records of an export. A batch is taken or it is not; what was not is sent again, so the peer may
-//! get records twice and never misses one.
+//! Peers: who takes the notices of an export. A batch is taken or it is not; what was not is sent again, so the peer may
+//! get notices twice and never misses one.
 //!
 //! Taken means: in a file, synced; over HTTP, answered 2xx; by syslog, which has no answers, that the server closed the connection
 //! after we said that we had sent all, having read to the end.
@@ -27,12 +27,12 @@ use crate::domain::id::AlertId;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::domain::time::Span;
 
-/// One record as it is sent.
+/// One notice as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// Sequence number of the entry that it tells of.
     pub seq: u64,
-    /// Its number among the records of that entry.
+    /// Its number among the notices of that entry.
     pub n: u64,
     /// What it is, in a word.
     pub sort: &'static str,
@@ -44,16 +44,16 @@ pub struct Piece {
     pub severity: Option<Severity>,
     /// When.
     pub at: Timestamp,
-    /// The record on one line, without its end.
+    /// The notice on one line, without its end.
     pub line: String,
 }
 
-/// Some records, in order; at least one.
+/// Some notices, in order; at least one.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// Name of the export.
     pub export: &'a str,
-    /// The records.
+    /// The notices.
     pub pieces: &'a [Piece],
     /// `SEQ:HASH` of the last entry that they tell of.
     pub log_head: &'a str,
@@ -78,7 +78,7 @@ impl From<String> for Refusal {
     }
 }
 
-/// Who takes the records, ready to be given some.
+/// Who takes the notices, ready to be given some.
 pub struct Peer {
     kind: Kind,
     format: Format,
@@ -124,7 +124,7 @@ impl Peer {
         }
     }
 
-    /// Hands one marked record over, and notes each stage.
+    /// Hands one marked notice over, and notes each stage.
     pub async fn try_out(&mut self, batch: Batch<'_>, stages: &mut Stages) {
         match &mut self.kind {
             Kind::File(file) => match file.append(batch).await {
@@ -151,7 +151,7 @@ impl Peer {
         }
     }
 
-    /// In which form its records are.
+    /// In which form its notices are.
     pub const fn format(&self) -> Format {
         self.format
     }

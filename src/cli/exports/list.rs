@@ -11,8 +11,8 @@ use crate::domain::time::Span;
 /// List exports and how they stand
 ///
 /// BEHIND counts entries of the journal, LAG says for how long the first of them with something to send has waited. MISSED counts entries that
-/// retention dropped before they were exported. Numbers of records are since the daemon was started. Exits with 1 when an export's peer
-/// does not take its records, or entries were missed.
+/// retention dropped before they were exported. Numbers of notices are since the daemon was started. Exits with 1 when an export's peer
+/// does not take its notices, or entries were missed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  soard exports list\n  soard exports list -o json | jq '.[] | select(.lag_secs > 60) | .name'"

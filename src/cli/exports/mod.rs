@@ -14,7 +14,7 @@ pub enum Command {
     List(list::Args),
     /// Show how one is set up and stands
     Show(show::Args),
-    /// Send one marked record, and tell what the peer says at each stage
+    /// Send one marked notice, and tell what the peer says at each stage
     Test(test::Args),
 }
 

@@ -9,9 +9,9 @@ use crate::cli::fault::{Exit, Fault};
 use crate::console::shared::Comment;
 use crate::daemon::report::TrialReport;
 
-/// Send one marked record to an export's peer, and tell what it says at each stage
+/// Send one marked notice to an export's peer, and tell what it says at each stage
 ///
-/// The record says that it is a test: `"record":"test"` and `"soard_test"` with the export's name. It goes out once, after the batch that is
+/// The notice says that it is a test: `"notice":"test"` and `"soard_test"` with the export's name. It goes out once, after the batch that is
 /// under way; who asked for it stands in the journal. Exits with 1 when a stage goes wrong.
 #[derive(Debug, clap::Args)]
 #[command(

@@ -1,4 +1,4 @@
-//! How far an export is, on disk: the last entry of the journal whose records its peer has taken.
+//! How far an export is, on disk: the last entry of the journal whose notices its peer has taken.
 //!
 //! The file is written beside, synced, renamed, and its folder synced, and only after the peer has taken what it stands for. It names entries
 //! with their hashes, so that a journal that was put back or replaced is noticed; then the export goes on behind the last entry that
@@ -42,7 +42,7 @@ pub struct Spooled {
     pub at: Timestamp,
     /// How many alerts it has.
     pub alerts: u64,
-    /// How many of its records the peer has taken.
+    /// How many of its notices the peer has taken.
     pub done: u64,
 }
 

@@ -20,13 +20,13 @@ use crate::daemon::fault::{self, Fault};
 use crate::daemon::{clock, stop};
 use crate::domain::effect::EffectKey;
 
-/// Records of one batch, unless one entry has more.
-const RECORDS_MAX: usize = 500;
+/// Notices of one batch, unless one entry has more.
+const NOTICES_MAX: usize = 500;
 
 /// How often the journal is looked at for new entries: what comes in between goes together.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How often a cursor is written that only passed entries without records.
+/// How often a cursor is written that only passed entries without notices.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to wait after a fault of the journal, the index or the disk.
@@ -46,7 +46,7 @@ pub(super) struct Task {
     pub(super) fault: Option<Fault>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) saved: Instant,
-    pub(super) records_max: usize,
+    pub(super) notices_max: usize,
 }
 
 impl Task {
@@ -58,8 +58,8 @@ impl Task {
         fault: Option<Fault>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let (moved, saved, records_max) = (false, Instant::now(), RECORDS_MAX);
-        Self { following, settings, state, cursor, moved, fault, stop, saved, records_max }
+        let (moved, saved, notices_max) = (false, Instant::now(), NOTICES_MAX);
+        Self { following, settings, state, cursor, moved, fault, stop, saved, notices_max }
     }
 
     /// Until it is told to stop.
@@ -85,7 +85,7 @@ impl Task {
             Some(spooled) => spooled.seq,
             None => u64::MAX,
         };
-        match read(&self.following.feed, self.cursor.mark.clone(), until, self.records_max).await {
+        match read(&self.following.feed, self.cursor.mark.clone(), until, self.notices_max).await {
             Ok(Some(page)) => self.pass_on(page).await,
             Ok(None) if self.cursor.snapshot.is_some() => self.align_or_wait().await,
             Ok(None) => self.rest().await,
@@ -106,7 +106,7 @@ impl Task {
         self.wait(LOOK_EVERY).await
     }
 
-    /// Sends a page's records and moves the cursor behind it.
+    /// Sends a page's notices and moves the cursor behind it.
     async fn pass_on(&mut self, page: Page) -> Result<(), Stopped> {
         let Page { pieces, upto, first_at, missed } = page;
         self.standing().waiting_since = Some(first_at);
@@ -135,7 +135,7 @@ impl Task {
         Ok(())
     }
 
-    /// Hands records over until they are taken; `false`: smaller batches are to be made.
+    /// Hands notices over until they are taken; `false`: smaller batches are to be made.
     async fn hand_over(&mut self, pieces: &[Piece], log_head: &str) -> Result<bool, Stopped> {
         let mut attempt = 0;
         loop {
@@ -153,7 +153,7 @@ impl Task {
                 return Ok(true);
             };
             if refusal.too_large && pieces.len() > 1 {
-                self.records_max = (pieces.len() / 2).max(1);
+                self.notices_max = (pieces.len() / 2).max(1);
                 self.refused(&refusal, attempt, None);
                 return Ok(false);
             }
@@ -164,20 +164,20 @@ impl Task {
         }
     }
 
-    fn taken(&self, records: u64, attempts: u32) {
+    fn taken(&self, notices: u64, attempts: u32) {
         let export = &*self.cursor.export;
         if attempts > 1 {
             tracing::info!(export, attempts, "the export goes on");
         }
         let mut standing = self.standing();
-        standing.sent += records;
+        standing.sent += notices;
         (standing.failing, standing.next_try) = (0, None);
     }
 
     fn refused(&self, refusal: &Refusal, attempt: u32, next: Option<Timestamp>) {
         let (export, why) = (&*self.cursor.export, &*refusal.why);
         if attempt == 1 {
-            tracing::warn!(export, why, "records were not taken; they are sent again until they are");
+            tracing::warn!(export, why, "notices were not taken; they are sent again until they are");
         }
         let mut standing = self.standing();
         standing.failed += 1;
@@ -200,7 +200,7 @@ impl Task {
         }
     }
 
-    /// Writes the cursor, again and again until the disk takes it: records are never passed on without that.
+    /// Writes the cursor, again and again until the disk takes it: notices are never passed on without that.
     async fn save(&mut self) -> Result<(), Stopped> {
         while let Err(error) = self.write().await {
             self.trouble(format!("cannot write the cursor: {error}")).await?;
@@ -292,7 +292,7 @@ impl Task {
         };
         let log_head = format!("{}:{}", self.cursor.mark.seq, self.cursor.mark.hash);
         loop {
-            let (feed, most) = (self.following.feed.clone(), self.records_max);
+            let (feed, most) = (self.following.feed.clone(), self.notices_max);
             let read = self.aside(move || sending.batch(&feed, most).map(|pieces| (pieces, sending))).await;
             let pieces;
             (pieces, sending) = match read {

@@ -1,7 +1,7 @@
 //! Continuous exports: alerts and their changes, sent on as they happen, each at least once and in order.
 //!
 //! An export reads the journal behind its cursor, one task each, never the core: a peer that is slow or dead holds up nobody else. It reads only what
-//! is durable. Read in this order: [`cursor`], `page` (entries to records), `follow` (the task), `snapshot`.
+//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `snapshot`.
 
 pub mod cursor;
 mod follow;
@@ -10,7 +10,7 @@ mod snapshot;
 mod trial;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::daemon::exports::page::Feed;
 use crate::daemon::report::{ExportReport, SnapshotReport};
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::{clock, fault, guard};
-use crate::export::record::Wanted;
+use crate::export::notice::Wanted;
 use crate::index::follow::Index;
 use crate::journal::Receipt;
 use crate::journal::reader::Reader;
@@ -35,6 +35,9 @@ use crate::journal::retention::Closed;
 /// All exports of a daemon.
 pub struct Exports {
     all: BTreeMap<String, (Arc<Following>, Export)>,
+    state: PathBuf,
+    /// How far each is, until its task has it.
+    cursors: Mutex<BTreeMap<String, Cursor>>,
     /// How many tasks have not ended.
     running: watch::Sender<usize>,
 }
@@ -89,27 +92,20 @@ impl Following {
 }
 
 impl Exports {
-    /// Makes all peers ready and starts to follow the journal.
+    /// Makes all peers ready and finds out how far each is; sends nothing yet.
     ///
     /// # Errors
     /// Every export that cannot be made ready or has no cursor, each with the reason.
-    pub fn start(
-        settings: &Settings,
-        journal: &Reader,
-        index: &Index,
-        fatal: &mpsc::UnboundedSender<String>,
-        stop: &watch::Sender<bool>,
-    ) -> Result<Arc<Self>, Vec<String>> {
-        let (mut all, mut tasks, mut faults) = (BTreeMap::new(), Vec::new(), Vec::new());
+    pub fn open(settings: &Settings, journal: &Reader, index: &Index) -> Result<Arc<Self>, Vec<String>> {
+        let (mut all, mut cursors, mut faults) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, export) in settings.exports.iter() {
             let secret = |reference: &_| settings::secret(&settings.dir, reference);
             let peer = Peer::new(export, &secret);
-            let cursor = cursor(&settings.state, name, export, journal);
-            match (peer, cursor) {
+            match (peer, cursor(&settings.state, name, export, journal)) {
                 (Ok(peer), Ok(cursor)) => {
                     let following = Arc::new(following(export, peer, &cursor, journal, index));
-                    tasks.push((following.clone(), export.clone(), cursor));
                     all.insert(name.to_owned(), (following, export.clone()));
+                    cursors.insert(name.to_owned(), cursor);
                 }
                 (peer, cursor) => {
                     let why = peer.err().into_iter().chain(cursor.err());
@@ -120,17 +116,23 @@ impl Exports {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let exports = Arc::new(Self { all, running: watch::Sender::new(tasks.len()) });
-        for (following, export, cursor) in tasks {
-            let task =
-                Task::new(following, export, settings.state.clone(), cursor, fault::from_env(), stop.subscribe());
-            let ended = exports.clone();
+        let (state, cursors) = (settings.state.clone(), Mutex::new(cursors));
+        Ok(Arc::new(Self { all, state, cursors, running: watch::Sender::new(0) }))
+    }
+
+    /// Starts to follow the journal, a task for each.
+    pub fn start(self: &Arc<Self>, fatal: &mpsc::UnboundedSender<String>, stop: &watch::Sender<bool>) {
+        let cursors = std::mem::take(&mut *self.cursors.lock().unwrap_or_else(PoisonError::into_inner));
+        for (name, cursor) in cursors {
+            let Some((following, export)) = self.all.get(&name).cloned() else { continue };
+            let task = Task::new(following, export, self.state.clone(), cursor, fault::from_env(), stop.subscribe());
+            let ended = self.clone();
+            self.running.send_modify(|running| *running += 1);
             guard("export", fatal, async move {
                 task.run().await;
                 ended.running.send_modify(|running| *running -= 1);
             });
         }
-        Ok(exports)
     }
 
     /// Waits until all tasks have ended, for at most this long.

@@ -1,4 +1,4 @@
-//! Reads what an export sends next: entries of the journal, the alerts that they are about, and the records of both.
+//! Reads what an export sends next: entries of the journal, the alerts that they are about, and the notices of both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::domain::entry::{Entry, Facts};
 use crate::domain::export::Format;
 use crate::domain::id::AlertId;
 use crate::export;
-use crate::export::record::{Event, Record, Wanted, events};
+use crate::export::notice::{Event, Notice, Wanted, events};
 use crate::index::follow::Index;
 use crate::index::row::Row;
 use crate::index::{IndexError, rows, schema};
@@ -25,7 +25,7 @@ const ENTRIES_MAX: u64 = 5_000;
 /// Bytes of the journal that one page is made of; at least one entry is read.
 const JOURNAL_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes of records in a page, unless those of one entry are more.
+/// Bytes of notices in a page, unless those of one entry are more.
 const BYTES_MAX: usize = 1 << 20;
 
 /// How long the index is waited for at a time.
@@ -34,7 +34,7 @@ const INDEX_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Kinds of entries that tell of alerts; the others are passed over unread.
 const TELLING: [&str; 4] = ["intake", "intent", "run", "operator"];
 
-/// Where records come from, and which and how.
+/// Where notices come from, and which and how.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) journal: Reader,
@@ -44,7 +44,7 @@ pub(super) struct Feed {
     pub(super) line_bytes_max: Option<usize>,
 }
 
-/// Some entries' records.
+/// Some entries' notices.
 #[derive(Debug)]
 pub(super) struct Page {
     /// In order; empty when the entries have none.
@@ -73,8 +73,8 @@ pub(super) enum PageError {
 }
 
 impl Feed {
-    /// The records behind a mark, up to entry `until`; `None`: there is no entry yet. Blocks.
-    pub(super) fn page(&self, from: &Mark, until: u64, records_max: usize) -> Result<Option<Page>, PageError> {
+    /// The notices behind a mark, up to entry `until`; `None`: there is no entry yet. Blocks.
+    pub(super) fn page(&self, from: &Mark, until: u64, notices_max: usize) -> Result<Option<Page>, PageError> {
         let mut page: Option<Page> = None;
         let (mut entries, mut journal_bytes, mut bytes) = (0, 0, 0);
         for line in self.journal.lines(from.seq + 1) {
@@ -95,13 +95,13 @@ impl Feed {
             });
             if line.seq > page.upto.seq + 1 {
                 page.missed += line.seq - page.upto.seq - 1;
-                page.pieces.push(self.piece(&Record::gap(page.upto.seq + 1, line.seq - 1, line.at)));
+                page.pieces.push(self.piece(&Notice::gap(page.upto.seq + 1, line.seq - 1, line.at)));
             }
             let known = page.pieces.len();
             self.take(&line, &mut page.pieces)?;
             bytes += page.pieces[known..].iter().map(|piece| piece.line.len()).sum::<usize>();
             page.upto = Mark { seq: line.seq, hash: line.hash };
-            let full = page.pieces.len() >= records_max || bytes >= BYTES_MAX;
+            let full = page.pieces.len() >= notices_max || bytes >= BYTES_MAX;
             if full || entries >= ENTRIES_MAX || journal_bytes >= JOURNAL_BYTES_MAX {
                 break;
             }
@@ -109,7 +109,7 @@ impl Feed {
         Ok(page)
     }
 
-    /// Adds the records of an entry.
+    /// Adds the notices of an entry.
     fn take(&self, line: &Line, pieces: &mut Vec<Piece>) -> Result<(), PageError> {
         if !TELLING.contains(&&*line.kind) {
             return Ok(());
@@ -119,9 +119,9 @@ impl Feed {
         let entry = Entry { seq: line.seq, at: line.at, facts };
         for event in events(&entry) {
             let known = if event.needs_row() { self.row(event.alert, line.seq)? } else { None };
-            let record = Event::record(event, line.seq, line.at, known);
-            if self.wanted.takes(&record) {
-                pieces.push(self.piece(&record));
+            let notice = Event::notice(event, line.seq, line.at, known);
+            if self.wanted.takes(&notice) {
+                pieces.push(self.piece(&notice));
             }
         }
         Ok(())
@@ -137,17 +137,17 @@ impl Feed {
         if position < seq { Err(PageError::Behind { position, seq }) } else { Ok(row) }
     }
 
-    /// A record as it is sent.
-    pub(super) fn piece(&self, record: &Record) -> Piece {
+    /// A notice as it is sent.
+    pub(super) fn piece(&self, notice: &Notice) -> Piece {
         Piece {
-            seq: record.seq,
-            n: record.n,
-            sort: record.record.as_str(),
-            is_snapshot: record.is_snapshot,
-            alert: record.id,
-            severity: record.alert.as_ref().map(|row| row.severity),
-            at: record.at,
-            line: export::line(record, self.format, self.line_bytes_max),
+            seq: notice.seq,
+            n: notice.n,
+            sort: notice.notice.as_str(),
+            is_snapshot: notice.is_snapshot,
+            alert: notice.id,
+            severity: notice.alert.as_ref().map(|row| row.severity),
+            at: notice.at,
+            line: export::line(notice, self.format, self.line_bytes_max),
         }
     }
 }
@@ -157,10 +157,10 @@ pub(super) async fn read(
     feed: &Arc<Feed>,
     from: Mark,
     until: u64,
-    records_max: usize,
+    notices_max: usize,
 ) -> Result<Option<Page>, PageError> {
     let feed = feed.clone();
-    let read = tokio::task::spawn_blocking(move || feed.page(&from, until, records_max)).await;
+    let read = tokio::task::spawn_blocking(move || feed.page(&from, until, notices_max)).await;
     // A reader that panicked is our own fault: the export's task dies with it, and the daemon ends.
     read.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()))
 }

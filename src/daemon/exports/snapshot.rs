@@ -13,14 +13,14 @@ use jiff::Timestamp;
 use crate::actions::peer::Piece;
 use crate::daemon::exports::cursor::{FOLDER, Spooled};
 use crate::daemon::exports::page::Feed;
-use crate::export::record::Record;
+use crate::export::notice::Notice;
 use crate::index::row::Row;
 use crate::index::{IndexError, rows};
 
 /// How much the file is compressed: little, since it lives for minutes.
 const LEVEL: i32 = 1;
 
-/// Bytes of records in a batch, unless one is larger.
+/// Bytes of notices in a batch, unless one is larger.
 const BYTES_MAX: usize = 1 << 20;
 
 /// Why a snapshot cannot be taken or read.
@@ -68,7 +68,7 @@ pub(super) fn take(feed: &Feed, path: &Path, at: Timestamp) -> Result<Spooled, S
     Ok(Spooled { seq: position.seq, at, alerts, done: 0 })
 }
 
-/// A snapshot that is sent: its records from where the peer is on.
+/// A snapshot that is sent: its notices from where the peer is on.
 pub(super) struct Sending {
     from: io::Lines<BufReader<zstd::Decoder<'static, BufReader<File>>>>,
     spooled: Spooled,
@@ -91,18 +91,18 @@ impl Sending {
         Ok(serde_json::from_str(&line)?)
     }
 
-    /// The next records, from the one that says that it begins to the one that says that it is whole; none: that was sent. Blocks.
-    pub(super) fn batch(&mut self, feed: &Feed, records_max: usize) -> io::Result<Vec<Piece>> {
+    /// The next notices, from the one that says that it begins to the one that says that it is whole; none: that was sent. Blocks.
+    pub(super) fn batch(&mut self, feed: &Feed, notices_max: usize) -> io::Result<Vec<Piece>> {
         let Spooled { seq, at, alerts, .. } = self.spooled;
         let (mut pieces, mut bytes) = (Vec::new(), 0);
-        while self.next <= alerts + 1 && pieces.len() < records_max && bytes < BYTES_MAX {
-            let record = match self.next {
-                0 => Record::begin(seq, at, alerts),
-                n if n <= alerts => Record::of_snapshot(seq, n, at, self.row()?),
-                _ => Record::end(seq, at, alerts),
+        while self.next <= alerts + 1 && pieces.len() < notices_max && bytes < BYTES_MAX {
+            let notice = match self.next {
+                0 => Notice::begin(seq, at, alerts),
+                n if n <= alerts => Notice::of_snapshot(seq, n, at, self.row()?),
+                _ => Notice::end(seq, at, alerts),
             };
             self.next += 1;
-            let piece = feed.piece(&record);
+            let piece = feed.piece(&notice);
             bytes += piece.line.len();
             pieces.push(piece);
         }

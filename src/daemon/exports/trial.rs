@@ -1,4 +1,4 @@
-//! A trial of an export on an operator's word: on record first, then one marked record, told stage by stage.
+//! A trial of an export on an operator's word: on record first, then one marked notice, told stage by stage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::daemon::exports::Exports;
 use crate::daemon::perform::World;
 use crate::daemon::report::TrialReport;
 use crate::domain::effect::EffectKey;
-use crate::export::record::Record;
+use crate::export::notice::Notice;
 
 /// How long a batch that is under way may keep a trial waiting.
 const PEER_WAIT_MAX: Duration = Duration::from_secs(130);
 
 impl Exports {
-    /// Sends one marked record, which the entry `seq` ordered; `None`: there is no such export.
+    /// Sends one marked notice, which the entry `seq` ordered; `None`: there is no such export.
     ///
     /// # Errors
     /// When the peer is busy for too long.
@@ -26,7 +26,7 @@ impl Exports {
         let Some((following, export)) = self.all.get(&name) else { return Ok(None) };
         let head = world.history.journal.head();
         let (key, log_head) = (EffectKey::of_trial(&world.journal_id, seq), format!("{}:{}", head.seq, head.hash));
-        let pieces = [following.feed.piece(&Record::test(&name, seq, clock::now()))];
+        let pieces = [following.feed.piece(&Notice::test(&name, seq, clock::now()))];
         let batch = Batch { export: &name, pieces: &pieces, log_head: &log_head, now: clock::now() };
         let mut stages = Stages::default();
         match timeout(PEER_WAIT_MAX, following.peer.lock()).await {

@@ -17,7 +17,7 @@ use crate::domain::secret::SecretRef;
 use crate::domain::time::Span;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::node::{Node, Value};
-use crate::yaml::reader::{self, Faults, MapReader};
+use crate::yaml::reader::{self, Faults, MapReader, one_or_many};
 
 /// All exports by name; empty when soard.yaml has none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Exports(BTreeMap<String, Export>);
 /// One export.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Export {
-    /// Who takes the records.
+    /// Who takes the notices.
     pub peer: PeerSettings,
     /// In which form.
     pub format: Format,
@@ -121,7 +121,7 @@ fn export(node: &Node, faults: &mut Faults) -> Option<Export> {
     let format = map.get("format").map_or(Some(Format::Json), |node| format(node, faults));
     let at_least = map.get("at_least").map_or(Some(Severity::Informational), |node| severity(node, faults));
     let kinds = map.texts("kinds", faults).unwrap_or_default();
-    let what = map.list("what").map_or((true, true), |items| what(items, faults));
+    let what = map.get("what").map_or((true, true), |node| what(node, faults));
     let from_start = map.get("from").map_or(Some(false), |node| from(node, faults));
     let keep_for = span(&mut map, "keep_for", Span::from_secs(0), KEEP_FOR_MAX, faults).unwrap_or(KEEP_FOR);
     let retries = map.list("retries").map(|items| retries(items, faults));
@@ -191,11 +191,15 @@ fn severity(node: &Node, faults: &mut Faults) -> Option<Severity> {
     word(node, "severity", &Severity::ALL.map(|severity| (severity.as_str(), severity)), "export-severity", faults)
 }
 
-fn what(items: &[Node], faults: &mut Faults) -> (bool, bool) {
+fn what(node: &Node, faults: &mut Faults) -> (bool, bool) {
     let known = [("alerts", 0), ("changes", 1)];
     let mut given = [false; 2];
+    let items = one_or_many(node);
+    if items.is_empty() {
+        faults.expected(node, "`alerts`, `changes` or a list of them");
+    }
     for item in items {
-        if let Some(which) = word(item, "kind of record", &known, "export-what", faults) {
+        if let Some(which) = word(item, "kind of notice", &known, "export-what", faults) {
             given[which] = true;
         }
     }

@@ -1,4 +1,4 @@
-//! Who takes an export's records: a file, an HTTP endpoint, or a syslog server.
+//! Who takes an export's notices: a file, an HTTP endpoint, or a syslog server.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::yaml::node::Node;
 use crate::yaml::reader::{self, Faults, MapReader, one_or_many};
 use crate::yaml::secret::secret_ref;
 
-/// Who takes the records.
+/// Who takes the notices.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PeerSettings {
     /// A file.
@@ -64,7 +64,7 @@ pub struct SyslogSettings {
     pub app_name: String,
     /// `HOSTNAME`; the machine's name when absent.
     pub hostname: Option<String>,
-    /// Longest message, header included; longer records are shortened.
+    /// Longest message, header included; longer notices are shortened.
     pub message_bytes_max: usize,
     /// Limit of one batch, from the wait for a connection to its confirmation.
     pub timeout: Span,

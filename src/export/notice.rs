@@ -1,6 +1,6 @@
-//! What exports send: one record for each thing that an entry of the journal tells of an alert.
+//! What exports send: one notice for each thing that an entry of the journal tells of an alert.
 //!
-//! A record is the alert as the API lists it, with what the entry says laid over it: an export that is behind tells where the alert
+//! A notice is the alert as the API lists it, with what the entry says laid over it: an export that is behind tells where the alert
 //! stood then, not where it stands now.
 
 use jiff::Timestamp;
@@ -17,22 +17,22 @@ use crate::domain::operator::{Operator, Order};
 use crate::domain::triage::{AlertChange, CloseReason};
 use crate::index::row::{Row, only_counted};
 
-/// Version of a record's form.
+/// Version of a notice's form.
 pub const VERSION: u32 = 1;
 
-/// One record.
+/// One notice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Notice {
     /// Version of this form.
     pub v: u32,
-    /// Sequence number of the entry that it tells of; of a snapshot's records, of the entry as of which it was taken.
+    /// Sequence number of the entry that it tells of; of a snapshot's notices, of the entry as of which it was taken.
     pub seq: u64,
-    /// Number among the records of that entry, or of that snapshot.
+    /// Number among the notices of that entry, or of that snapshot.
     pub n: u64,
     /// When.
     pub at: Timestamp,
     /// What it is.
-    pub record: Sort,
+    pub notice: Sort,
     /// It belongs to a snapshot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_snapshot: bool,
@@ -62,7 +62,7 @@ pub struct Record {
     pub shortened: bool,
 }
 
-/// What a record is.
+/// What a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
@@ -235,48 +235,48 @@ fn ordered<'a>(operator: &Operator) -> Option<Event<'a>> {
 }
 
 impl Event<'_> {
-    /// Whether the record needs what is known of the alert from other entries.
+    /// Whether the notice needs what is known of the alert from other entries.
     pub const fn needs_row(&self) -> bool {
         !matches!(self.tells, Tells::First(_))
     }
 
-    /// The record of it, with what the index knows of the alert.
-    pub fn record(self, seq: u64, at: Timestamp, known: Option<Row>) -> Record {
-        let mut record = Record::new(seq, self.n, at, Sort::Change);
-        record.id = Some(self.alert);
+    /// The notice of it, with what the index knows of the alert.
+    pub fn notice(self, seq: u64, at: Timestamp, known: Option<Row>) -> Notice {
+        let mut notice = Notice::new(seq, self.n, at, Sort::Change);
+        notice.id = Some(self.alert);
         let mut row = known;
         match self.tells {
             Tells::First(taken) => {
-                record.record = Sort::Alert;
-                record.decision = Some(taken.decision.clone());
+                notice.notice = Sort::Alert;
+                notice.decision = Some(taken.decision.clone());
                 row = Some(Row::new(seq, at, taken));
             }
             Tells::Again(taken, changes) => {
                 row.get_or_insert_with(|| Row::new(seq, at, taken)).stood(seq, at, taken);
-                (record.changes, record.decision) = (changes, Some(taken.decision.clone()));
+                (notice.changes, notice.decision) = (changes, Some(taken.decision.clone()));
             }
             Tells::Status(status, reason, changes) => {
                 if let Some(row) = &mut row {
                     row.set_status(status, reason);
                 }
-                record.changes = changes;
+                notice.changes = changes;
             }
-            Tells::Other(changes) => record.changes = changes,
+            Tells::Other(changes) => notice.changes = changes,
         }
-        record.alert = row.map(Box::new);
-        record
+        notice.alert = row.map(Box::new);
+        notice
     }
 }
 
-impl Record {
+impl Notice {
     /// One that says nothing yet.
-    fn new(seq: u64, n: u64, at: Timestamp, record: Sort) -> Self {
+    fn new(seq: u64, n: u64, at: Timestamp, notice: Sort) -> Self {
         Self {
             v: VERSION,
             seq,
             n,
             at,
-            record,
+            notice,
             is_snapshot: false,
             id: None,
             changes: Vec::new(),
@@ -316,16 +316,16 @@ impl Record {
         Self { id, alert: Some(Box::new(row)), ..Self::new(seq, 0, at, Sort::Alert) }
     }
 
-    /// The record in words, for forms that want some.
+    /// The notice in words, for forms that want some.
     pub fn message(&self) -> String {
-        match (self.record, &self.missing, &self.soard_test) {
+        match (self.notice, &self.missing, &self.soard_test) {
             (Sort::Gap, Some((first, last)), _) => {
                 format!("entries {first} to {last} were dropped before they were exported")
             }
             (Sort::SnapshotBegin, ..) => format!("a snapshot of {} alerts begins", self.alerts.unwrap_or_default()),
             (Sort::SnapshotEnd, ..) => format!("a snapshot of {} alerts ends", self.alerts.unwrap_or_default()),
             (Sort::Test, _, Some(export)) => {
-                format!("[soard test] export {export}: there is no alert behind this record")
+                format!("[soard test] export {export}: there is no alert behind this notice")
             }
             _ => {
                 let told = self.changes.iter().map(Change::words).collect::<Vec<_>>().join("; ");
@@ -335,13 +335,13 @@ impl Record {
         }
     }
 
-    /// A marked record that tells of nothing.
+    /// A marked notice that tells of nothing.
     pub fn test(export: &str, seq: u64, at: Timestamp) -> Self {
         Self { soard_test: Some(export.into()), ..Self::new(seq, 0, at, Sort::Test) }
     }
 }
 
-/// Which records an export sends.
+/// Which notices an export sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Alerts that are seen for the first time.
@@ -355,14 +355,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether the record is one of them. What tells of the export itself always is, and so is a change of an alert that nobody knows more of.
-    pub fn takes(&self, record: &Record) -> bool {
-        let asked = match record.record {
-            Sort::Alert => self.alerts || record.is_snapshot,
+    /// Whether the notice is one of them. What tells of the export itself always is, and so is a change of an alert that nobody knows more of.
+    pub fn takes(&self, notice: &Notice) -> bool {
+        let asked = match notice.notice {
+            Sort::Alert => self.alerts || notice.is_snapshot,
             Sort::Change => self.changes,
             _ => return true,
         };
-        asked && record.alert.as_ref().is_none_or(|row| self.takes_row(row))
+        asked && notice.alert.as_ref().is_none_or(|row| self.takes_row(row))
     }
 
     /// Whether an alert is one of them.
