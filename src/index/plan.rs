@@ -98,7 +98,8 @@ impl Plan {
             plan.add(conn, condition)?;
         }
         plan.ways.sort_by_key(|way| way.dear);
-        let most = if plan.ways.iter().filter(|way| way.early.is_some()).count() > 1 { limits.pair } else { limits.lead };
+        let most =
+            if plan.ways.iter().filter(|way| way.early.is_some()).count() > 1 { limits.pair } else { limits.lead };
         let mut best = most + 1;
         for (at, way) in plan.ways.iter().enumerate() {
             let Some(lead) = &way.lead else { continue };

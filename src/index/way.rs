@@ -74,7 +74,8 @@ impl Way {
                 let distinct = if labels.len() > 1 { "DISTINCT " } else { "" };
                 let ids = format!("SELECT {distinct}alert AS id FROM marks WHERE label IN ({places})");
                 let has = |id: &str| {
-                    let has = format!("EXISTS (SELECT 1 FROM marks AS m WHERE m.label IN ({places}) AND m.alert = {id})");
+                    let has =
+                        format!("EXISTS (SELECT 1 FROM marks AS m WHERE m.label IN ({places}) AND m.alert = {id})");
                     Clause::new(not(negated, &has), values.clone())
                 };
                 let (probe, early) = (has("a.id"), Some(has("d.id")));
