@@ -14,6 +14,7 @@ pub mod operator;
 pub mod record;
 pub mod secret;
 pub mod silence;
+pub mod text;
 pub mod time;
 pub mod token;
 pub mod triage;
