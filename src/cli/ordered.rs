@@ -8,6 +8,7 @@ use crate::domain::approval::ApprovalOrder;
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::AlertId;
 use crate::domain::operator::{Operator, Order};
+use crate::domain::recipient::{RecipientOrder, which};
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::TokenOrder;
 use crate::domain::triage::AlertChange;
@@ -31,6 +32,7 @@ pub fn order(operator: &Operator) -> String {
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
         Order::Approval(order) => approval_order(order),
         Order::Hold(order) => hold_order(order),
+        Order::Recipient(order) => recipient_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
@@ -49,6 +51,19 @@ pub fn hold_order(order: &HoldOrder) -> String {
     match order {
         HoldOrder::On(scope) => format!("put {} on hold", safe(scope)),
         HoldOrder::Off(scope) => format!("let {} go out again", safe(scope)),
+    }
+}
+
+/// What somebody ordered about mails to an address.
+pub fn recipient_order(order: &RecipientOrder) -> String {
+    match order {
+        RecipientOrder::Unsubscribe { address, destination, link } => {
+            let how = if *link { " by a link" } else { "" };
+            format!("unsubscribed {} from {}{how}", safe(address), safe(which(destination.as_deref())))
+        }
+        RecipientOrder::Subscribe { address, destination } => {
+            format!("subscribed {} again to {}", safe(address), safe(which(destination.as_deref())))
+        }
     }
 }
 

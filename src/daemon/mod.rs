@@ -34,6 +34,7 @@ pub mod ports;
 pub mod prepare;
 pub mod query;
 pub mod recent;
+mod recipients;
 pub mod recovery;
 pub mod reload;
 pub mod report;

@@ -11,6 +11,7 @@ pub mod hold;
 pub mod id;
 pub mod lists;
 pub mod operator;
+pub mod recipient;
 pub mod record;
 pub mod secret;
 pub mod silence;

@@ -236,7 +236,11 @@ impl Writer {
                 }
             }
             Order::Approval(order) => self.spare(&order.run, order.step)?,
-            Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => {}
+            Order::Silence(_)
+            | Order::Token(_)
+            | Order::Hold(_)
+            | Order::Recipient(_)
+            | Order::DestinationTest { .. } => {}
         }
         Ok(())
     }

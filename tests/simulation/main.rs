@@ -121,6 +121,7 @@ impl Story {
                 | Order::Alert { .. }
                 | Order::Silence(_)
                 | Order::Hold(_)
+                | Order::Recipient(_)
                 | Order::Token(_)
                 | Order::DestinationTest { .. }
                 | Order::RunStart { .. } => {}
@@ -378,7 +379,11 @@ fn note(facts: Facts, seen: &mut BTreeSet<String>) {
             Order::Alert { change, .. } => seen.insert(change_word(&change).to_owned()),
             Order::Silence(order) => seen.insert(silence_word(&order).to_owned()),
             Order::Approval(order) => seen.insert(order.choice.to_string()),
-            Order::DeliveryRetry { .. } | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } => return,
+            Order::DeliveryRetry { .. }
+            | Order::Token(_)
+            | Order::Hold(_)
+            | Order::Recipient(_)
+            | Order::DestinationTest { .. } => return,
         },
         Facts::Intake(intake) => {
             for reason in intake.alerts.iter().flat_map(|taken| &taken.decision.reasons) {
