@@ -20,6 +20,7 @@ pub mod holds;
 pub mod journal;
 pub mod measures;
 pub mod quarantine;
+pub mod recipients;
 pub mod reports;
 pub mod routes;
 pub mod runs;
@@ -51,6 +52,7 @@ pub fn routes() -> Routes {
     destinations::add(&mut routes);
     approvals::add(&mut routes);
     holds::add(&mut routes);
+    recipients::add(&mut routes);
     reports::add(&mut routes);
     quarantine::add(&mut routes);
     silences::add(&mut routes);

@@ -14,6 +14,7 @@ pub mod holds;
 pub mod input;
 pub mod intake;
 pub mod orders;
+pub mod recipients;
 pub mod saved;
 pub mod silences;
 pub mod state;

@@ -7,7 +7,7 @@ use crate::domain::id::AlertId;
 use crate::engine::state::{Alerts, Slot, State};
 
 /// Version of this form and of what `apply` makes of entries: raised with each change to either.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The oldest version whose states can still be restored: a base takes the place of entries that are gone.
 pub const RESTORED_MIN: u32 = 1;

@@ -16,6 +16,7 @@ use crate::engine::approvals::Approvals;
 use crate::engine::brakes::{Brake, Windows};
 use crate::engine::folders;
 use crate::engine::holds::Holds;
+use crate::engine::recipients::Recipients;
 use crate::engine::silences::Silences;
 use crate::engine::tokens::Tokens;
 
@@ -92,6 +93,9 @@ pub struct State {
     /// What counts for the limits of destinations.
     #[serde(default)]
     pub limits: Windows,
+    /// Who gets which mails.
+    #[serde(default)]
+    pub recipients: Recipients,
     /// Totals for `soard status`.
     pub totals: Totals,
 }
