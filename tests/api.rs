@@ -101,7 +101,12 @@ fn filled(path: &str) -> String {
     let path =
         path.strip_prefix("/api/v1").unwrap().replace("{id}/update", "s-9/update").replace("{id}/expire", "s-9/expire");
     let names = [("{id}", "a-9.0"), ("{field}", "kind"), ("{trigger}", "a-9.0"), ("{playbook}", "none")];
-    let more = [("{key}", "aaaaaaaaaaaaaaaaaaaaaaaaaa"), ("{name}", "nobody"), ("{record_no}", "9")];
+    let more = [
+        ("{key}", "aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("{address}", "nobody@example.com"),
+        ("{name}", "nobody"),
+        ("{record_no}", "9"),
+    ];
     names.iter().chain(&more).fold(path, |path, (name, value)| path.replace(name, value))
 }
 

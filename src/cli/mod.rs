@@ -22,6 +22,7 @@ mod output;
 mod plain;
 mod quarantine;
 mod quickstart;
+mod recipients;
 mod reload;
 mod report;
 mod run;
@@ -135,6 +136,9 @@ enum Command {
     /// Keep webhooks and mails from going out for a while
     #[command(subcommand)]
     Hold(hold::Command),
+    /// Look after who gets mails
+    #[command(subcommand)]
+    Recipients(recipients::Command),
     /// Look after records that no format took
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -205,6 +209,7 @@ impl Command {
             Self::Approve(args) => args.run(context),
             Self::Deny(args) => args.run(context),
             Self::Hold(command) => command.run(context),
+            Self::Recipients(command) => command.run(context),
             Self::Quarantine(command) => command.run(context),
             Self::Index(command) => command.run(context),
             Self::Token(command) => command.run(context),

@@ -8,6 +8,7 @@ use crate::domain::approval::ApprovalOrder;
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::AlertId;
 use crate::domain::operator::{Operator, Order, Upkeep};
+use crate::domain::recipient::{RecipientOrder, which};
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::TokenOrder;
 use crate::domain::triage::AlertChange;
@@ -32,6 +33,7 @@ pub fn order(operator: &Operator) -> String {
         Order::Approval(order) => approval_order(order),
         Order::Hold(order) => hold_order(order),
         Order::Upkeep(upkeep) => self::upkeep(upkeep),
+        Order::Recipient(order) => recipient_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
     let address = operator.address.as_ref().map(|from| format!(" from {}", safe(from))).unwrap_or_default();
@@ -63,6 +65,19 @@ pub fn upkeep(upkeep: &Upkeep) -> String {
         Upkeep::Samples { formats } => format!("sent samples of {}", safe(formats.join(", "))),
         Upkeep::ExportTest { export } => format!("tried export {} out", safe(export)),
         Upkeep::QuarantineRetry { record_no } => format!("sent quarantined record {record_no} through again"),
+    }
+}
+
+/// What somebody ordered about mails to an address.
+pub fn recipient_order(order: &RecipientOrder) -> String {
+    match order {
+        RecipientOrder::Unsubscribe { address, destination, link } => {
+            let how = if *link { " by a link" } else { "" };
+            format!("unsubscribed {} from {}{how}", safe(address), safe(which(destination.as_deref())))
+        }
+        RecipientOrder::Subscribe { address, destination } => {
+            format!("subscribed {} again to {}", safe(address), safe(which(destination.as_deref())))
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod holds;
 pub mod journal;
 pub mod measures;
 pub mod quarantine;
+pub mod recipients;
 pub mod reports;
 pub mod routes;
 pub mod runs;
@@ -53,6 +54,7 @@ pub fn routes() -> Routes {
     exports::add(&mut routes);
     approvals::add(&mut routes);
     holds::add(&mut routes);
+    recipients::add(&mut routes);
     reports::add(&mut routes);
     quarantine::add(&mut routes);
     silences::add(&mut routes);

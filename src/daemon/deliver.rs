@@ -13,14 +13,13 @@ use crate::actions::retry::next_attempt;
 use crate::actions::templates::Templates;
 use crate::actions::{Outcome, Request};
 use crate::daemon::breaker::Health;
-use crate::daemon::bundle::Bundle;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::fault::Fault;
 use crate::daemon::history::{self, Unread};
+use crate::daemon::mail::{self, Mail};
 use crate::daemon::perform::{Counter, Destinations, World};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
-use crate::domain::id::Trigger;
 use crate::domain::time::Span;
 use crate::engine::input::Input;
 use crate::engine::tasks::Send;
@@ -88,43 +87,32 @@ async fn loaded(world: &Arc<World>, job: &Send) -> Result<Result<Loaded, Unread>
 struct Loaded {
     effect: Effect,
     asked: jiff::Timestamp,
-    /// What only mails show.
-    input: Value,
-    bundle: Option<Arc<Bundle>>,
-    owners: Vec<String>,
     log_head: String,
+    /// What only mails show.
+    mail: Option<Mail>,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
     let (asked, effect, receipt) = history::effect(&world.history, job.intent, job.step)?;
-    let log_head = receipt.to_string();
     // Who is asked is for the engineer to say, never for an alert that names its owner.
     let asks = matches!(effect, Effect::Approve(_));
     let effect = match effect {
         Effect::Approve(request) => Effect::Email(world.links.mail(&request)),
         other => other,
     };
-    let Effect::Email(_) = &effect else {
-        let owners = Vec::new();
-        return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, owners, log_head });
+    let mail = match &effect {
+        Effect::Email(_) => Some(mail::load(world, job, asked, asks)?),
+        _ => None,
     };
-    let (refs, bundle) = history::start(&world.history, job.began, &job.run)?;
-    let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
-    let mut alerts = history::alerts(&world.history, &refs)?;
-    let owner = |alert| if asks { None } else { bundle.rules.owners.owner(alert)?.email };
-    let owners = alerts.iter().filter_map(owner).collect();
-    let input = match job.run.trigger {
-        Trigger::Alert(_) => alerts.swap_remove(0),
-        Trigger::Group(_) => Value::Array(alerts),
-        Trigger::Status(_, seq) => history::status_change(&world.history, refs[0], seq)?["alert"].take(),
-    };
-    Ok(Loaded { effect, asked, input, bundle: Some(bundle), owners, log_head })
+    Ok(Loaded { effect, asked, log_head: receipt.to_string(), mail })
 }
 
 /// A webhook's body is all that it sends.
+static NO_MAIL: LazyLock<Mail> = LazyLock::new(Mail::default);
 static NO_TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::default);
 
 fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
+    let mail = loaded.mail.as_ref().unwrap_or(&NO_MAIL);
     Request {
         key: &job.key,
         effect: &loaded.effect,
@@ -132,9 +120,12 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         at: loaded.asked,
         now: clock::now(),
         run: &job.run,
-        input: &loaded.input,
-        templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
-        owners: &loaded.owners,
+        input: &mail.input,
+        background: &mail.background,
+        templates: mail.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
+        owners: &mail.owners,
+        thread: mail.thread.as_deref(),
+        links: &mail.links,
         log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
         in_doubt: job.in_doubt,

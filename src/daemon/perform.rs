@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actions::settings::Settings;
-use crate::actions::templates::Templates;
+use crate::actions::templates::{Background, Templates};
 use crate::actions::{Actions, Request};
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock;
@@ -233,8 +233,11 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
                 now,
                 run,
                 input: &Value::Null,
+                background: &Background::default(),
                 templates,
                 owners: &[],
+                thread: None,
+                links: &BTreeMap::new(),
                 log_head: "0:0",
                 progress: None,
                 in_doubt: false,

@@ -10,6 +10,7 @@ use crate::domain::decision::{AlertRef, RuleRef};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::recipient::RecipientOrder;
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::{Caller, TokenOrder};
 use crate::domain::triage::AlertChange;
@@ -122,6 +123,8 @@ pub enum Order {
     Hold(HoldOrder),
     /// The daemon does something with itself.
     Upkeep(Upkeep),
+    /// An address gets no mails any more, or gets them again.
+    Recipient(RecipientOrder),
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -202,9 +205,12 @@ impl Order {
             Self::RunStart { starts, .. } => vec![starts],
             Self::Alert { on_status, .. } => on_status.iter().flat_map(|told| told.runs()).collect(),
             Self::Approval(order) => vec![&order.run],
-            Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::DestinationTest { .. } | Self::Upkeep(_) => {
-                Vec::new()
-            }
+            Self::Silence(_)
+            | Self::Token(_)
+            | Self::Hold(_)
+            | Self::Recipient(_)
+            | Self::DestinationTest { .. }
+            | Self::Upkeep(_) => Vec::new(),
         }
     }
 }
@@ -249,6 +255,9 @@ mod tests {
             r#"{"hold":{"on":"everything"}}"#,
             r#"{"hold":{"off":{"destination":"edr"}}}"#,
             r#"{"hold":{"on":{"playbook":"isolate"}}}"#,
+            r#"{"recipient":{"unsubscribe":{"address":"ann@example.com","destination":"oncall","link":true}}}"#,
+            r#"{"recipient":{"unsubscribe":{"address":"ann@example.com"}}}"#,
+            r#"{"recipient":{"subscribe":{"address":"ann@example.com"}}}"#,
             r#"{"approval":{"approval":"ap-1","run":"a-1.0/p","step":2,"choice":"approve"}}"#,
             r#"{"approval":{"approval":"ap-1","run":"a-1.0/p","step":2,"choice":"deny","link":true}}"#,
             r#"{"alert":{"alert":"a-1.0","was":"active","change":{"tags":{"add":["x"],"remove":["y"]}}}}"#,

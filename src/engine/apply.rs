@@ -418,6 +418,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::Silence(order) => state.silences.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
         Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
+        Order::Recipient(order) => state.recipients.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::DestinationTest { .. } | Order::Upkeep(_) => {}
         Order::Approval(order) => approvals::decided(state, entry, order, operator),
         Order::RunStart { alert, starts, bundle } => {

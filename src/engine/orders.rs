@@ -14,6 +14,7 @@ use crate::domain::token::Role;
 use crate::domain::triage::{AlertChange, BadChange};
 use crate::engine::approvals;
 use crate::engine::holds;
+use crate::engine::recipients;
 use crate::engine::silences;
 use crate::engine::state::{Halted, State};
 use crate::engine::tokens;
@@ -87,6 +88,22 @@ pub enum Wish {
     HoldOff(Scope),
     /// Do something with the daemon itself.
     Upkeep(Upkeep),
+    /// Send an address no mails any more.
+    Unsubscribe {
+        /// The address.
+        address: String,
+        /// None of this destination; `None`: none at all.
+        destination: Option<String>,
+        /// Somebody followed a link in a mail.
+        link: bool,
+    },
+    /// Send it mails again.
+    Subscribe {
+        /// The address.
+        address: String,
+        /// Those of this destination; `None`: all.
+        destination: Option<String>,
+    },
     /// Decide an approval.
     Decide {
         /// Which.
@@ -160,6 +177,9 @@ pub enum Refusal {
     /// It cannot be put on hold, or is not.
     #[error("{0}")]
     Hold(#[from] holds::Refusal),
+    /// The address gets no mails anyway, or gets them.
+    #[error("{0}")]
+    Recipient(#[from] recipients::Refusal),
     /// The approval is not to be decided, or not by them.
     #[error("{0}")]
     Approval(#[from] approvals::Refusal),
@@ -245,6 +265,12 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
         },
         Wish::HoldOn(scope) => Ok(Order::Hold(state.holds.on(scope)?)),
         Wish::HoldOff(scope) => Ok(Order::Hold(state.holds.off(scope)?)),
+        Wish::Unsubscribe { address, destination, link } => {
+            Ok(Order::Recipient(state.recipients.unsubscribe(&address, destination, link)?))
+        }
+        Wish::Subscribe { address, destination } => {
+            Ok(Order::Recipient(state.recipients.subscribe(&address, destination)?))
+        }
         Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }

@@ -236,8 +236,12 @@ impl Writer {
                 }
             }
             Order::Approval(order) => self.spare(&order.run, order.step)?,
-            Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } | Order::Upkeep(_) => {
-            }
+            Order::Silence(_)
+            | Order::Token(_)
+            | Order::Hold(_)
+            | Order::Recipient(_)
+            | Order::DestinationTest { .. }
+            | Order::Upkeep(_) => {}
         }
         Ok(())
     }

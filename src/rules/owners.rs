@@ -103,6 +103,14 @@ impl Owners {
         Some(Owner { name, email, of: of.clone(), entry, written })
     }
 
+    /// The mail addresses of all owners, as written.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let exact = self.exact.values();
+        let networks = self.networks.iter().map(|(_, entry)| entry);
+        let entries = exact.chain(networks).chain(self.patterns.iter().map(|(_, entry)| entry));
+        entries.filter_map(|entry| entry.email.as_deref())
+    }
+
     /// The narrowest pattern or network that a name fits, with so many characters of its own.
     fn fitting(&self, folded: &str, name: &str, literals_min: usize) -> Option<&Arc<Entry>> {
         let mut patterns = self.patterns.iter().filter(|(_, entry)| literals(&entry.key) >= literals_min);

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use soard::actions::message::OwnLinks;
 use soard::actions::settings::{Settings, read_settings};
-use soard::actions::templates::Templates;
+use soard::actions::templates::{Background, Templates};
 use soard::actions::{Actions, Outcome, Request};
 use soard::domain::effect::{Effect, EffectKey, EmailRequest, Reply, WebhookRequest};
 use soard::domain::id::RunId;
@@ -36,6 +37,9 @@ struct World {
     input: Value,
     progress: Option<Value>,
     owners: Vec<String>,
+    background: Background,
+    thread: Option<String>,
+    links: BTreeMap<String, OwnLinks>,
     in_doubt: bool,
 }
 
@@ -66,6 +70,9 @@ impl World {
             input: alert(),
             progress: None,
             owners: Vec::new(),
+            background: Background::default(),
+            thread: None,
+            links: BTreeMap::new(),
             in_doubt: false,
         }
     }
@@ -81,6 +88,9 @@ impl World {
             input: &self.input,
             templates: &self.templates,
             owners: &self.owners,
+            background: &self.background,
+            thread: self.thread.as_deref(),
+            links: &self.links,
             log_head: LOG_HEAD,
             progress: self.progress.as_ref(),
             in_doubt: self.in_doubt,

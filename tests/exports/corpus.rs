@@ -5,17 +5,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::support::hostile_values;
 use crate::syslog::Rsyslog;
 use crate::{caught_up, daemon};
-
-fn hostile_values() -> Vec<(String, String)> {
-    let all: Value = serde_json::from_str(include_str!("../corpus/hostile-values.json")).unwrap();
-    let one = |value: &Value| {
-        let times = usize::try_from(value["times"].as_u64().unwrap_or(1)).unwrap();
-        (value["name"].as_str().unwrap().into(), value["text"].as_str().unwrap().repeat(times))
-    };
-    all.as_array().unwrap().iter().map(one).collect()
-}
 
 /// Whether one line may hold the character as it is.
 fn is_plain(c: char) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use soard::daemon::query::why::{Subject, why};
 use soard::daemon::query::{lines, lines_about};
-use soard::index::mentions::{ENTRIES_MAX, about_all};
+use soard::index::mentions::about_all;
 use soard::journal::reader::Reader;
 
 use crate::journals::{append, open};
@@ -38,7 +38,7 @@ fn the_index_names_every_entry_that_matters() {
 }
 
 #[test]
-fn what_came_after_the_index_and_what_is_too_much_is_found_all_the_same() {
+fn what_came_after_the_index_is_found_all_the_same() {
     let world = World::generated(1, ENTRIES);
     world.build();
     let mut story = crate::journals::Story::new(1);
@@ -58,5 +58,4 @@ fn what_came_after_the_index_and_what_is_too_much_is_found_all_the_same() {
         behind += usize::from(known < reader.head().seq);
     }
     assert!(behind > 100, "the index was behind for {behind} questions");
-    assert!(ENTRIES_MAX > ENTRIES);
 }

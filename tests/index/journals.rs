@@ -114,6 +114,7 @@ impl Story {
         let mut entities = BTreeMap::from([("host", hosts), ("ip", ips)]);
         entities.retain(|_, list| !list.is_empty());
         json!({
+            "is_incident": self.random.chance(20),
             "source": self.pick(&SOURCES), "title": self.pick(&TITLES), "kind": self.pick(&KINDS),
             "severity": self.pick(&SEVERITIES), "received": self.at, "external_id": format!("ext-{}", self.record),
             "techniques": self.some(&TECHNIQUES), "tactics": self.some(&TACTICS), "tags": self.some(&TAGS),

@@ -251,6 +251,7 @@ fn label(random: &mut Random, n: usize) -> Term {
             ("route", &journals::ROUTES),
             ("assignee", &["bo", "ANN"]),
             ("feedback", &["useful", "not_useful"]),
+            ("is_incident", &["true", "false"]),
             ("fate", &["suppressed", "silenced", "resolved", "unrouted", "recorded", "throttled", "grouped", "ran"]),
             ("playbook", &journals::PLAYBOOKS),
         ]),
@@ -358,7 +359,7 @@ fn more_than_can_be_changed_at_once_are_refused() {
 fn shown(known: &Known, request: &Request) -> bool {
     let asks =
         |keys: &[&str]| request.all || request.filter.iter().any(|term| keys.iter().any(|key| term.starts_with(key)));
-    (asks(&["severity"]) || known.severity != "informational")
+    (asks(&["severity", "is_incident"]) || known.severity != "informational")
         && (asks(&["status", "suppressed_by", "fate"]) || ["active", "in_progress"].contains(&&*known.status))
 }
 

@@ -121,6 +121,7 @@ impl Story {
                 | Order::Alert { .. }
                 | Order::Silence(_)
                 | Order::Hold(_)
+                | Order::Recipient(_)
                 | Order::Token(_)
                 | Order::DestinationTest { .. }
                 | Order::Upkeep(_)
@@ -382,6 +383,7 @@ fn note(facts: Facts, seen: &mut BTreeSet<String>) {
             Order::DeliveryRetry { .. }
             | Order::Token(_)
             | Order::Hold(_)
+            | Order::Recipient(_)
             | Order::DestinationTest { .. }
             | Order::Upkeep(_) => return,
         },

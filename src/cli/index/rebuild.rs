@@ -1,8 +1,5 @@
 //! `soard index rebuild`.
 
-use std::thread;
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Context;
@@ -10,6 +7,7 @@ use crate::cli::access::spoken;
 use crate::cli::bar::Bar;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::index::wait::wait;
 use crate::cli::output::{GOOD, Look, count, size, styled};
 use crate::console::shared::Comment;
 use crate::daemon::report::IndexReport;
@@ -18,9 +16,6 @@ use crate::index::place::Place;
 use crate::index::query::{Request, list};
 use crate::index::readers::Readers;
 use crate::journal::reader::Reader;
-
-/// How often a daemon that builds is asked how far it is.
-const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Build the index anew from the journal
 ///
@@ -85,16 +80,5 @@ fn here(context: &Context, place: &Place, bar: &mut Bar) -> Result<u64, Fault> {
 fn by_daemon(client: &Client, why: &str, bar: &mut Bar) -> Result<u64, Fault> {
     let why = Comment { comment: why.to_owned() };
     let begun: IndexReport = client.send("/index/rebuild", &why).map_err(spoken)?;
-    let goal = begun.entry + begun.behind;
-    loop {
-        let IndexReport { entry, behind, doing, why } = client.get("/index").map_err(spoken)?;
-        if let Some(why) = why {
-            return Err(Fault::new("the daemon cannot build the index").hint(why));
-        }
-        if doing == "following" && entry >= goal {
-            return Ok(entry);
-        }
-        bar.show(entry, entry + behind);
-        thread::sleep(ASK_EVERY);
-    }
+    wait(client, begun.entry + begun.behind, bar)
 }

@@ -113,6 +113,7 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         }
         Order::Approval(order) => ordered::approval_order(order),
         Order::Hold(order) => ordered::hold_order(order),
+        Order::Recipient(order) => ordered::recipient_order(order),
         Order::Token(order) => ordered::token_order(order),
         Order::DestinationTest { destination } => format!("destination {} is tried out", safe(destination)),
         Order::Silence(order) => ordered::silence_order(order),

@@ -197,7 +197,7 @@ impl Control {
             }
             Command::Reload(to) => self.ask_reload(Ask::Operator(Some(to))),
             Command::RotateKey(to) => drop(to.send(self.rotate_key().await)),
-            Command::Order(ordered) => match self.unknown(&ordered.wish) {
+            Command::Order(ordered) => match self.unknown(&ordered.wish).or_else(|| self.unmailed(&ordered.wish)) {
                 Some(why) => drop(ordered.done.send(Err(why))),
                 None => drop(self.core.send(Message::Order(ordered)).await),
             },

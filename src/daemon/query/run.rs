@@ -358,8 +358,12 @@ impl Runs {
             }
             Order::Approval(order) => self.answer(entry.at, &order.run, order.step, order.choice),
             Order::DeliveryRetry { .. } | Order::Alert { .. } => {}
-            Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::DestinationTest { .. } | Order::Upkeep(_) => {
-            }
+            Order::Silence(_)
+            | Order::Token(_)
+            | Order::Hold(_)
+            | Order::Recipient(_)
+            | Order::DestinationTest { .. }
+            | Order::Upkeep(_) => {}
         }
         for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {
