@@ -150,7 +150,12 @@ fn a_certificate_that_nobody_vouches_for_is_refused_and_told_stage_by_stage() {
     let folder = tempfile::tempdir().unwrap();
     let server = Rsyslog::new(&folder.path().join("rsyslog"), Some("ossl"));
     let stranger = format!("  stranger: {{ syslog: {{ host: localhost, port: {}, timeout: 2s }} }}\n", server.port);
-    let mut daemon = daemon(folder.path(), &(export(&server, ", format: cef") + &stranger));
+    // It takes connections and closes them unread.
+    let rude = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = rude.local_addr().unwrap().port();
+    std::thread::spawn(move || rude.incoming().for_each(drop));
+    let rude = format!("  rude: {{ syslog: {{ host: 127.0.0.1, port: {port}, tls: none, timeout: 2s }} }}\n");
+    let mut daemon = daemon(folder.path(), &(export(&server, ", format: cef") + &stranger + &rude));
     daemon.start();
     let test = |name: &str| {
         let output = daemon.soard(&["exports", "test", name, "-o", "json"]);
@@ -163,6 +168,8 @@ fn a_certificate_that_nobody_vouches_for_is_refused_and_told_stage_by_stage() {
     assert_eq!(test("siem"), (Some(0), good));
     let (code, stages) = test("stranger");
     assert_eq!((code, stages.last()), (Some(1), Some(&("TLS".to_owned(), false))));
+    let (code, stages) = test("rude");
+    assert!(code == Some(1) && stages.last().is_some_and(|(_, good)| !good), "nothing was read: {stages:?}");
     let got = wait_for("the notice", || server.got().lines().next().map(str::to_owned));
     assert!(got.contains("CEF:0|soard|soard|") && got.contains("[soard test] export siem"), "{got}");
 }

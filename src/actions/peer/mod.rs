@@ -9,11 +9,9 @@ mod http;
 mod syslog;
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
 
 use crate::actions::peer::file::GrowingFile;
 use crate::actions::peer::http::Endpoint;
@@ -90,9 +88,6 @@ enum Kind {
     Syslog(Box<Relay>),
 }
 
-/// How long a file may take to be written and synced before the attempt counts as failed.
-const FILE_WAIT_MAX: Duration = Duration::from_secs(60);
-
 impl Peer {
     /// Resolves the secrets and makes the peer ready; opens nothing yet.
     ///
@@ -109,16 +104,14 @@ impl Peer {
         Ok(Self { kind, format: export.format })
     }
 
-    /// Hands a batch over, within the peer's limits of time.
+    /// Hands a batch over; over a network within the peer's limits of time.
     ///
     /// # Errors
     /// Why it was not taken, or perhaps was.
     pub async fn take(&mut self, batch: Batch<'_>) -> Result<(), Refusal> {
         match &mut self.kind {
-            Kind::File(file) => match timeout(FILE_WAIT_MAX, file.append(batch)).await {
-                Ok(written) => written.map_err(Refusal::from),
-                Err(_) => Err(Refusal::from(format!("the file took longer than {} s", FILE_WAIT_MAX.as_secs()))),
-            },
+            // A write cannot be taken back, so it is waited for: a second one beside it would tear the lines of both.
+            Kind::File(file) => file.append(batch).await.map_err(Refusal::from),
             Kind::Http(endpoint) => endpoint.post(batch).await,
             Kind::Syslog(relay) => relay.send(batch, &mut Stages::default()).await.map_err(Refusal::from),
         }
