@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lettre::Address;
+use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::actions::settings::email::{EmailSettings, Transport};
+use crate::actions::settings::email::{EmailSettings, Transport, mailbox};
 use crate::actions::smtp::{Delivered, Failure, Reason, Server};
 use crate::actions::templates::{Rendered, Subject};
 use crate::actions::trial::{self, Stages};
@@ -72,7 +73,8 @@ impl Mailer {
 
     /// Sends one marked mail, and notes each stage.
     pub(super) async fn try_out(&self, trial: Trial<'_>, stages: &mut Stages) {
-        let mark = message::Mark { key: trial.key, run: None, owners: &[], at: trial.at, log_head: trial.log_head };
+        let mark =
+            message::Mark { key: trial.key, run: None, to: &self.settings.to, at: trial.at, log_head: trial.log_head };
         let bytes = match message::build(&self.settings, &trial::mail(trial.destination), &mark) {
             Ok(bytes) => bytes,
             Err(fault) => return stages.bad("message", fault),
@@ -112,15 +114,15 @@ impl Mailer {
         let rendered = request.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
-        let Request { key, run, owners, at, log_head, .. } = *request;
-        message::build(&self.settings, &rendered, &message::Mark { key, run: Some(run), owners, at, log_head })
+        let Request { key, run, at, log_head, .. } = *request;
+        let to: Vec<Mailbox> = request.to.iter().filter_map(mailbox).collect();
+        message::build(&self.settings, &rendered, &message::Mark { key, run: Some(run), to: &to, at, log_head })
     }
 
     async fn to_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
         match folder::write(path, request.key, bytes).await {
             Ok(file) => {
-                let recipients = self.settings.recipients(request.owners);
-                let accepted: Vec<String> = recipients.iter().map(|to| to.email.to_string()).collect();
+                let accepted: Vec<&str> = request.to.iter().map(|to| to.address.as_str()).collect();
                 let value = json!({"accepted": accepted, "refused": {}, "file": file.to_string_lossy()});
                 Outcome::Done(Reply { class: Class::Ok, status: None, value, error: None })
             }
@@ -138,8 +140,7 @@ impl Mailer {
             let to = to.to_string();
             !progress.accepted.contains(&to) && !progress.refused.contains_key(&to)
         };
-        let recipients = self.settings.recipients(request.owners);
-        let open: Vec<Address> = recipients.into_iter().map(|to| to.email).filter(is_open).collect();
+        let open: Vec<Address> = request.to.iter().filter_map(mailbox).map(|to| to.email).filter(is_open).collect();
         if open.is_empty() {
             return progress.done(None, String::new());
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Body, Message, MultiPart, SinglePart};
+use lettre::message::{Body, Mailbox, Message, MultiPart, SinglePart};
 
 use crate::actions::scrub;
 use crate::actions::settings::email::EmailSettings;
@@ -19,8 +19,8 @@ pub(super) struct Mark<'a> {
     pub key: &'a EffectKey,
     /// The run that asked for it.
     pub run: Option<&'a RunId>,
-    /// Addresses of the owners of what it is about.
-    pub owners: &'a [String],
+    /// Who gets it.
+    pub to: &'a [Mailbox],
     /// The mail's date.
     pub at: Timestamp,
     /// `SEQ:HASH` of the journal entry that asked for it.
@@ -29,10 +29,10 @@ pub(super) struct Mark<'a> {
 
 /// The mail as it goes over the wire: ASCII, lines of at most 998 bytes, each ended by CRLF.
 pub(super) fn build(settings: &EmailSettings, mail: &Rendered, mark: &Mark<'_>) -> Result<Vec<u8>, String> {
-    let Mark { key, run, owners, at, log_head } = *mark;
+    let Mark { key, run, to, at, log_head } = *mark;
     let mut builder = Message::builder().from(settings.from.clone());
-    for mailbox in settings.recipients(owners) {
-        builder = builder.to(mailbox);
+    for mailbox in to {
+        builder = builder.to(mailbox.clone());
     }
     if let Some(mailbox) = &settings.reply_to {
         builder = builder.reply_to(mailbox.clone());

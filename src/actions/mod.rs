@@ -27,6 +27,7 @@ use crate::actions::trial::Stages;
 use crate::actions::webhook::{Clients, Sender};
 use crate::domain::effect::{Class, Effect, EffectKey, Reply};
 use crate::domain::id::RunId;
+use crate::domain::recipient::Addressee;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::domain::time::Span;
 
@@ -59,8 +60,8 @@ pub struct Request<'a> {
     pub input: &'a Value,
     /// The mail templates of the run's bundle.
     pub templates: &'a Templates,
-    /// Mail addresses of those who own what the input is about, for destinations that write to them.
-    pub owners: &'a [String],
+    /// Who gets the mail.
+    pub to: &'a [Addressee],
     /// `SEQ:HASH` of the journal entry that asked for it: whoever got it can later show that the journal had it.
     pub log_head: &'a str,
     /// What the attempt before left to know: the recipients that took the mail already.

@@ -79,9 +79,9 @@ async fn retry(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
 async fn restart(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let (run, comment) = (ask.path.id()?, said_why(ask.body.comment)?);
     let wanted = run.clone();
-    let alerts = ask.shared.scan_for_order(1, move |lines| start::started_for(lines, &wanted)).await?;
-    let alerts = alerts.ok_or_else(|| Failure::no(format!("run {run}")))?;
-    ask.shared.order(ask.caller, comment, Wish::Restart { run, alerts }).await
+    let found = ask.shared.scan_for_order(1, move |lines| start::started_for(lines, &wanted)).await?;
+    let (alerts, digest) = found.ok_or_else(|| Failure::no(format!("run {run}")))?;
+    ask.shared.order(ask.caller, comment, Wish::Restart { run, alerts, digest }).await
 }
 
 async fn delivery_list(ask: Ask<Nothing, DeliveryFilter>) -> Answer<DeliveryList> {

@@ -12,17 +12,22 @@ use tokio::task::JoinError;
 use crate::actions::retry::next_attempt;
 use crate::actions::templates::Templates;
 use crate::actions::{Outcome, Request};
+use crate::daemon::addressees;
 use crate::daemon::breaker::Health;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::fault::Fault;
-use crate::daemon::history::{self, Unread};
+use crate::daemon::history::{self, Asked, Began, Unread};
 use crate::daemon::perform::{Counter, Destinations, World};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
+use crate::domain::entry::Step;
 use crate::domain::id::Trigger;
+use crate::domain::mail::{DIGEST, MailPlan};
+use crate::domain::recipient::Addressee;
 use crate::domain::time::Span;
 use crate::engine::input::Input;
+use crate::engine::mails::told;
 use crate::engine::tasks::Send;
 use crate::sources::intake::Answer;
 
@@ -37,7 +42,10 @@ pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<boo
         Ok(Ok(loaded)) => {
             let mut request = request(&job, &loaded);
             request.in_doubt &= world.fault != Some(Fault::SendWithoutProbe);
-            let outcome = destinations.actions.send(request).await;
+            let mut outcome = destinations.actions.send(request).await;
+            if let (Outcome::Done(reply), Some(plan)) = (&mut outcome, &loaded.mail) {
+                told(plan, &mut reply.value);
+            }
             let health = health(&outcome);
             (outcome, health)
         }
@@ -77,7 +85,7 @@ async fn begin(world: &World, job: &Send) -> bool {
 /// What is to be sent: from memory at once, or from the disk on a thread that may wait.
 async fn loaded(world: &Arc<World>, job: &Send) -> Result<Result<Loaded, Unread>, JoinError> {
     let at_hand = world.history.recent.get(job.intent);
-    let is_webhook = |effect: &Effect| matches!(effect, Effect::Webhook(_));
+    let is_webhook = |step: &Step| matches!(step.effect, Effect::Webhook(_));
     if at_hand.is_some_and(|intent| history::request(&intent.entry, job.step).is_ok_and(is_webhook)) {
         return Ok(load(world, job));
     }
@@ -91,34 +99,40 @@ struct Loaded {
     /// What only mails show.
     input: Value,
     bundle: Option<Arc<Bundle>>,
-    owners: Vec<String>,
+    to: Vec<Addressee>,
+    mail: Option<MailPlan>,
     log_head: String,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
-    let (asked, effect, receipt) = history::effect(&world.history, job.intent, job.step)?;
+    let Asked { at: asked, effect, mail, receipt } = history::asked(&world.history, job.intent, job.step)?;
     let log_head = receipt.to_string();
-    // Who is asked is for the engineer to say, never for an alert that names its owner.
     let asks = matches!(effect, Effect::Approve(_));
-    let effect = match effect {
+    let mut effect = match effect {
         Effect::Approve(request) => Effect::Email(world.links.mail(&request)),
         other => other,
     };
-    let Effect::Email(_) = &effect else {
-        let owners = Vec::new();
-        return Ok(Loaded { effect, asked, input: Value::Null, bundle: None, owners, log_head });
+    let Effect::Email(request) = &mut effect else {
+        let (input, to) = (Value::Null, Vec::new());
+        return Ok(Loaded { effect, asked, input, bundle: None, to, mail, log_head });
     };
-    let (refs, bundle) = history::start(&world.history, job.began, &job.run)?;
+    let Began { alerts: refs, bundle, digest } = history::start(&world.history, job.began, &job.run)?;
+    if let Some(digest) = digest.filter(|digest| digest.destination == request.destination) {
+        request.data.insert(DIGEST.into(), addressees::digest(&digest));
+    }
     let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
     let mut alerts = history::alerts(&world.history, &refs)?;
-    let owner = |alert| if asks { None } else { bundle.rules.owners.owner(alert)?.email };
-    let owners = alerts.iter().filter_map(owner).collect();
+    let to = match &mail {
+        Some(plan) => plan.addressees(),
+        // Of a version that did not put it on record.
+        None => addressees::all(&world.destinations.load().settings, &bundle, &job.destination, &alerts, asks),
+    };
     let input = match job.run.trigger {
         Trigger::Alert(_) => alerts.swap_remove(0),
         Trigger::Group(_) => Value::Array(alerts),
         Trigger::Status(_, seq) => history::status_change(&world.history, refs[0], seq)?["alert"].take(),
     };
-    Ok(Loaded { effect, asked, input, bundle: Some(bundle), owners, log_head })
+    Ok(Loaded { effect, asked, input, bundle: Some(bundle), to, mail, log_head })
 }
 
 /// A webhook's body is all that it sends.
@@ -134,7 +148,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         run: &job.run,
         input: &loaded.input,
         templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
-        owners: &loaded.owners,
+        to: &loaded.to,
         log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
         in_doubt: job.in_doubt,

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use soard::actions::settings::recipients::Recipients;
 use soard::actions::settings::{Settings, read_settings};
 use soard::actions::templates::Templates;
 use soard::actions::{Actions, Outcome, Request};
 use soard::domain::effect::{Effect, EffectKey, EmailRequest, Reply, WebhookRequest};
 use soard::domain::id::RunId;
+use soard::domain::recipient::Addressee;
 use soard::domain::secret::{Secret, SecretRef};
 use soard::yaml::node;
 use soard::yaml::reader::Faults;
@@ -35,14 +37,14 @@ struct World {
     key: EffectKey,
     input: Value,
     progress: Option<Value>,
-    owners: Vec<String>,
+    to: Vec<Addressee>,
     in_doubt: bool,
 }
 
 fn parse(yaml: &str) -> (Settings, Faults) {
     let mut faults = Faults::default();
     let node = node::parse(&"soard.yaml".into(), yaml).expect("the test's YAML parses");
-    (read_settings(&node, &mut faults), faults)
+    (read_settings(Some(&node), Recipients::default(), &mut faults), faults)
 }
 
 /// The value of every secret in these tests is in its reference.
@@ -58,6 +60,7 @@ impl World {
         let (settings, faults) = parse(yaml);
         assert!(faults.found.is_empty(), "{:#?}", faults.found);
         let run: RunId = "a-1.0/notify".parse().unwrap();
+        let to = settings.recipients("mail", &[]).into_iter().map(|recipient| recipient.to).collect();
         Self {
             actions: Actions::new(settings, &secret).unwrap(),
             templates: Templates::default(),
@@ -65,7 +68,7 @@ impl World {
             run,
             input: alert(),
             progress: None,
-            owners: Vec::new(),
+            to,
             in_doubt: false,
         }
     }
@@ -80,7 +83,7 @@ impl World {
             run: &self.run,
             input: &self.input,
             templates: &self.templates,
-            owners: &self.owners,
+            to: &self.to,
             log_head: LOG_HEAD,
             progress: self.progress.as_ref(),
             in_doubt: self.in_doubt,

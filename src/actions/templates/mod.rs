@@ -23,11 +23,12 @@ use crate::domain::id::RunId;
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
 /// The templates that ship with soard; an `.html` and a `.txt` each.
-const SHIPPED: [(&str, &str); 6] = [
+const SHIPPED: [(&str, &str); 7] = [
     ("approval.html", include_str!("approval.html")),
     ("approval.txt", include_str!("approval.txt")),
     ("alert.html", include_str!("alert.html")),
     ("alert.txt", include_str!("alert.txt")),
+    ("digest.txt", include_str!("digest.txt")),
     ("group.html", include_str!("group.html")),
     ("group.txt", include_str!("group.txt")),
 ];
