@@ -44,6 +44,13 @@ pub enum Wish {
         /// Its latest body, where routes may want to hear of a change of status.
         latest: Option<Box<Latest>>,
     },
+    /// Say that somebody looks after an alert, if nobody has done anything about it yet.
+    Acknowledge {
+        /// Which.
+        alert: AlertId,
+        /// Its latest body, as for a change.
+        latest: Option<Box<Latest>>,
+    },
     /// Start a playbook for an alert, by hand.
     Start {
         /// Where the alert's body stands, as far as the journal has it.
@@ -163,6 +170,14 @@ pub enum Refusal {
         /// Where it stands.
         status: Status,
     },
+    /// Only what is active is acknowledged: nothing that was closed is opened by it.
+    #[error("{alert} is {status} already")]
+    NotActive {
+        /// The alert.
+        alert: AlertId,
+        /// Where it stands.
+        status: Status,
+    },
     /// The change says nothing that could be done.
     #[error("{0}")]
     Change(#[from] BadChange),
@@ -261,6 +276,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             Ok(Order::Recipient(state.recipients.subscribe(&address, destination)?))
         }
         Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),
+        Wish::Acknowledge { alert, latest } => triage::acknowledge(state, rules, (alert, latest), comment),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

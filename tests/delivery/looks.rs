@@ -187,9 +187,20 @@ fn an_alert_that_says_little_still_gives_a_whole_mail() {
     let mail = render(&Templates::default(), "alert", "a-7.0/notify", &input, json!({})).unwrap();
     insta::assert_snapshot!(show(&mail));
     preview("sparse.html", mail.html.as_deref().unwrap());
-    for input in [json!({}), json!([]), json!(null), json!("x"), json!([1, {}])] {
-        for name in ["alert", "group"] {
-            render(&Templates::default(), name, "a-7.0/notify", &input, json!({})).unwrap();
+    let mut inputs = vec![json!({}), json!([]), json!(null), json!("x"), json!([1, {}])];
+    let whole = alert();
+    for field in whole.as_object().unwrap().keys() {
+        let mut lacking = whole.clone();
+        lacking.as_object_mut().unwrap().remove(field);
+        inputs.push(lacking.clone());
+        inputs.push(json!({field: whole[field]}));
+        inputs.push(json!([lacking, {field: whole[field]}]));
+    }
+    let templates = Templates::default();
+    for input in inputs {
+        for name in ["alert", "group", "digest", "approval"] {
+            let mail = render(&templates, name, "a-7.0/notify", &input, json!({}));
+            assert!(mail.is_ok(), "{name}: {mail:?}: {input}");
         }
     }
 }
