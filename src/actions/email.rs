@@ -131,6 +131,7 @@ impl Mailer {
         let subject = Subject { input, run, key, at, data: &email.data, background, links };
         let rendered = request.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
+        let own_subject = own_subject.filter(|text| !text.is_empty());
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
         message::build(&self.settings, &rendered, &Mark { key, run: Some(run), to, thread, links, at, log_head })
     }

@@ -13,7 +13,7 @@ use soard::domain::effect::Class;
 use crate::{PATIENCE, World, certificates, class, done, email};
 
 /// The mail server of `tests/support/smtp_sink.py`; it ends with its standard input.
-struct Sink {
+pub struct Sink {
     child: Child,
     _input: ChildStdin,
     mails: Receiver<String>,
@@ -21,7 +21,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn start(options: &[&str]) -> Self {
+    pub fn start(options: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/smtp_sink.py");
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
@@ -40,7 +40,7 @@ impl Sink {
         Self { child, _input: input, mails, port }
     }
 
-    fn world(&self, smtp: &str, more: &str) -> World {
+    pub fn world(&self, smtp: &str, more: &str) -> World {
         World::new(&format!(
             "mail:\n  email:\n    smtp: {{ host: localhost, port: {}, timeout: 5s, {smtp} }}\n    from: Söard <soard@example.com>\n{more}",
             self.port
@@ -48,7 +48,7 @@ impl Sink {
     }
 
     /// The next mail that arrived.
-    fn mail(&self) -> Value {
+    pub fn mail(&self) -> Value {
         serde_json::from_str(&self.mails.recv_timeout(PATIENCE).expect("a mail arrives")).unwrap()
     }
 }
@@ -60,7 +60,7 @@ impl Drop for Sink {
     }
 }
 
-fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
+pub fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
     let all = mail["headers"].as_array().unwrap().iter();
     all.filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name))
         .map(|pair| pair[1].as_str().unwrap())

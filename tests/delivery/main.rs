@@ -1,11 +1,14 @@
 //! Delivery against real and hostile peers: what a receiver gets, and how every failure is classed.
 
+mod corpus;
 mod http;
 mod looks;
 mod mail;
 mod probe;
 mod settings;
 mod smtp_faults;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
