@@ -318,6 +318,7 @@ fn a_question_is_mailed_with_what_it_is_about_and_with_links_where_there_are_any
         for links in [true, false] {
             let mail = render(&templates, "approval", run, &input, approval(links)).unwrap();
             let html = mail.html.unwrap();
+            preview(&format!("approval-{links}.html"), &html);
             assert_eq!(mail.subject, "HIGH: approve? Isolate <web-1>?");
             for said in ["approver or bo", "2026-11-22 01:30:00 UTC", "it is denied", "soard approve ap-3", run] {
                 assert!(
