@@ -7,7 +7,7 @@ use crate::domain::approval::{Choice, Decider};
 use crate::domain::decision::AlertRef;
 use crate::domain::hold::Scope;
 use crate::domain::id::{AlertId, ApprovalId, RunId, SilenceId};
-use crate::domain::operator::Order;
+use crate::domain::operator::{Order, Upkeep};
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
 use crate::domain::token::Role;
@@ -93,6 +93,8 @@ pub enum Wish {
     HoldOn(Scope),
     /// Let it go out again.
     HoldOff(Scope),
+    /// Do something with the daemon itself.
+    Upkeep(Upkeep),
     /// Send an address no mails any more.
     Unsubscribe {
         /// The address.
@@ -196,6 +198,9 @@ pub enum Refusal {
     /// The approval is not to be decided, or not by them.
     #[error("{0}")]
     Approval(#[from] approvals::Refusal),
+    /// It is no record that no format took, or a format took it since.
+    #[error("record {0} is not in quarantine")]
+    NotInQuarantine(u64),
     /// The playbook was started for it before, alone or in a group.
     #[error(
         "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
@@ -267,6 +272,12 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
         }
         Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
         Wish::TryOut(destination) => Ok(Order::DestinationTest { destination }),
+        Wish::Upkeep(upkeep) => match upkeep {
+            Upkeep::QuarantineRetry { record_no } if !state.quarantine.contains_key(&record_no) => {
+                Err(Refusal::NotInQuarantine(record_no))
+            }
+            upkeep => Ok(Order::Upkeep(upkeep)),
+        },
         Wish::HoldOn(scope) => Ok(Order::Hold(state.holds.on(scope)?)),
         Wish::HoldOff(scope) => Ok(Order::Hold(state.holds.off(scope)?)),
         Wish::Unsubscribe { address, destination, link } => {

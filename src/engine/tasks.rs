@@ -121,9 +121,12 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
         Order::Approval(order) => answered(state, &order.run, order.step),
         Order::RunCancel { run } => cancelled(state, run),
         Order::Alert { .. } => order.runs().into_iter().filter_map(|run| evaluate(state, run)).collect(),
-        Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::Recipient(_) | Order::DestinationTest { .. } => {
-            Vec::new()
-        }
+        Order::Silence(_)
+        | Order::Token(_)
+        | Order::Hold(_)
+        | Order::Recipient(_)
+        | Order::DestinationTest { .. }
+        | Order::Upkeep(_) => Vec::new(),
     }
 }
 
