@@ -1,15 +1,18 @@
-//! Sends one mail and says who took it.
+//! Sends a mail to each recipient and says who took it.
+//!
+//! Each gets a message of their own rather than all of them the same one: it can hold links that only they may use, it names
+//! nobody else, and a server that chokes on one of them has still taken the others. The price is a transaction for each.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use lettre::Address;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::actions::message::{Mark, OwnLinks};
 use crate::actions::settings::email::{EmailSettings, Transport, mailbox};
-use crate::actions::smtp::{Delivered, Failure, Reason, Server};
+use crate::actions::smtp::{Delivered, Letter, Reason, Server};
 use crate::actions::templates::{Rendered, Subject};
 use crate::actions::trial::{self, Stages};
 use crate::actions::{Outcome, Request, Trial, folder, message, resolve, scrub};
@@ -36,6 +39,9 @@ enum Way {
 struct Progress {
     accepted: Vec<String>,
     refused: BTreeMap<String, String>,
+    /// In doubt where doubles are forbidden, so never sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
 }
 
 /// What another drive has to know of a mail that ended without success: who took it. Who refused it is asked again.
@@ -61,135 +67,132 @@ impl Mailer {
     }
 
     pub(super) async fn send(&self, request: &Request<'_>, email: &EmailRequest) -> Outcome {
-        let bytes = match self.bytes(request, email) {
-            Ok(bytes) => bytes,
-            Err(fault) => return Outcome::rejected(fault),
-        };
-        match &self.way {
-            Way::Folder(path) => self.to_folder(path, request, bytes).await,
-            Way::Smtp(server) => self.over_smtp(server, request, &bytes).await,
+        let known = request.progress.and_then(|progress| serde_json::from_value::<Progress>(progress.clone()).ok());
+        let progress = known.unwrap_or_default();
+        let recipients = request.to.iter().filter_map(mailbox);
+        let open: Vec<Mailbox> = recipients.filter(|to| !progress.settled(to.email.as_ref())).collect();
+        let letters: Result<Vec<Letter>, String> =
+            open.into_iter().map(|to| Ok(Letter { bytes: self.bytes(request, email, &to)?, to: to.email })).collect();
+        match (letters, &self.way) {
+            (Err(fault), _) => Outcome::rejected(fault),
+            (Ok(letters), Way::Folder(path)) => to_folder(path, request, letters, progress).await,
+            (Ok(letters), Way::Smtp(_)) if letters.is_empty() => progress.done(None, String::new(), None),
+            (Ok(letters), Way::Smtp(server)) => {
+                let delivered = server.deliver(&self.settings.from.email, &letters, &mut Stages::default()).await;
+                progress.take(delivered, self.mode)
+            }
         }
     }
 
-    /// Sends one marked mail, and notes each stage.
+    /// Sends one marked mail to each recipient, and notes each stage.
     pub(super) async fn try_out(&self, trial: Trial<'_>, stages: &mut Stages) {
-        let mark =
-            message::Mark { key: trial.key, run: None, to: &self.settings.to, at: trial.at, log_head: trial.log_head };
-        let bytes = match message::build(&self.settings, &trial::mail(trial.destination), &mark) {
-            Ok(bytes) => bytes,
-            Err(fault) => return stages.bad("message", fault),
-        };
+        let mut letters = Vec::new();
+        for to in &self.settings.to {
+            let Trial { key, at, log_head, .. } = trial;
+            let mark = Mark { key, run: None, to, thread: None, links: &OwnLinks::default(), at, log_head };
+            match message::build(&self.settings, &trial::mail(trial.destination), &mark) {
+                Ok(bytes) => letters.push(Letter { to: to.email.clone(), bytes }),
+                Err(fault) => return stages.bad("message", fault),
+            }
+        }
         let server = match &self.way {
             Way::Folder(path) => {
-                return match folder::write(path, trial.key, bytes).await {
-                    Ok(file) => stages.good("folder", file.display()),
-                    Err(error) => stages.bad("folder", format!("cannot write into {}: {error}", path.display())),
-                };
+                for Letter { to, bytes } in letters {
+                    match folder::write(path, &message::local_part(trial.key, &to), bytes).await {
+                        Ok(file) => stages.good("folder", file.display()),
+                        Err(error) => stages.bad("folder", format!("cannot write into {}: {error}", path.display())),
+                    }
+                }
+                return;
             }
             Way::Smtp(server) => server,
         };
         if !server.reach(stages).await {
             return;
         }
-        let to: Vec<Address> = self.settings.to.iter().map(|to| to.email.clone()).collect();
-        match server.deliver(&self.settings.from.email, &to, &bytes, stages).await {
-            Ok(delivered) => {
-                for (to, reason) in delivered.refused.iter().chain(&delivered.later) {
-                    stages.bad(format!("RCPT TO {to}"), &reason.text);
-                }
-                if !delivered.accepted.is_empty() {
-                    stages.good("message", delivered.reply);
-                }
-            }
-            Err(Failure::Later(reason) | Failure::Refused(reason) | Failure::Ambiguous(reason, _)) => {
-                let (stage, said) = reason.text.split_once(": ").unwrap_or(("message", &reason.text));
-                stages.bad(stage, said);
-            }
+        let Delivered { accepted, refused, later, unknown, stopped, reply } =
+            server.deliver(&self.settings.from.email, &letters, stages).await;
+        for (to, reason) in refused.iter().chain(&later).chain(&unknown) {
+            stages.bad(reason.stage_for(to), &reason.text);
+        }
+        if let Some(reason) = stopped {
+            stages.bad(reason.stage, &reason.text);
+        }
+        if !accepted.is_empty() {
+            stages.good("message", reply);
         }
     }
 
-    fn bytes(&self, request: &Request<'_>, email: &EmailRequest) -> Result<Vec<u8>, String> {
-        let subject =
-            Subject { input: request.input, run: request.run, key: request.key, at: request.at, data: &email.data };
+    fn bytes(&self, request: &Request<'_>, email: &EmailRequest, to: &Mailbox) -> Result<Vec<u8>, String> {
+        let Request { key, run, at, log_head, thread, .. } = *request;
+        let none = OwnLinks::default();
+        let links = request.links.get(&to.email.to_string()).unwrap_or(&none);
+        let Request { input, background, .. } = *request;
+        let subject = Subject { input, run, key, at, data: &email.data, background, links };
         let rendered = request.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
+        let own_subject = own_subject.filter(|text| !text.is_empty());
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
-        let Request { key, run, at, log_head, .. } = *request;
-        let to: Vec<Mailbox> = request.to.iter().filter_map(mailbox).collect();
-        message::build(&self.settings, &rendered, &message::Mark { key, run: Some(run), to: &to, at, log_head })
-    }
-
-    async fn to_folder(&self, path: &std::path::Path, request: &Request<'_>, bytes: Vec<u8>) -> Outcome {
-        match folder::write(path, request.key, bytes).await {
-            Ok(file) => {
-                let accepted: Vec<&str> = request.to.iter().map(|to| to.address.as_str()).collect();
-                let value = json!({"accepted": accepted, "refused": {}, "file": file.to_string_lossy()});
-                Outcome::Done(Reply { class: Class::Ok, status: None, value, error: None })
-            }
-            Err(error) => {
-                let error = format!("cannot write into {}: {error}", path.display());
-                Outcome::Again { error, status: None, after: None, ambiguous: false, progress: None }
-            }
-        }
-    }
-
-    async fn over_smtp(&self, server: &Server, request: &Request<'_>, bytes: &[u8]) -> Outcome {
-        let known = request.progress.and_then(|progress| serde_json::from_value::<Progress>(progress.clone()).ok());
-        let mut progress = known.unwrap_or_default();
-        let is_open = |to: &Address| {
-            let to = to.to_string();
-            !progress.accepted.contains(&to) && !progress.refused.contains_key(&to)
-        };
-        let open: Vec<Address> = request.to.iter().filter_map(mailbox).map(|to| to.email).filter(is_open).collect();
-        if open.is_empty() {
-            return progress.done(None, String::new());
-        }
-        match server.deliver(&self.settings.from.email, &open, bytes, &mut Stages::default()).await {
-            Ok(delivered) => progress.take(delivered),
-            Err(Failure::Later(reason)) => progress.again(reason, false),
-            Err(Failure::Refused(reason)) => {
-                progress.refused.extend(open.iter().map(|to| (to.to_string(), reason.text.clone())));
-                progress.done(reason.code, String::new())
-            }
-            Err(Failure::Ambiguous(reason, delivered)) => {
-                progress.refuse(delivered.refused);
-                match self.mode {
-                    Mode::AtLeastOnce | Mode::Probe => progress.again(reason, true),
-                    Mode::AtMostOnce => progress.unknown(reason, delivered.accepted, delivered.later),
-                }
-            }
-        }
+        message::build(&self.settings, &rendered, &Mark { key, run: Some(run), to, thread, links, at, log_head })
     }
 }
 
+/// A file for each recipient; the same key and recipient replace their own.
+async fn to_folder(path: &Path, request: &Request<'_>, letters: Vec<Letter>, progress: Progress) -> Outcome {
+    let mut files = Vec::new();
+    let mut accepted = progress.accepted;
+    for Letter { to, bytes } in letters {
+        match folder::write(path, &message::local_part(request.key, &to), bytes).await {
+            Ok(file) => files.push(file.to_string_lossy().into_owned()),
+            Err(error) => {
+                let error = format!("cannot write into {}: {error}", path.display());
+                return Outcome::Again { error, status: None, after: None, ambiguous: false, progress: None };
+            }
+        }
+        accepted.push(to.to_string());
+    }
+    let value = json!({"accepted": accepted, "refused": {}, "files": files});
+    Outcome::Done(Reply { class: Class::Ok, status: None, value, error: None })
+}
+
 impl Progress {
-    /// Goes on from a dialogue that came to its end.
-    fn take(mut self, delivered: Delivered) -> Outcome {
-        self.accepted.extend(delivered.accepted);
-        let status = delivered.refused.first().and_then(|(_, reason)| reason.code);
-        self.refuse(delivered.refused);
-        let Some((_, first)) = delivered.later.first() else {
-            return self.done(status.filter(|_| self.accepted.is_empty()), delivered.reply);
-        };
-        let waiting: Vec<String> =
-            delivered.later.iter().map(|(to, reason)| format!("{to}: {}", reason.text)).collect();
-        let reason = Reason { text: scrub::line(&waiting.join("; "), 400), code: first.code };
-        self.again(reason, false)
+    fn settled(&self, to: &str) -> bool {
+        self.refused.contains_key(to)
+            || [&self.accepted, &self.unknown].iter().any(|known| known.iter().any(|it| it == to))
     }
 
-    fn refuse(&mut self, refused: Vec<(String, Reason)>) {
-        self.refused.extend(refused.into_iter().map(|(to, reason)| (to, reason.text)));
-    }
-
-    fn again(self, reason: Reason, ambiguous: bool) -> Outcome {
-        let settled = !self.accepted.is_empty() || !self.refused.is_empty();
+    /// Goes on from what an attempt brought.
+    fn take(mut self, delivered: Delivered, mode: Mode) -> Outcome {
+        let Delivered { accepted, refused, later, unknown, stopped, reply } = delivered;
+        self.accepted.extend(accepted);
+        let status = refused.first().and_then(|(_, reason)| reason.code);
+        self.refused.extend(refused.into_iter().map(|(to, reason)| (to, reason.line())));
+        let waits = words(later.iter().chain(&unknown).map(|(to, reason)| (Some(to), reason)), stopped.as_ref());
+        let first = later.iter().chain(&unknown).map(|(_, reason)| reason).chain(&stopped).next();
+        let code = first.and_then(|reason| reason.code);
+        if mode == Mode::AtMostOnce {
+            self.unknown.extend(unknown.iter().map(|(to, _)| to.clone()));
+            if later.is_empty() && stopped.is_none() {
+                let code = if self.unknown.is_empty() { status } else { code };
+                return self.done(code, reply, first.map(Reason::line));
+            }
+        }
+        if first.is_none() {
+            return self.done(status, reply, None);
+        }
+        let ambiguous = mode != Mode::AtMostOnce && !unknown.is_empty();
+        let settled = !(self.accepted.is_empty() && self.refused.is_empty() && self.unknown.is_empty());
         let progress = settled.then(|| self.value());
-        Outcome::Again { error: reason.text, status: reason.code, after: None, ambiguous, progress }
+        Outcome::Again { error: waits, status: code, after: None, ambiguous, progress }
     }
 
-    /// Everyone has taken the mail or refused it.
-    fn done(&self, status: Option<u16>, reply: String) -> Outcome {
+    /// Nobody is left to be sent a mail: they have taken it or refused it, or it is unclear and they must not get another.
+    fn done(&self, status: Option<u16>, reply: String, doubt: Option<String>) -> Outcome {
         let mut value = self.value();
+        if !self.unknown.is_empty() {
+            let error = doubt.unwrap_or_else(|| "it may or may not have arrived at all recipients".into());
+            return Outcome::Done(Reply { class: Class::Unknown, status, value, error: Some(error) });
+        }
         if !reply.is_empty() {
             value["reply"] = reply.into();
         }
@@ -201,15 +204,14 @@ impl Progress {
         Outcome::Done(Reply { class: Class::Rejected, status, value, error })
     }
 
-    /// It may or may not have arrived, and sending again is forbidden.
-    fn unknown(mut self, reason: Reason, unknown: Vec<String>, later: Vec<(String, Reason)>) -> Outcome {
-        self.refuse(later);
-        let mut value = self.value();
-        value["unknown"] = unknown.into();
-        Outcome::Done(Reply { class: Class::Unknown, status: reason.code, value, error: Some(reason.text) })
-    }
-
     fn value(&self) -> Value {
-        json!({"accepted": self.accepted, "refused": self.refused})
+        serde_json::to_value(self).expect("lists of text")
     }
+}
+
+/// Who waits and why; what is true of nobody in particular stands alone.
+fn words<'a>(each: impl Iterator<Item = (Option<&'a String>, &'a Reason)>, stopped: Option<&'a Reason>) -> String {
+    let all = each.chain(stopped.map(|reason| (None, reason)));
+    let said = all.map(|(to, reason)| to.map_or_else(|| reason.line(), |to| format!("{to}: {}", reason.line())));
+    scrub::line(&said.collect::<Vec<_>>().join("; "), 400)
 }

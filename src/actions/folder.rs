@@ -4,12 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::domain::effect::EffectKey;
-
-/// Writes the mail durably; the same key replaces its own file, so a mail sent again is still one.
-pub(super) async fn write(folder: &Path, key: &EffectKey, bytes: Vec<u8>) -> io::Result<PathBuf> {
+/// Writes the mail durably; the same name replaces its own file, so a mail sent again is still one.
+pub(super) async fn write(folder: &Path, name: &str, bytes: Vec<u8>) -> io::Result<PathBuf> {
     let folder = folder.to_owned();
-    let name = format!("{key}.eml");
+    let name = format!("{name}.eml");
     let written = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&folder)?;
         let hidden = folder.join(format!(".{name}.part"));

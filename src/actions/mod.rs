@@ -3,7 +3,7 @@
 
 pub mod email;
 mod folder;
-mod message;
+pub mod message;
 mod probe;
 pub mod retry;
 pub mod scrub;
@@ -21,8 +21,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::actions::email::Mailer;
+use crate::actions::message::OwnLinks;
 use crate::actions::settings::{Settings, Target};
-use crate::actions::templates::Templates;
+use crate::actions::templates::{Background, Templates};
 use crate::actions::trial::Stages;
 use crate::actions::webhook::{Clients, Sender};
 use crate::domain::effect::{Class, Effect, EffectKey, Reply};
@@ -58,10 +59,16 @@ pub struct Request<'a> {
     pub run: &'a RunId,
     /// The alert as JSON, or the group's alerts as a list, for mail templates.
     pub input: &'a Value,
+    /// What else is known of it, for mail templates.
+    pub background: &'a Background,
     /// The mail templates of the run's bundle.
     pub templates: &'a Templates,
     /// Who gets the mail.
     pub to: &'a [Addressee],
+    /// The mail thread that it belongs to: what stands before the `@` of its root's id.
+    pub thread: Option<&'a str>,
+    /// What each recipient of a mail can do by links, by address.
+    pub links: &'a BTreeMap<String, OwnLinks>,
     /// `SEQ:HASH` of the journal entry that asked for it: whoever got it can later show that the journal had it.
     pub log_head: &'a str,
     /// What the attempt before left to know: the recipients that took the mail already.

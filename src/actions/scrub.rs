@@ -1,26 +1,16 @@
 //! Cleans text from alerts before it goes into a header, a subject or a mail.
 
-/// What breaks a line or a protocol: C0 and C1 controls and Unicode's line and paragraph separators.
-fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// What makes text read differently than it is written: directional overrides and isolates, and invisible marks.
-fn is_disguise(c: char) -> bool {
-    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FFF9}'..='\u{FFFB}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
-}
+use crate::domain::text::{breaks_line, is_disguise, one_line};
 
 /// One line of at most `chars_max` characters: runs of controls and white space become one space.
 pub fn line(text: &str, chars_max: usize) -> String {
-    let spaced: String =
-        text.chars().filter(|c| !is_disguise(*c)).map(|c| if is_control(c) { ' ' } else { c }).collect();
-    cut(spaced.split_whitespace().collect::<Vec<_>>().join(" "), chars_max)
+    cut(one_line(text), chars_max)
 }
 
 /// Text of several lines, each ended by `\n`, of at most `chars_max` characters.
 pub(super) fn block(text: &str, chars_max: usize) -> String {
     let text = text.replace("\r\n", "\n").replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
-    let kept = text.chars().filter(|c| !is_disguise(*c) && (!is_control(*c) || matches!(c, '\n' | '\t')));
+    let kept = text.chars().filter(|c| !is_disguise(*c) && (!breaks_line(*c) || matches!(c, '\n' | '\t')));
     cut(kept.collect(), chars_max)
 }
 

@@ -1,4 +1,5 @@
-//! One SMTP dialogue, stage by stage: only silence or a break after the final dot is ambiguous (RFC 1047).
+//! SMTP dialogues, stage by stage, a transaction for each recipient: only silence or a break after the final dot is ambiguous
+//! (RFC 1047), and only for the recipient whose mail it was.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,8 +20,10 @@ use crate::actions::trial::{self, Stages};
 use crate::actions::{read_ca, scrub};
 use crate::domain::secret::Secret;
 
-/// How many commands' worth of time the dialogue may take up to the final dot.
+/// How many commands' worth of time a transaction may take up to the final dot, and during which an attempt begins others.
 const DIALOGUE_TIMEOUTS: u32 = 5;
+/// Connections that may break in one attempt: a recipient whose mail breaks one keeps nobody else from getting theirs.
+const BREAKS_MAX: u32 = 2;
 /// A polite end of the dialogue is not worth more than this.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -38,35 +41,88 @@ pub(super) struct Server {
     accept_timeout: Duration,
 }
 
-/// What the server said to each recipient of a mail that it took for at least one of them, or for none.
+/// One recipient's mail.
+pub(super) struct Letter {
+    pub(super) to: Address,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What became of each recipient's mail.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
     /// The mail is theirs.
     pub(super) accepted: Vec<String>,
-    /// Refused for good, with the reply.
+    /// Refused for good.
     pub(super) refused: Vec<(String, Reason)>,
-    /// Refused for now, with the reply.
+    /// Refused for now.
     pub(super) later: Vec<(String, Reason)>,
-    /// The server's words when it took the mail.
+    /// The final dot was sent and no answer came.
+    pub(super) unknown: Vec<(String, Reason)>,
+    /// Why the recipients that stand nowhere above were not tried.
+    pub(super) stopped: Option<Reason>,
+    /// The server's words when it took a mail last.
     pub(super) reply: String,
 }
 
 /// Why something was not done.
 #[derive(Debug, Clone)]
 pub(super) struct Reason {
+    /// At which stage.
+    pub(super) stage: &'static str,
     pub(super) text: String,
     pub(super) code: Option<u16>,
 }
 
-/// How a dialogue ended without a delivery.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// It may go better later.
-    Later(Reason),
-    /// The server refuses this mail.
+/// How one recipient's transaction ended.
+enum Told {
+    Accepted(String),
     Refused(Reason),
-    /// The final dot was sent and no answer came. The recipients that were to get the mail, and the others.
-    Ambiguous(Reason, Delivered),
+    Later(Reason),
+    Unknown(Reason),
+    /// The connection is of no use any more; nothing was sent.
+    Broken(Reason),
+}
+
+/// A connection on which transactions follow one another.
+struct Dialogue {
+    connection: AsyncSmtpConnection,
+    /// A transaction has ended on it already.
+    used: bool,
+    /// The last one was left half-way.
+    half_way: bool,
+}
+
+impl Reason {
+    /// The stage as a trial names it.
+    pub(super) fn stage_for(&self, to: &str) -> String {
+        if self.stage == RCPT { format!("{RCPT} {to}") } else { self.stage.to_owned() }
+    }
+
+    /// The reason in one line; a recipient that is refused says enough of the stage.
+    pub(super) fn line(&self) -> String {
+        if self.stage == RCPT { self.text.clone() } else { format!("{}: {}", self.stage, self.text) }
+    }
+}
+
+const MAIL: &str = "MAIL FROM";
+const RCPT: &str = "RCPT TO";
+
+impl Delivered {
+    fn any(&self) -> bool {
+        [&self.refused, &self.later, &self.unknown].iter().any(|told| !told.is_empty()) || !self.accepted.is_empty()
+    }
+
+    fn take(&mut self, to: String, told: Told) {
+        match told {
+            Told::Accepted(reply) => {
+                self.accepted.push(to);
+                self.reply = reply;
+            }
+            Told::Refused(reason) => self.refused.push((to, reason)),
+            Told::Later(reason) | Told::Broken(reason) => self.later.push((to, reason)),
+            Told::Unknown(reason) => self.unknown.push((to, reason)),
+        }
+    }
 }
 
 impl Server {
@@ -106,41 +162,76 @@ impl Server {
         trial::reach(&self.host, self.port, self.timeout, stages).await
     }
 
-    /// Hands one mail to the server for these recipients, and notes what it said at each stage that went well.
-    pub(super) async fn deliver(
-        &self,
-        from: &Address,
-        to: &[Address],
-        bytes: &[u8],
-        stages: &mut Stages,
-    ) -> Result<Delivered, Failure> {
-        let deadline = Instant::now() + self.timeout * DIALOGUE_TIMEOUTS;
-        let mut connection = self.connect(deadline, stages).await.map_err(Failure::Later)?;
-        let stage = self.stage(deadline, connection.command(Mail::new(Some(from.clone()), Vec::new()))).await;
-        let reply = stage.map_err(|fault| fault.failure("MAIL FROM"))?;
-        stages.good("MAIL FROM", reply_line(&reply));
+    /// Hands the server each recipient's mail, over one connection while it holds, and notes what it said at each stage that
+    /// went well.
+    pub(super) async fn deliver(&self, from: &Address, letters: &[Letter], stages: &mut Stages) -> Delivered {
+        let begin_until = Instant::now() + self.timeout * DIALOGUE_TIMEOUTS;
         let mut delivered = Delivered::default();
-        for recipient in to {
-            match self.stage(deadline, connection.command(Rcpt::new(recipient.clone(), Vec::new()))).await {
-                Ok(reply) => {
-                    stages.good(format!("RCPT TO {recipient}"), reply_line(&reply));
-                    delivered.accepted.push(recipient.to_string());
-                }
-                Err(fault) if fault.permanent => delivered.refused.push((recipient.to_string(), fault.reason)),
-                // 421 and a broken connection end the dialogue; any other 4xx is about this recipient.
-                Err(fault) if fault.reason.code.is_some_and(|code| code != 421) => {
-                    delivered.later.push((recipient.to_string(), fault.reason));
-                }
-                Err(fault) => return Err(fault.failure("RCPT TO")),
+        let (mut open, mut breaks, mut next) = (None, 0, 0);
+        while let Some(letter) = letters.get(next) {
+            if delivered.any() && (breaks == BREAKS_MAX || Instant::now() >= begin_until) {
+                delivered.stopped =
+                    Some(Reason { stage: "the rest", text: "was not tried this time".into(), code: None });
+                break;
             }
+            let deadline = Instant::now() + self.timeout * DIALOGUE_TIMEOUTS;
+            let mut dialogue = match open.take() {
+                Some(dialogue) => dialogue,
+                None => match self.connect(deadline, stages).await {
+                    Ok(connection) => Dialogue { connection, used: false, half_way: false },
+                    Err(reason) => {
+                        delivered.stopped = Some(reason);
+                        break;
+                    }
+                },
+            };
+            let told = self.transaction(&mut dialogue, deadline, (from, letter), stages).await;
+            // Servers end connections after so many mails: that is no fault of the next one.
+            let worn_out = dialogue.used && matches!(&told, Told::Broken(reason) if reason.stage == MAIL);
+            if worn_out {
+                continue;
+            }
+            next += 1;
+            match told {
+                Told::Broken(_) | Told::Unknown(_) => breaks += 1,
+                _ => open = Some(Dialogue { used: true, ..dialogue }),
+            }
+            delivered.take(letter.to.to_string(), told);
         }
-        if !delivered.accepted.is_empty() {
-            let reply = self.stage(deadline, connection.command(Data)).await.map_err(|fault| fault.failure("DATA"))?;
-            stages.good("DATA", reply_line(&reply));
-            delivered = self.content(&mut connection, bytes, delivered).await?;
+        if let Some(mut dialogue) = open {
+            let _ = timeout(QUIT_TIMEOUT, dialogue.connection.quit()).await;
         }
-        let _ = timeout(QUIT_TIMEOUT, connection.quit()).await;
-        Ok(delivered)
+        delivered
+    }
+
+    /// One mail for one recipient.
+    async fn transaction(
+        &self,
+        dialogue: &mut Dialogue,
+        deadline: Instant,
+        (from, letter): (&Address, &Letter),
+        stages: &mut Stages,
+    ) -> Told {
+        let Dialogue { connection, half_way, .. } = dialogue;
+        if *half_way && let Err(fault) = self.stage(deadline, connection.command(Rset)).await {
+            return Told::Broken(fault.at(MAIL));
+        }
+        *half_way = true;
+        match self.stage(deadline, connection.command(Mail::new(Some(from.clone()), Vec::new()))).await {
+            Ok(reply) => stages.good(MAIL, reply_line(&reply)),
+            Err(fault) => return fault.told(MAIL),
+        }
+        match self.stage(deadline, connection.command(Rcpt::new(letter.to.clone(), Vec::new()))).await {
+            Ok(reply) => stages.good(format!("{RCPT} {}", letter.to), reply_line(&reply)),
+            Err(fault) => return fault.told(RCPT),
+        }
+        match self.stage(deadline, connection.command(Data)).await {
+            Ok(reply) => stages.good("DATA", reply_line(&reply)),
+            Err(fault) => return fault.told("DATA"),
+        }
+        let told = self.content(connection, &letter.bytes).await;
+        *half_way = false;
+        told
     }
 
     async fn connect(&self, deadline: Instant, stages: &mut Stages) -> Result<AsyncSmtpConnection, Reason> {
@@ -172,12 +263,7 @@ impl Server {
 
     /// Sends the mail itself. lettre writes and flushes the parts one by one and then the final dot; the second
     /// look into the iterator therefore marks the moment after which the server may have the mail.
-    async fn content(
-        &self,
-        connection: &mut AsyncSmtpConnection,
-        bytes: &[u8],
-        delivered: Delivered,
-    ) -> Result<Delivered, Failure> {
+    async fn content(&self, connection: &mut AsyncSmtpConnection, bytes: &[u8]) -> Told {
         let dot = AtomicBool::new(false);
         let mut part = Some(bytes);
         let parts = std::iter::from_fn(|| {
@@ -190,11 +276,11 @@ impl Server {
             Err(_) => Err(Fault::silence(self.accept_timeout)),
         };
         match sent {
-            Ok(response) => Ok(Delivered { reply: reply_line(&response), ..delivered }),
-            Err(fault) if fault.reason.code.is_none() && dot.load(Ordering::Relaxed) => {
-                Err(Failure::Ambiguous(fault.at("after the message was sent"), delivered))
+            Ok(response) => Told::Accepted(reply_line(&response)),
+            Err(fault) if fault.code.is_none() && dot.load(Ordering::Relaxed) => {
+                Told::Unknown(fault.at("after the message was sent"))
             }
-            Err(fault) => Err(fault.failure("the message")),
+            Err(fault) => fault.told("the message"),
         }
     }
 
@@ -210,29 +296,34 @@ impl Server {
 
 /// A stage that failed.
 struct Fault {
-    reason: Reason,
+    text: String,
+    code: Option<u16>,
     permanent: bool,
 }
 
 impl Fault {
     fn silence(limit: Duration) -> Self {
-        let text = format!("no answer within {:.1} s", limit.as_secs_f64());
-        Self { reason: Reason { text, code: None }, permanent: false }
+        Self { text: format!("no answer within {:.1} s", limit.as_secs_f64()), code: None, permanent: false }
     }
 
-    fn at(self, stage: &str) -> Reason {
-        Reason { text: format!("{stage}: {}", self.reason.text), code: self.reason.code }
+    fn at(self, stage: &'static str) -> Reason {
+        Reason { stage, text: self.text, code: self.code }
     }
 
-    fn failure(self, stage: &str) -> Failure {
-        if self.permanent { Failure::Refused(self.at(stage)) } else { Failure::Later(self.at(stage)) }
+    /// 421 and a broken connection end the dialogue; any other reply is about this mail.
+    fn told(self, stage: &'static str) -> Told {
+        match self.code {
+            _ if self.permanent => Told::Refused(self.at(stage)),
+            None | Some(421) => Told::Broken(self.at(stage)),
+            Some(_) => Told::Later(self.at(stage)),
+        }
     }
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let text = scrub::error_line(&error);
-        Self { permanent: error.is_permanent(), reason: Reason { text, code: error.status().map(u16::from) } }
+        Self { permanent: error.is_permanent(), text, code: error.status().map(u16::from) }
     }
 }
 

@@ -17,12 +17,12 @@ use crate::daemon::likeness::{Likeness, NoLikeness, Wanted, likeness};
 use crate::daemon::measures::{self, Ground, Measures};
 use crate::daemon::query::alert::{self, AlertView};
 use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, DeliveryView};
-use crate::daemon::query::lines;
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, QuarantineView};
 use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::why::{Subject, Why, why};
+use crate::daemon::query::{LogLine, QueryError, lines, lines_about};
 use crate::daemon::report::Indexed;
 use crate::daemon::settings::{socket, state_dir_of};
 use crate::daemon::suppressions::{self, SuppressionsReport};
@@ -30,6 +30,7 @@ use crate::domain::effect::EffectKey;
 use crate::domain::id::{AlertId, RunId};
 use crate::index::IndexError;
 use crate::index::facets::{Facet, facet};
+use crate::index::mentions::about_all;
 use crate::index::noise::{NoiseReport, NoiseRequest, noise};
 use crate::index::place::Place;
 use crate::index::query::{self as listing, Page, Request};
@@ -213,7 +214,7 @@ impl Access {
     pub fn alert(&self, id: AlertId) -> Result<Option<AlertView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&format!("/alerts/{id}")).map_err(spoken)?,
-            Self::Journal(reader, ..) => alert::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, place, _) => alert::show(&mut *about(reader, place, &Subject::Alert(id)), id)?,
         })
     }
 
@@ -223,7 +224,7 @@ impl Access {
             Self::Daemon(client) => {
                 client.find(&format!("/why?id={}", escape(&subject.to_string()))).map_err(spoken)?
             }
-            Self::Journal(reader, ..) => why(&mut lines(reader, 1), subject)?,
+            Self::Journal(reader, place, _) => why(&mut *about(reader, place, subject), subject)?,
         })
     }
 
@@ -239,7 +240,7 @@ impl Access {
     pub fn run(&self, id: &RunId) -> Result<Option<RunView>, Fault> {
         Ok(match self {
             Self::Daemon(client) => client.find(&run_path(id)).map_err(spoken)?,
-            Self::Journal(reader, ..) => run::show(&mut lines(reader, 1), id)?,
+            Self::Journal(reader, place, _) => run::show(&mut *about(reader, place, &Subject::Run(id.clone())), id)?,
         })
     }
 
@@ -313,6 +314,15 @@ fn indexed<T>(
         }
         error => error.into(),
     })
+}
+
+/// What is on record about something: the entries that the index names, or the whole journal when it cannot say.
+fn about(reader: &Reader, place: &Place, subject: &Subject) -> Box<dyn Iterator<Item = Result<LogLine, QueryError>>> {
+    let found = Readers::new(place.clone()).query(|conn| about_all(conn, reader, subject.mentioned()));
+    match found.ok().flatten() {
+        Some(about) => Box::new(lines_about(reader, about)),
+        None => Box::new(lines(reader, 1)),
+    }
 }
 
 /// `path` with a request as its query.

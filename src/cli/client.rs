@@ -104,14 +104,6 @@ impl Client {
     ///
     /// # Errors
     /// When there is no answer, or another than expected.
-    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::POST, path, Bytes::new())
-    }
-
-    /// Asks the daemon to do something that takes a body to say.
-    ///
-    /// # Errors
-    /// When there is no answer, or another than expected.
     pub fn send<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).expect("what is asked is plain data with string keys");
         self.ask(Method::POST, path, body.into())

@@ -3,11 +3,14 @@
 use clap::ValueEnum;
 
 use crate::cli::Context;
-use crate::cli::access::Access;
+use crate::cli::access::{Access, spoken};
 use crate::cli::alerts::csv;
+use crate::cli::alerts::list::late;
 use crate::cli::bar::Bar;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::index::wait::wait;
 use crate::cli::output;
+use crate::daemon::report::{IndexReport, Indexed};
 use crate::export::ocsf;
 use crate::index::query::{ROWS_MAX, Request, Sort};
 use crate::index::row::Row;
@@ -21,8 +24,8 @@ Examples:
 /// Write alerts for other systems, the oldest first
 ///
 /// Takes the terms of `soard alerts list`, and like it leaves closed and informational alerts out unless a term or --all asks
-/// for them. However many there are, a page of them is held at a time. What arrives meanwhile is written as well. Exits with 1
-/// when there is none.
+/// for them. However many there are, a page of them is held at a time. It waits for the index where that is behind; what arrives meanwhile
+/// is written as well. Exits with 1 when there is none.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -63,9 +66,13 @@ impl Args {
         if self.format == Form::Csv {
             output::print(&csv::head())?;
         }
+        complete(access)?;
         let (mut done, mut of) = (0, None);
         loop {
-            let page = access.alerts(&request)?.answer;
+            let Indexed { answer: page, behind } = access.alerts(&request)?;
+            if of.is_none() && behind > 0 && matches!(access, Access::Journal(..)) {
+                output::note(late(behind).trim_end());
+            }
             let of = *of.get_or_insert(page.matching.n);
             output::print(&self.lines(&page.alerts))?;
             done += page.alerts.len() as u64;
@@ -82,4 +89,14 @@ impl Args {
             Form::Ocsf => rows.iter().map(|row| ocsf::line(row) + "\n").collect(),
         }
     }
+}
+
+/// Waits until the index has what is on record now, so that nothing is missing.
+fn complete(access: &Access) -> Result<(), Fault> {
+    let Access::Daemon(client) = access else { return Ok(()) };
+    let IndexReport { entry, behind, .. } = client.get("/index").map_err(spoken)?;
+    let mut bar = Bar::new("entries");
+    let waited = if behind > 0 { wait(client, entry + behind, &mut bar).map(drop) } else { Ok(()) };
+    bar.clear();
+    waited
 }

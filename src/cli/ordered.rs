@@ -7,7 +7,7 @@ use crate::domain::alert::Status;
 use crate::domain::approval::ApprovalOrder;
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::AlertId;
-use crate::domain::operator::{Operator, Order};
+use crate::domain::operator::{Operator, Order, Upkeep};
 use crate::domain::recipient::{RecipientOrder, which};
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::TokenOrder;
@@ -32,6 +32,7 @@ pub fn order(operator: &Operator) -> String {
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
         Order::Approval(order) => approval_order(order),
         Order::Hold(order) => hold_order(order),
+        Order::Upkeep(upkeep) => self::upkeep(upkeep),
         Order::Recipient(order) => recipient_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
     };
@@ -51,6 +52,18 @@ pub fn hold_order(order: &HoldOrder) -> String {
     match order {
         HoldOrder::On(scope) => format!("put {} on hold", safe(scope)),
         HoldOrder::Off(scope) => format!("let {} go out again", safe(scope)),
+    }
+}
+
+/// What an operator had the daemon do with itself.
+pub fn upkeep(upkeep: &Upkeep) -> String {
+    match upkeep {
+        Upkeep::Reload => "had rules and playbooks loaded anew".to_owned(),
+        Upkeep::KeyRotate => "had a new key made for the journal".to_owned(),
+        Upkeep::IndexRebuild => "had the index built anew".to_owned(),
+        Upkeep::Samples { formats } if formats.is_empty() => "sent samples of all formats".to_owned(),
+        Upkeep::Samples { formats } => format!("sent samples of {}", safe(formats.join(", "))),
+        Upkeep::QuarantineRetry { record_no } => format!("sent quarantined record {record_no} through again"),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BAD, GOOD, Look, styled};
 use crate::cli::scrub;
 use crate::cli::status::bundle_words;
+use crate::console::shared::Comment;
 use crate::daemon::report::ReloadReport;
 
 /// Load rules and playbooks anew
@@ -14,11 +15,16 @@ use crate::daemon::report::ReloadReport;
 /// printed, the bundle before stays in charge, and the exit code is 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard reload\n  git pull && soard check && soard reload")]
-pub struct Args {}
+pub struct Args {
+    /// Why; it stands in the journal beside your name
+    #[arg(short, long, value_name = "WHY", default_value = "", hide_default_value = true)]
+    comment: String,
+}
 
 impl Args {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        let report: ReloadReport = context.daemon()?.post("/reload").map_err(spoken)?;
+        let report: ReloadReport =
+            context.daemon()?.send("/reload", &Comment { comment: self.comment.clone() }).map_err(spoken)?;
         context.print(&report, human)?;
         Ok(if report.loaded { Exit::Good } else { Exit::Nothing })
     }

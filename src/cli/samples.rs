@@ -33,6 +33,9 @@ pub struct Send {
     /// List the formats that have a sample; nothing is sent
     #[arg(long)]
     list: bool,
+    /// Why; it stands in the journal beside your name
+    #[arg(short, long, value_name = "WHY", default_value = "", hide_default_value = true)]
+    comment: String,
 }
 
 fn formats() -> PossibleValuesParser {
@@ -54,7 +57,7 @@ impl Send {
             context.print(&names, |names, _| names.join("\n"))?;
             return Ok(Exit::Good);
         }
-        let ask = Ask { formats: self.formats.clone() };
+        let ask = Ask { formats: self.formats.clone(), comment: self.comment.clone() };
         let report: SamplesReport = context.daemon()?.send("/samples", &ask).map_err(refused)?;
         context.print(&report, human)?;
         if !report.sent.is_empty() {

@@ -13,6 +13,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Look, Since, ago, json};
 use crate::cli::{Cli, Global, alerts, deliveries, log, quarantine, reload, runs, status, why};
 use crate::console;
+use crate::console::shared::Comment;
 use crate::daemon::api::{Api, Command};
 use crate::daemon::auth::Gate;
 use crate::daemon::links::Links;
@@ -483,6 +484,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
                 let Ordered { comment, wish, done, .. } = *ordered;
                 let order = match wish {
                     Wish::Cancel(run) => Ok(Order::RunCancel { run }),
+                    Wish::Upkeep(upkeep) => Ok(Order::Upkeep(upkeep)),
                     _ => Err(format!("no: {comment}")),
                 };
                 drop(done.send(order.map(|order| OrderReport { seq: Some(7), order })));
@@ -578,8 +580,8 @@ fn commands_reach_the_daemon_and_its_refusals_come_back() {
     let status = client.get::<Status>("/status").unwrap();
     assert_eq!(status.index.as_ref().map(|index| index.entry + index.behind), Some(story::facts().len() as u64));
     assert_eq!(Status { index: status_report().index, ..status }, status_report());
-    assert!(client.post::<ReloadReport>("/reload").unwrap().loaded);
-    assert_eq!(client.post::<RetryReport>("/quarantine/8/retry").unwrap().format, "generic");
+    assert!(client.send::<ReloadReport>("/reload", &Comment::default()).unwrap().loaded);
+    assert_eq!(client.send::<RetryReport>("/quarantine/8/retry", &Comment::default()).unwrap().format, "generic");
     let code = |rest: &[&str]| code(&[&["soard", "--socket", socket.to_str().unwrap()], rest].concat());
     assert_eq!(code(&["status"]), "0");
     assert_eq!(code(&["quarantine", "retry", "8"]), "0");

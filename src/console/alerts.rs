@@ -191,7 +191,7 @@ async fn history(ask: Ask<OneAlert>) -> Answer<Indexed<Story>> {
 
 async fn show(ask: Ask<OneAlert>) -> Answer<AlertView> {
     let id = ask.path.id;
-    let view = ask.shared.scan(1, move |lines| alert::show(lines, id)).await?;
+    let view = ask.shared.read_about(Subject::Alert(id), move |lines| alert::show(lines, id)).await?;
     view.ok_or_else(|| Failure::no(format!("alert {id}")))
 }
 
@@ -206,7 +206,7 @@ struct About {
 
 async fn explain(ask: Ask<Nothing, About>) -> Answer<Why> {
     let subject: Subject = ask.query.id.parse().map_err(Failure::bad)?;
-    let answer = ask.shared.scan(1, move |lines| why(lines, &subject)).await?;
+    let answer = ask.shared.read_about(subject.clone(), move |lines| why(lines, &subject)).await?;
     answer.ok_or_else(|| Failure::no(ask.query.id))
 }
 
@@ -300,7 +300,7 @@ async fn give(shared: &Shared, who: Who, ask: Orders) -> Answer<OrdersReport> {
 }
 
 /// The alert as it was seen last; nothing when it is unknown, which the core then says.
-async fn latest(shared: &Shared, alert: AlertId) -> Answer<Option<Latest>> {
+pub(super) async fn latest(shared: &Shared, alert: AlertId) -> Answer<Option<Latest>> {
     let Some(seq) = shared.command(|done| Command::Body(alert, done)).await? else { return Ok(None) };
     let find = move |lines: Lines<'_>| {
         let Some(line) = lines.next() else { return Ok(None) };

@@ -124,6 +124,10 @@ fn is_json(kind: &str) -> bool {
 }
 
 fn read<B: DeserializeOwned>(bytes: &[u8]) -> Result<B, Failure> {
+    // What is read into would take a list of its values as well.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Failure::bad("a body is a JSON object: `{…}`"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Failure::bad(format!("the body is not what is asked for: {error}")))
 }
 

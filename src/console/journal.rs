@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::console::ask::{Answer, Ask, Nothing};
+use crate::console::ask::{Answer, Ask, Nothing, short};
 use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
-use crate::console::shared::Shared;
+use crate::console::shared::{Comment, Shared};
 use crate::daemon::api::Command;
 use crate::daemon::query::log::{self, LogFilter, LogPage};
 use crate::daemon::report::KeyReport;
+use crate::domain::operator::Upkeep;
 use crate::domain::token::Role;
+use crate::engine::orders::Wish;
 
 /// How long `follow` waits for a line before it answers with none.
 const FOLLOW_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -23,7 +25,8 @@ pub fn add(routes: &mut Routes) {
     routes.add(Route::change("/log/key/rotate", "rotate_key", rotate_key).role(Role::Admin), rotate);
 }
 
-async fn rotate(ask: Ask) -> Answer<KeyReport> {
+async fn rotate(ask: Ask<Nothing, Nothing, Comment>) -> Answer<KeyReport> {
+    ask.shared.order(ask.caller, short(ask.body.comment)?, Wish::Upkeep(Upkeep::KeyRotate)).await?;
     ask.shared.command(Command::RotateKey).await?.map_err(Failure::conflict)
 }
 

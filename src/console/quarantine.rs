@@ -3,12 +3,15 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::console::ask::{Answer, Ask, Nothing};
+use crate::console::ask::{Answer, Ask, Nothing, short};
 use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
+use crate::console::shared::Comment;
 use crate::daemon::api::Command;
 use crate::daemon::query::quarantine::{self, QuarantineFilter, QuarantineList, QuarantineView};
 use crate::daemon::report::RetryReport;
+use crate::domain::operator::Upkeep;
+use crate::engine::orders::Wish;
 
 /// Registers the routes.
 pub fn add(routes: &mut Routes) {
@@ -37,8 +40,10 @@ async fn show(ask: Ask<OneRecord>) -> Answer<QuarantineView> {
     view.ok_or_else(|| Failure::no(format!("quarantined record {record_no}")))
 }
 
-async fn retry(ask: Ask<OneRecord>) -> Answer<RetryReport> {
+async fn retry(ask: Ask<OneRecord, Nothing, Comment>) -> Answer<RetryReport> {
     let record_no = ask.path.record_no;
+    let wish = Wish::Upkeep(Upkeep::QuarantineRetry { record_no });
+    ask.shared.order(ask.caller, short(ask.body.comment)?, wish).await?;
     let report = ask.shared.command(|done| Command::Retry { record_no, done }).await?;
     report.map_err(Failure::conflict)
 }

@@ -13,6 +13,7 @@ use crate::daemon::query::deliveries::{self, DeliveryFilter, DeliveryList, Deliv
 use crate::daemon::query::run::{self, RunView};
 use crate::daemon::query::runs::{self, RunFilter, RunList};
 use crate::daemon::query::start;
+use crate::daemon::query::why::Subject;
 use crate::daemon::report::{OrderReport, ResendReport};
 use crate::daemon::resend::{Resend, Which};
 use crate::domain::effect::EffectKey;
@@ -62,7 +63,7 @@ impl OneRun {
 async fn show(ask: Ask<OneRun>) -> Answer<RunView> {
     let id = ask.path.id()?;
     let wanted = id.clone();
-    let view = ask.shared.scan(1, move |lines| run::show(lines, &wanted)).await?;
+    let view = ask.shared.read_about(Subject::Run(id.clone()), move |lines| run::show(lines, &wanted)).await?;
     view.ok_or_else(|| Failure::no(format!("run {id}")))
 }
 
@@ -79,7 +80,10 @@ async fn retry(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
 async fn restart(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let (run, comment) = (ask.path.id()?, said_why(ask.body.comment)?);
     let wanted = run.clone();
-    let found = ask.shared.scan_for_order(1, move |lines| start::started_for(lines, &wanted)).await?;
+    let found = ask
+        .shared
+        .read_about_for_order(Subject::Run(run.clone()), move |lines| start::started_for(lines, &wanted))
+        .await?;
     let (alerts, digest) = found.ok_or_else(|| Failure::no(format!("run {run}")))?;
     ask.shared.order(ask.caller, comment, Wish::Restart { run, alerts, digest }).await
 }

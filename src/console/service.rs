@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::console::ask::{Answer, Ask, Nothing};
+use crate::console::ask::{Answer, Ask, Nothing, short};
 use crate::console::routes::{Route, Routes};
-use crate::console::shared::standing;
+use crate::console::shared::{Comment, standing};
 use crate::daemon::api::Command;
 use crate::daemon::report::{IndexReport, ReloadReport, Status};
 use crate::daemon::samples;
-use crate::domain::operator::Who;
+use crate::domain::operator::Upkeep;
 use crate::domain::token::Role;
+use crate::engine::orders::Wish;
 
 /// Registers the routes.
 pub fn add(routes: &mut Routes) {
@@ -37,7 +38,8 @@ async fn status(ask: Ask) -> Answer<Status> {
     Ok(status)
 }
 
-async fn reload(ask: Ask) -> Answer<ReloadReport> {
+async fn reload(ask: Ask<Nothing, Nothing, Comment>) -> Answer<ReloadReport> {
+    ask.shared.order(ask.caller, short(ask.body.comment)?, Wish::Upkeep(Upkeep::Reload)).await?;
     ask.shared.command(Command::Reload).await
 }
 
@@ -45,13 +47,21 @@ async fn index(ask: Ask) -> Answer<IndexReport> {
     Ok(standing(&ask.shared.api.index))
 }
 
-async fn rebuild(ask: Ask) -> Answer<IndexReport> {
+async fn rebuild(ask: Ask<Nothing, Nothing, Comment>) -> Answer<IndexReport> {
+    ask.shared.order(ask.caller, short(ask.body.comment)?, Wish::Upkeep(Upkeep::IndexRebuild)).await?;
     let index = &Arc::clone(&ask.shared).api.index;
     index.rebuild();
     Ok(standing(index))
 }
 
 async fn send_samples(ask: Ask<Nothing, Nothing, samples::Ask>) -> Answer<samples::SamplesReport> {
-    let (formats, who) = (ask.body.formats, Who::from(ask.caller));
-    ask.shared.command(|done| Command::Samples { formats, actor: who.actor, done }).await
+    let samples::Ask { formats, comment } = ask.body;
+    // What is no format is answered, and says nothing on record.
+    let known = formats.iter().filter(|format| samples::SAMPLES.iter().any(|(known, _)| known == format));
+    let (known, actor): (Vec<String>, _) = (known.cloned().collect(), ask.caller.name.clone());
+    if formats.is_empty() || !known.is_empty() {
+        let wish = Wish::Upkeep(Upkeep::Samples { formats: known });
+        ask.shared.order(ask.caller, short(comment)?, wish).await?;
+    }
+    ask.shared.command(|done| Command::Samples { formats, actor, done }).await
 }

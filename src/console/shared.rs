@@ -16,13 +16,15 @@ use crate::console::failure::{Failure, with_causes};
 use crate::daemon::api::{Api, Command};
 use crate::daemon::clock;
 use crate::daemon::order::Ordered;
-use crate::daemon::query::{Lines, QueryError, lines};
+use crate::daemon::query::why::Subject;
+use crate::daemon::query::{Lines, QueryError, lines, lines_about};
 use crate::daemon::report::{IndexReport, Indexed, OrderReport};
 use crate::domain::operator::Who;
 use crate::domain::token::Caller;
 use crate::engine::orders::Wish;
 use crate::index::IndexError;
 use crate::index::follow::{Doing, Index};
+use crate::index::mentions::{Mentions, about_all};
 use crate::index::schema;
 
 /// How many queries read the journal at once; further ones wait.
@@ -78,6 +80,14 @@ pub struct Shared {
     queries: Arc<Semaphore>,
 }
 
+/// What of the journal is read.
+enum From {
+    /// Everything from this entry on.
+    Entry(u64),
+    /// What the index names.
+    About(Mentions),
+}
+
 impl Shared {
     /// Of a daemon.
     pub fn new(api: Api, document: Value) -> Self {
@@ -109,11 +119,13 @@ impl Shared {
         patience: Duration,
         ask: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Answer<T> {
-        let gone = |()| Failure::busy("the daemon is stopping");
         let (done, answer) = oneshot::channel();
         let given = timeout(COMMAND_WAIT_MAX, self.api.commands.send(ask(done))).await;
-        given.map_err(|_| Failure::busy("the daemon is too busy to answer"))?.map_err(|_| gone(()))?;
-        timeout(patience, answer).await.map_err(|_| Failure::late())?.map_err(|_| gone(()))
+        given
+            .map_err(|_| Failure::busy("the daemon is too busy to answer"))?
+            .map_err(|_| Failure::busy("the daemon is stopping"))?;
+        // What was taken may have been done, also when nobody is left to say so.
+        timeout(patience, answer).await.ok().and_then(Result::ok).ok_or_else(Failure::late)
     }
 
     /// Gives an order.
@@ -136,7 +148,46 @@ impl Shared {
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
-        self.scan_in(&self.scans, from, query).await
+        self.scan_in(&self.scans, From::Entry(from), query).await
+    }
+
+    /// Reads what is on record about something: the entries that the index names, or the whole journal while it cannot say.
+    ///
+    /// # Errors
+    /// As [`Shared::scan`].
+    pub async fn read_about<T: Send + 'static>(
+        &self,
+        subject: Subject,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Answer<T> {
+        self.read_about_in(&self.scans, subject, query).await
+    }
+
+    /// As [`Shared::read_about`], for orders: whoever only looks does not keep them waiting.
+    ///
+    /// # Errors
+    /// As [`Shared::scan`].
+    pub async fn read_about_for_order<T: Send + 'static>(
+        &self,
+        subject: Subject,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Answer<T> {
+        self.read_about_in(&self.order_scans, subject, query).await
+    }
+
+    async fn read_about_in<T: Send + 'static>(
+        &self,
+        room: &Arc<Semaphore>,
+        subject: Subject,
+        query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Answer<T> {
+        let (index, reader) = (self.api.index.clone(), self.api.reader.clone());
+        let find = move || {
+            index.wait_for(reader.head().seq, FRESH_WAIT_MAX);
+            index.query(|conn| about_all(conn, &reader, subject.mentioned())).ok().flatten()
+        };
+        let about = tokio::task::spawn_blocking(find).await.map_err(|_| died())?;
+        self.scan_in(room, about.map_or(From::Entry(1), From::About), query).await
     }
 
     /// As [`Shared::scan`], for orders: whoever only looks does not keep them waiting.
@@ -148,13 +199,13 @@ impl Shared {
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
-        self.scan_in(&self.order_scans, from, query).await
+        self.scan_in(&self.order_scans, From::Entry(from), query).await
     }
 
     async fn scan_in<T: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
-        from: u64,
+        from: From,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
         let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
@@ -162,7 +213,10 @@ impl Shared {
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
-            query(&mut lines(&reader, from).map(unless_stopped))
+            match from {
+                From::Entry(seq) => query(&mut lines(&reader, seq).map(unless_stopped)),
+                From::About(about) => query(&mut lines_about(&reader, about).map(unless_stopped)),
+            }
         });
         Ok(scan.await.map_err(|_| died())??)
     }
@@ -282,6 +336,11 @@ mod tests {
         };
         let (answer, ()) = tokio::join!(shared.command(Command::Approvals), say);
         assert_eq!(answer.unwrap(), []);
+
+        // One that was taken by a daemon that stops then may have been done.
+        let take = async { drop(inbox.recv().await.unwrap()) };
+        let (answer, ()) = tokio::join!(shared.command(Command::Approvals), take);
+        assert_eq!(told(answer), (StatusCode::GATEWAY_TIMEOUT, false));
 
         drop(inbox);
         assert_eq!(told(shared.command(Command::Approvals).await), (StatusCode::SERVICE_UNAVAILABLE, true));

@@ -14,17 +14,15 @@ use crate::actions::templates::Templates;
 use crate::actions::{Outcome, Request};
 use crate::daemon::addressees;
 use crate::daemon::breaker::Health;
-use crate::daemon::bundle::Bundle;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::fault::Fault;
-use crate::daemon::history::{self, Asked, Began, Unread};
+use crate::daemon::history::{self, Asked, Unread};
+use crate::daemon::mail::{self, Mail};
 use crate::daemon::perform::{Counter, Destinations, World};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
 use crate::domain::entry::Step;
-use crate::domain::id::Trigger;
 use crate::domain::mail::{DIGEST, MailPlan};
-use crate::domain::recipient::Addressee;
 use crate::domain::time::Span;
 use crate::engine::input::Input;
 use crate::engine::mails::told;
@@ -43,7 +41,7 @@ pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<boo
             let mut request = request(&job, &loaded);
             request.in_doubt &= world.fault != Some(Fault::SendWithoutProbe);
             let mut outcome = destinations.actions.send(request).await;
-            if let (Outcome::Done(reply), Some(plan)) = (&mut outcome, &loaded.mail) {
+            if let (Outcome::Done(reply), Some(plan)) = (&mut outcome, &loaded.plan) {
                 told(plan, &mut reply.value);
             }
             let health = health(&outcome);
@@ -96,49 +94,38 @@ async fn loaded(world: &Arc<World>, job: &Send) -> Result<Result<Loaded, Unread>
 struct Loaded {
     effect: Effect,
     asked: jiff::Timestamp,
-    /// What only mails show.
-    input: Value,
-    bundle: Option<Arc<Bundle>>,
-    to: Vec<Addressee>,
-    mail: Option<MailPlan>,
+    plan: Option<MailPlan>,
     log_head: String,
+    /// What only mails show.
+    mail: Option<Mail>,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
-    let Asked { at: asked, effect, mail, receipt } = history::asked(&world.history, job.intent, job.step)?;
-    let log_head = receipt.to_string();
+    let Asked { at: asked, effect, mail: plan, receipt } = history::asked(&world.history, job.intent, job.step)?;
     let asks = matches!(effect, Effect::Approve(_));
     let mut effect = match effect {
         Effect::Approve(request) => Effect::Email(world.links.mail(&request)),
         other => other,
     };
-    let Effect::Email(request) = &mut effect else {
-        let (input, to) = (Value::Null, Vec::new());
-        return Ok(Loaded { effect, asked, input, bundle: None, to, mail, log_head });
+    let mail = match &mut effect {
+        Effect::Email(request) => {
+            let mail = mail::load(world, job, asked, asks, plan.as_ref())?;
+            if let Some(digest) = mail.digest.as_ref().filter(|digest| digest.destination == request.destination) {
+                request.data.insert(DIGEST.into(), addressees::digest(digest));
+            }
+            Some(mail)
+        }
+        _ => None,
     };
-    let Began { alerts: refs, bundle, digest } = history::start(&world.history, job.began, &job.run)?;
-    if let Some(digest) = digest.filter(|digest| digest.destination == request.destination) {
-        request.data.insert(DIGEST.into(), addressees::digest(&digest));
-    }
-    let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
-    let mut alerts = history::alerts(&world.history, &refs)?;
-    let to = match &mail {
-        Some(plan) => plan.addressees(),
-        // Of a version that did not put it on record.
-        None => addressees::all(&world.destinations.load().settings, &bundle, &job.destination, &alerts, asks),
-    };
-    let input = match job.run.trigger {
-        Trigger::Alert(_) => alerts.swap_remove(0),
-        Trigger::Group(_) => Value::Array(alerts),
-        Trigger::Status(_, seq) => history::status_change(&world.history, refs[0], seq)?["alert"].take(),
-    };
-    Ok(Loaded { effect, asked, input, bundle: Some(bundle), to, mail, log_head })
+    Ok(Loaded { effect, asked, plan, log_head: receipt.to_string(), mail })
 }
 
 /// A webhook's body is all that it sends.
+static NO_MAIL: LazyLock<Mail> = LazyLock::new(Mail::default);
 static NO_TEMPLATES: LazyLock<Templates> = LazyLock::new(Templates::default);
 
 fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
+    let mail = loaded.mail.as_ref().unwrap_or(&NO_MAIL);
     Request {
         key: &job.key,
         effect: &loaded.effect,
@@ -146,9 +133,12 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         at: loaded.asked,
         now: clock::now(),
         run: &job.run,
-        input: &loaded.input,
-        templates: loaded.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
-        to: &loaded.to,
+        input: &mail.input,
+        background: &mail.background,
+        templates: mail.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
+        to: &mail.to,
+        thread: mail.thread.as_deref(),
+        links: &mail.links,
         log_head: &loaded.log_head,
         progress: job.progress.as_ref(),
         in_doubt: job.in_doubt,

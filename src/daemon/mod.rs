@@ -26,6 +26,7 @@ pub mod likeness;
 pub mod links;
 pub mod logged;
 pub mod logs;
+mod mail;
 pub mod measures;
 pub mod opening;
 pub mod order;

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::actions::settings::Settings;
-use crate::actions::templates::Templates;
+use crate::actions::templates::{Background, Templates};
 use crate::actions::{Actions, Request};
 use crate::daemon::addressees;
 use crate::daemon::bundle::{Bundle, Bundles};
@@ -231,8 +231,11 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
                 now,
                 run,
                 input: &Value::Null,
+                background: &Background::default(),
                 templates,
                 to: &[],
+                thread: None,
+                links: &BTreeMap::new(),
                 log_head: "0:0",
                 progress: None,
                 in_doubt: false,

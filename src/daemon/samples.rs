@@ -51,6 +51,10 @@ pub const SAMPLES: [(&str, &str); 15] = [
 pub struct Ask {
     /// Of these formats; none means of all.
     pub formats: Vec<String>,
+    /// Why; it stands in the journal beside the name.
+    #[serde(default)]
+    #[schemars(length(max = 1_000))]
+    pub comment: String,
 }
 
 /// What became of samples.

@@ -16,6 +16,7 @@ pub mod recipient;
 pub mod record;
 pub mod secret;
 pub mod silence;
+pub mod text;
 pub mod time;
 pub mod token;
 pub mod triage;

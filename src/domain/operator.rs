@@ -125,6 +125,8 @@ pub enum Order {
     Approval(ApprovalOrder),
     /// Something is put on hold, or goes out again.
     Hold(HoldOrder),
+    /// The daemon does something with itself.
+    Upkeep(Upkeep),
     /// An address gets no mails any more, or gets them again.
     Recipient(RecipientOrder),
     /// A playbook is started by hand for an alert, on today's bundle.
@@ -135,6 +137,29 @@ pub enum Order {
         starts: RunId,
         /// Id of the bundle that it begins with.
         bundle: String,
+    },
+}
+
+/// What a daemon does with itself once somebody orders it. The entry says that it was ordered; what came of it is in the entries
+/// behind it, where it changes what is on record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Upkeep {
+    /// It loads rules and playbooks anew.
+    Reload,
+    /// It signs the journal with a new key from then on.
+    KeyRotate,
+    /// It builds the index anew.
+    IndexRebuild,
+    /// It sends sample alerts through every stage.
+    Samples {
+        /// Of these formats; none means of all.
+        formats: Vec<String>,
+    },
+    /// It sends a quarantined record through again.
+    QuarantineRetry {
+        /// Ordinal of the record.
+        record_no: u64,
     },
 }
 
@@ -179,9 +204,12 @@ impl Order {
             Self::RunStart { starts, .. } => vec![starts],
             Self::Alert { on_status, .. } => on_status.iter().flat_map(|told| told.runs()).collect(),
             Self::Approval(order) => vec![&order.run],
-            Self::Silence(_) | Self::Token(_) | Self::Hold(_) | Self::Recipient(_) | Self::DestinationTest { .. } => {
-                Vec::new()
-            }
+            Self::Silence(_)
+            | Self::Token(_)
+            | Self::Hold(_)
+            | Self::Recipient(_)
+            | Self::DestinationTest { .. }
+            | Self::Upkeep(_) => Vec::new(),
         }
     }
 }
@@ -217,6 +245,11 @@ mod tests {
             r#"{"token":{"add":{"name":"edr","role":"source","sha256":"00ff","expires":"2030-01-01T00:00:00Z"}}}"#,
             r#"{"token":{"revoke":{"name":"edr"}}}"#,
             r#"{"destination_test":{"destination":"oncall"}}"#,
+            r#"{"upkeep":"reload"}"#,
+            r#"{"upkeep":"key_rotate"}"#,
+            r#"{"upkeep":"index_rebuild"}"#,
+            r#"{"upkeep":{"samples":{"formats":["falco"]}}}"#,
+            r#"{"upkeep":{"quarantine_retry":{"record_no":17}}}"#,
             r#"{"hold":{"on":"everything"}}"#,
             r#"{"hold":{"off":{"destination":"edr"}}}"#,
             r#"{"hold":{"on":{"playbook":"isolate"}}}"#,

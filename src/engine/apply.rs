@@ -433,7 +433,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::Token(order) => state.tokens.apply(entry.at, order, &operator.actor),
         Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Recipient(order) => state.recipients.apply(entry.at, order, &operator.actor, &operator.comment),
-        Order::DestinationTest { .. } => {}
+        Order::DestinationTest { .. } | Order::Upkeep(_) => {}
         Order::Approval(order) => approvals::decided(state, entry, order, operator),
         Order::RunStart { alert, starts, bundle } => {
             start(state, entry, starts, bundle.clone(), vec![*alert]);

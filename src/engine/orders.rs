@@ -8,7 +8,7 @@ use crate::domain::decision::AlertRef;
 use crate::domain::hold::Scope;
 use crate::domain::id::{AlertId, ApprovalId, RunId, SilenceId};
 use crate::domain::mail::Digest;
-use crate::domain::operator::Order;
+use crate::domain::operator::{Order, Upkeep};
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
 use crate::domain::token::Role;
@@ -45,6 +45,13 @@ pub enum Wish {
         /// What.
         change: AlertChange,
         /// Its latest body, where routes may want to hear of a change of status.
+        latest: Option<Box<Latest>>,
+    },
+    /// Say that somebody looks after an alert, if nobody has done anything about it yet.
+    Acknowledge {
+        /// Which.
+        alert: AlertId,
+        /// Its latest body, as for a change.
         latest: Option<Box<Latest>>,
     },
     /// Start a playbook for an alert, by hand.
@@ -89,6 +96,8 @@ pub enum Wish {
     HoldOn(Scope),
     /// Let it go out again.
     HoldOff(Scope),
+    /// Do something with the daemon itself.
+    Upkeep(Upkeep),
     /// Send an address no mails any more.
     Unsubscribe {
         /// The address.
@@ -166,6 +175,14 @@ pub enum Refusal {
         /// Where it stands.
         status: Status,
     },
+    /// Only what is active is acknowledged: nothing that was closed is opened by it.
+    #[error("{alert} is {status} already")]
+    NotActive {
+        /// The alert.
+        alert: AlertId,
+        /// Where it stands.
+        status: Status,
+    },
     /// The change says nothing that could be done.
     #[error("{0}")]
     Change(#[from] BadChange),
@@ -184,6 +201,9 @@ pub enum Refusal {
     /// The approval is not to be decided, or not by them.
     #[error("{0}")]
     Approval(#[from] approvals::Refusal),
+    /// It is no record that no format took, or a format took it since.
+    #[error("record {0} is not in quarantine")]
+    NotInQuarantine(u64),
     /// The playbook was started for it before, alone or in a group.
     #[error(
         "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
@@ -255,6 +275,12 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
         }
         Wish::TokenRevoke(name) => Ok(Order::Token(state.tokens.revoke(name)?)),
         Wish::TryOut(destination) => Ok(Order::DestinationTest { destination }),
+        Wish::Upkeep(upkeep) => match upkeep {
+            Upkeep::QuarantineRetry { record_no } if !state.quarantine.contains_key(&record_no) => {
+                Err(Refusal::NotInQuarantine(record_no))
+            }
+            upkeep => Ok(Order::Upkeep(upkeep)),
+        },
         Wish::HoldOn(scope) => Ok(Order::Hold(state.holds.on(scope)?)),
         Wish::HoldOff(scope) => Ok(Order::Hold(state.holds.off(scope)?)),
         Wish::Unsubscribe { address, destination, link } => {
@@ -264,6 +290,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             Ok(Order::Recipient(state.recipients.subscribe(&address, destination)?))
         }
         Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),
+        Wish::Acknowledge { alert, latest } => triage::acknowledge(state, rules, (alert, latest), comment),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

@@ -74,6 +74,8 @@ pub struct Send {
     pub resent: bool,
     /// What it has to know of the last attempt.
     pub progress: Option<Value>,
+    /// Its run's replay so far, while the run is open: sequence numbers.
+    pub entries: Vec<u64>,
 }
 
 /// The tasks that an entry, already applied, sets off.
@@ -122,9 +124,12 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
         Order::Approval(order) => answered(state, &order.run, order.step),
         Order::RunCancel { run } => cancelled(state, run),
         Order::Alert { .. } => order.runs().into_iter().filter_map(|run| evaluate(state, run)).collect(),
-        Order::Silence(_) | Order::Token(_) | Order::Hold(_) | Order::Recipient(_) | Order::DestinationTest { .. } => {
-            Vec::new()
-        }
+        Order::Silence(_)
+        | Order::Token(_)
+        | Order::Hold(_)
+        | Order::Recipient(_)
+        | Order::DestinationTest { .. }
+        | Order::Upkeep(_) => Vec::new(),
     }
 }
 
@@ -198,5 +203,6 @@ fn send_flight(state: &State, key: &EffectKey, in_doubt: bool) -> Option<Task> {
         in_doubt,
         resent: flight.resent,
         progress: flight.progress.clone(),
+        entries: state.runs.get(&flight.run).map(|run| run.entries.clone()).unwrap_or_default(),
     })))
 }

@@ -12,7 +12,7 @@ use regex::{Regex, RegexBuilder};
 use crate::domain::alert::{ENTITY_TYPES, Severity, Status};
 use crate::domain::attack;
 use crate::domain::time::Span;
-use crate::index::labels::{self, feedback};
+use crate::index::labels::{self, INCIDENT, feedback};
 use crate::index::row::{Fate, Outcome, short};
 use crate::index::search;
 use crate::yaml::diagnostic::nearest;
@@ -96,7 +96,7 @@ impl fmt::Display for Faults {
 pub struct Filter {
     /// All of them hold.
     pub conditions: Vec<Condition>,
-    /// Says which severities are wanted; otherwise informational alerts are left out.
+    /// Says which severities are wanted, or asks for incidents; otherwise informational alerts are left out.
     pub names_severity: bool,
     /// Says which statuses are wanted, or asks for what is dismissed; otherwise closed alerts are left out.
     pub names_status: bool,
@@ -172,7 +172,7 @@ impl Filter {
         for text in terms.iter().take(TERMS_MAX).map(AsRef::as_ref) {
             match Term::read(text).and_then(|term| term.condition(now)) {
                 Ok((key, condition)) => {
-                    filter.names_severity |= key == "severity";
+                    filter.names_severity |= ["severity", "is_incident"].contains(&key);
                     filter.names_status |= ["status", "suppressed_by", "fate"].contains(&key);
                     filter.conditions.push(condition);
                 }
@@ -326,11 +326,25 @@ impl<'a> Term<'a> {
     }
 
     fn label(&self) -> Result<Labelled, Wrong> {
+        if self.key == "is_incident" {
+            return self.incident();
+        }
         self.allow(&[Op::Is, Op::Not, Op::Like, Op::NotLike])?;
         let fields = if self.key == "entity" { ENTITY_TYPES.to_vec() } else { vec![self.key] };
         let test =
             if matches!(self.op, Op::Like | Op::NotLike) { Test::Like(regex(self.value)?) } else { self.exact()? };
         Ok(Labelled { fields, test, negated: self.op.negates() })
+    }
+
+    /// Only those that are incidents have a label of it.
+    fn incident(&self) -> Result<Labelled, Wrong> {
+        self.allow(&[Op::Is, Op::Not])?;
+        let words = self.words(&[(INCIDENT, true), ("false", false)])?;
+        let [is] = words[..] else {
+            return Err(Wrong::new("every alert is one or the other").help("write one of both"));
+        };
+        let test = Test::Is(vec![INCIDENT.to_owned()]);
+        Ok(Labelled { fields: vec![self.key], test, negated: is == self.op.negates() })
     }
 
     fn exact(&self) -> Result<Test, Wrong> {
@@ -404,6 +418,8 @@ mod tests {
         for (term, said) in [
             ("severty=high", "there is no key \"severty\": did you mean `severity`?"),
             ("severity=hgih", "there is no severity \"hgih\": did you mean `high`?"),
+            ("is_incident=yes", "there is no is_incident \"yes\": known: true, false"),
+            ("is_incident=true,false", "every alert is one or the other: write one of both"),
             ("severity=a,low", "there is no severity \"a\": known: informational, low, medium, high"),
             ("status=open", "there is no status \"open\": known: active, in_progress, resolved, dismissed"),
             ("status>=active", "`status` has no `>=`: known: = !="),
@@ -461,6 +477,7 @@ mod tests {
             ("status=dismissed", false, true),
             ("suppressed_by=scanner", false, true),
             ("fate=suppressed", false, true),
+            ("is_incident=true", true, false),
             ("host=a", false, false),
         ] {
             let filter = Filter::parse(&[term], now()).unwrap();

@@ -12,6 +12,7 @@ pub const FIELDS: &[&str] = &[
     "product",
     "kind",
     "title",
+    "is_incident",
     "fate",
     "resource",
     "tactic",
@@ -26,6 +27,9 @@ pub const FIELDS: &[&str] = &[
     "playbook",
 ];
 
+/// The one value of `is_incident`: what is none has no such label.
+pub const INCIDENT: &str = "true";
+
 /// All fields that are labels.
 pub fn fields() -> impl Iterator<Item = &'static str> {
     FIELDS.iter().chain(ENTITY_TYPES).copied()
@@ -37,6 +41,7 @@ impl Row {
         let mut labels = vec![("source", &*self.source), ("title", &*self.title), ("fate", self.fate.as_str())];
         let one = [("vendor", &self.vendor), ("product", &self.product), ("kind", &self.kind)];
         labels.extend(one.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?))));
+        labels.extend(self.is_incident.then_some(("is_incident", INCIDENT)));
         labels.extend(self.silenced_by.as_deref().map(|silence| ("silenced_by", silence)));
         labels.extend(self.routes.iter().map(|route| ("route", route.as_str())));
         labels.extend(self.assignee.as_deref().map(|who| ("assignee", who)));

@@ -18,6 +18,7 @@ pub mod filter;
 pub mod follow;
 pub mod held;
 pub mod labels;
+pub mod mentions;
 pub mod noise;
 pub mod place;
 pub mod plan;

@@ -16,6 +16,8 @@ use crate::index::write::micros;
 pub struct Limits {
     /// A condition that gives at most this many alerts is the way to find them; to count, at most this many are looked at.
     pub lead: u64,
+    /// As [`Limits::lead`], where another label tells most of them apart before they are looked at.
+    pub pair: u64,
     /// As many are looked at to count where a condition takes long to look up.
     pub dear: u64,
     /// A condition that means more labels than this is looked up alert by alert.
@@ -24,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { lead: 20_000, dear: 2_000, labels: 10_000 }
+        Self { lead: 20_000, pair: 50_000, dear: 2_000, labels: 10_000 }
     }
 }
 
@@ -50,7 +52,7 @@ pub struct Plan {
 struct Lead {
     /// Which.
     at: usize,
-    /// It gives at most [`Limits::lead`] alerts.
+    /// It gives few enough to look at each.
     few: bool,
 }
 
@@ -96,12 +98,14 @@ impl Plan {
             plan.add(conn, condition)?;
         }
         plan.ways.sort_by_key(|way| way.dear);
-        let mut best = limits.lead + 1;
+        let most =
+            if plan.ways.iter().filter(|way| way.early.is_some()).count() > 1 { limits.pair } else { limits.lead };
+        let mut best = most + 1;
         for (at, way) in plan.ways.iter().enumerate() {
             let Some(lead) = &way.lead else { continue };
             let gives = count(conn, &format!("SELECT 1 FROM ({} LIMIT {best})", lead.sql), &lead.values)?;
             if gives < best || plan.lead.is_none() {
-                plan.lead = Some(Lead { at, few: gives <= limits.lead });
+                plan.lead = Some(Lead { at, few: gives <= most });
                 best = gives.max(1);
             }
         }
@@ -216,11 +220,13 @@ impl Plan {
         (sql, values)
     }
 
-    fn add_probes(&self, but: Option<usize>, sql: &mut String, values: &mut Vec<Sql>) {
-        for (_, way) in self.ways.iter().enumerate().filter(|(at, _)| Some(*at) != but) {
+    /// Adds all conditions, but that which leads: then what can be told by the number alone is asked before the alert is looked up.
+    fn add_probes(&self, lead: Option<usize>, sql: &mut String, values: &mut Vec<Sql>) {
+        for (_, way) in self.ways.iter().enumerate().filter(|(at, _)| Some(*at) != lead) {
+            let probe = way.early.as_ref().filter(|_| lead.is_some()).unwrap_or(&way.probe);
             sql.push_str(" AND ");
-            sql.push_str(&way.probe.sql);
-            values.extend(way.probe.values.iter().cloned());
+            sql.push_str(&probe.sql);
+            values.extend(probe.values.iter().cloned());
         }
     }
 

@@ -15,7 +15,7 @@ use crate::index::{IndexError, search};
 use crate::journal::line::Line;
 
 /// Kinds of entries that say nothing the index keeps.
-const PASSED_OVER: &[&str] = &["quarantine", "begin", "attempt"];
+const PASSED_OVER: &[&str] = &["quarantine", "begin"];
 
 /// A change of an alert, for its history.
 struct Change<'a> {
@@ -79,7 +79,7 @@ impl Writer {
             Facts::Log(_) | Facts::Quarantine(_) | Facts::Due(_) => {}
             Facts::Begin(_) | Facts::Attempt(_) => {}
         }
-        Ok(())
+        self.mention(at.seq, &facts)
     }
 
     fn intake(&mut self, at: At, intake: &Intake) -> Result<(), IndexError> {
@@ -240,7 +240,8 @@ impl Writer {
             | Order::Token(_)
             | Order::Hold(_)
             | Order::Recipient(_)
-            | Order::DestinationTest { .. } => {}
+            | Order::DestinationTest { .. }
+            | Order::Upkeep(_) => {}
         }
         Ok(())
     }

@@ -88,6 +88,9 @@ pub struct Row {
     /// When the product raised it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<Timestamp>,
+    /// The product says that it stands for other alerts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_incident: bool,
     /// What it is about: a host, else a resource, an account or an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
@@ -253,6 +256,7 @@ impl Row {
             start: None,
             end: None,
             generated: None,
+            is_incident: false,
             resource: None,
             resources: Vec::new(),
             entities: BTreeMap::new(),
@@ -307,6 +311,7 @@ impl Row {
             *place = text.as_deref().map(short);
         }
         (self.start, self.end, self.generated) = (alert.start, alert.end, alert.generated);
+        self.is_incident = alert.is_incident;
         self.resource = alert.about().map(short);
         self.resources = items(&alert.resources);
         self.tactics = items(&alert.tactics);

@@ -10,6 +10,7 @@
 //! | `members` | which alerts a group had |
 //! | `runs`, `deliveries` | each run and what it sent, with the outcome |
 //! | `changes` | who changed what about an alert, when and why |
+//! | `mentions` | which entries speak of an alert, a group, an effect or a bundle |
 //! | `bundles` | when each bundle took over |
 //! | `position` | the journal, and the last entry that is in the index |
 
@@ -23,7 +24,7 @@ use crate::index::way::add_regexp;
 use crate::journal::Receipt;
 
 /// Raised when the tables or what stands in them change: an index of another version is built anew.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// How long a statement waits for another connection.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -69,6 +70,7 @@ CREATE TABLE deliveries (
     outcome TEXT NOT NULL, attempts INTEGER NOT NULL, code INTEGER, asked INTEGER NOT NULL, ended INTEGER, error TEXT,
     PRIMARY KEY (run, step)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE mentions (subject INTEGER NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY (subject, entry)) STRICT, WITHOUT ROWID;
 CREATE TABLE bundles (entry INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
 CREATE TABLE changes (
     alert INTEGER NOT NULL, entry INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
@@ -150,7 +152,7 @@ pub fn close(conn: Connection) {
 }
 
 /// Tables and indexes of a whole build, in order.
-const SHAPE: &str = "alerts,alerts_by_rank,alerts_by_seen,bundles,changes,deliveries,figures,labels,labels_by_ip,marks,members,position,runs,search";
+const SHAPE: &str = "alerts,alerts_by_rank,alerts_by_seen,bundles,changes,deliveries,figures,labels,labels_by_ip,marks,members,mentions,position,runs,search";
 
 fn check_version(conn: &Connection) -> Result<(), IndexError> {
     let version: i64 =

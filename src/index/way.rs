@@ -36,6 +36,8 @@ pub(super) struct Way {
     pub lead: Option<Clause>,
     /// Holds of an alert `a` that fits.
     pub probe: Clause,
+    /// The same of the `id` of `d`, where that is all it takes: asked before the alert itself is looked up.
+    pub early: Option<Clause>,
     /// The probe takes ten times as long as others.
     pub dear: bool,
 }
@@ -46,7 +48,7 @@ impl Way {
         let values = vec![Sql::from(micros(from)), Sql::from(micros(until))];
         let ids = "SELECT id FROM alerts INDEXED BY alerts_by_seen WHERE last_seen BETWEEN ? AND ?";
         let lead = Some(Clause::new(ids, values.clone()));
-        Self { lead, probe: Clause::new("+a.last_seen BETWEEN ? AND ?", values), dear: false }
+        Self { lead, probe: Clause::new("+a.last_seen BETWEEN ? AND ?", values), early: None, dear: false }
     }
 
     /// Has these words.
@@ -54,7 +56,8 @@ impl Way {
         let values = vec![Sql::from(expression.to_owned())];
         let ids = Clause::new("SELECT rowid AS id FROM search WHERE search MATCH ?", values.clone());
         let probe = "EXISTS (SELECT 1 FROM search WHERE search MATCH ? AND rowid = a.id)";
-        Self { lead: (!negated).then_some(ids), probe: Clause::new(not(negated, probe), values), dear: true }
+        let probe = Clause::new(not(negated, probe), values);
+        Self { lead: (!negated).then_some(ids), probe, early: None, dear: true }
     }
 
     /// Has a label that passes the test; `None` when none can have.
@@ -70,9 +73,14 @@ impl Way {
                 let values: Vec<Sql> = labels.iter().map(|label| Sql::from(*label)).collect();
                 let distinct = if labels.len() > 1 { "DISTINCT " } else { "" };
                 let ids = format!("SELECT {distinct}alert AS id FROM marks WHERE label IN ({places})");
-                let probe = format!("EXISTS (SELECT 1 FROM marks AS m WHERE m.label IN ({places}) AND m.alert = a.id)");
+                let has = |id: &str| {
+                    let has =
+                        format!("EXISTS (SELECT 1 FROM marks AS m WHERE m.label IN ({places}) AND m.alert = {id})");
+                    Clause::new(not(negated, &has), values.clone())
+                };
+                let (probe, early) = (has("a.id"), Some(has("d.id")));
                 let lead = (!negated).then(|| Clause::new(ids, values.clone()));
-                Some(Self { lead, probe: Clause::new(not(negated, &probe), values), dear: false })
+                Some(Self { lead, probe, early, dear: false })
             }
             Some(labels) => {
                 let list = vec![Sql::from(serde_json::to_string(&labels).expect("numbers are JSON"))];
@@ -80,7 +88,7 @@ impl Way {
                 let ids = format!("SELECT DISTINCT alert AS id FROM marks WHERE label IN ({set})");
                 let probe = format!("EXISTS (SELECT 1 FROM json_each(a.labels) AS l WHERE l.value IN ({set}))");
                 let lead = (!negated).then(|| Clause::new(ids, list.clone()));
-                Some(Self { lead, probe: Clause::new(not(negated, &probe), list), dear: true })
+                Some(Self { lead, probe: Clause::new(not(negated, &probe), list), early: None, dear: true })
             }
             None => {
                 let test = test(labelled);
@@ -88,7 +96,8 @@ impl Way {
                     "EXISTS (SELECT 1 FROM json_each(a.labels) AS l CROSS JOIN labels AS v ON v.id = l.value WHERE {})",
                     test.sql
                 );
-                Some(Self { lead: None, probe: Clause::new(not(negated, &probe), test.values), dear: true })
+                let probe = Clause::new(not(negated, &probe), test.values);
+                Some(Self { lead: None, probe, early: None, dear: true })
             }
         })
     }

@@ -304,6 +304,7 @@ impl Writer {
             [last],
         )?;
         self.run("DELETE FROM runs WHERE entry <= ?1 AND outcome <> 0", [last])?;
+        self.run("DELETE FROM mentions WHERE entry <= ?1", [last])?;
         self.run("DELETE FROM bundles WHERE entry <= ?1 AND entry < (SELECT max(entry) FROM bundles)", [last])?;
         self.run("DELETE FROM alerts WHERE last_entry <= ?1", [last])?;
         Ok(())

@@ -8,6 +8,7 @@ use crate::domain::approval::{
     self, ApprovalRequest, Barred, Choice, DECIDERS_MAX, QUESTION_CHARS_MAX, WITHIN_DAYS_MAX, WITHIN_MAX, WITHIN_MIN,
 };
 use crate::domain::effect::Effect;
+use crate::domain::text::{breaks_line, one_line};
 use crate::domain::time::Span;
 use crate::playbooks::check::{Checked, UseKind, literal, place};
 use crate::playbooks::request::{self, Request};
@@ -92,7 +93,7 @@ fn missing_words(key: &str) -> String {
 
 /// What an alert put into a question, on one line and no longer than a question is: it must not keep people from being asked.
 fn clean(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = one_line(text);
     match line.char_indices().nth(QUESTION_CHARS_MAX) {
         None => line,
         Some(_) => line.chars().take(QUESTION_CHARS_MAX - 1).chain(['…']).collect(),
@@ -102,7 +103,7 @@ fn clean(text: &str) -> String {
 /// One line of at most so many characters.
 fn check_question(text: &str) -> Result<String, String> {
     let (text, chars) = (text.trim(), text.trim().chars().count());
-    if chars == 0 || chars > QUESTION_CHARS_MAX || text.chars().any(char::is_control) {
+    if chars == 0 || chars > QUESTION_CHARS_MAX || text.chars().any(breaks_line) {
         return Err(format!("a question is one line of 1 to {QUESTION_CHARS_MAX} characters; `shorten` cuts"));
     }
     Ok(text.to_owned())

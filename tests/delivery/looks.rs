@@ -4,18 +4,57 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use soard::actions::templates::{Rendered, Subject, Templates};
+use soard::actions::message::OwnLinks;
+use soard::actions::templates::{Background, Page, Rendered, Subject, Templates};
 use soard::domain::effect::EffectKey;
 use soard::domain::id::RunId;
 
 use crate::alert;
 
 fn render(templates: &Templates, name: &str, run: &str, input: &Value, data: Value) -> Result<Rendered, String> {
+    render_with(templates, name, run, input, data, (&Background::default(), &OwnLinks::default()))
+}
+
+fn render_with(
+    templates: &Templates,
+    name: &str,
+    run: &str,
+    input: &Value,
+    data: Value,
+    (background, links): (&Background, &OwnLinks),
+) -> Result<Rendered, String> {
     let run: RunId = run.parse().unwrap();
     let key = EffectKey::new("journal", &run, 0);
     let data: Map<String, Value> = serde_json::from_value(data).unwrap();
     let at = "2026-11-22T01:00:00Z".parse().unwrap();
-    templates.render(name, &Subject { input, run: &run, key: &key, at, data: &data })
+    templates.render(name, &Subject { input, run: &run, key: &key, at, data: &data, background, links })
+}
+
+/// What is known beyond the alert, all of it.
+fn background() -> Background {
+    let page = |label: &str, url: &str| Page { label: label.into(), url: url.into() };
+    Background {
+        did: vec![
+            "Sent a request to jira: done (201), SEC-12".into(),
+            "Asked “Isolate web-01?”: nobody decided in time, so it was denied".into(),
+        ],
+        mitigate: vec!["Check with alice whether she ran the script.".into(), "If not, isolate web-01.".into()],
+        prevent: vec!["Let PowerShell run signed scripts only.".into()],
+        inspect: vec![
+            page("Logins of the last day", "https://siem.example.com/logins?host=web-01"),
+            page("Not a page", "javascript:alert(1)"),
+        ],
+        change: Value::Null,
+    }
+}
+
+fn links() -> OwnLinks {
+    let url = |what: &str| {
+        format!(
+            "https://soard.example.com/mail/{what}/x/c29jQGV4YW1wbGUuY29t/1795000000/7k2l3m4n5o6p7q2r3s4t5u6v7w2x3y4z"
+        )
+    };
+    OwnLinks { acknowledge: Some(url("acknowledge")), unsubscribe: Some(url("unsubscribe")) }
 }
 
 fn group() -> Value {
@@ -88,14 +127,80 @@ fn the_group_mail_lists_the_worst_first() {
 }
 
 #[test]
+fn a_mail_tells_why_it_matters_what_was_done_and_what_its_recipient_can_do() {
+    let mut input = alert();
+    input["confidence"] = "high".into();
+    let change = json!({"from": "resolved", "to": "in_progress", "by": "ann (uid 1000)", "comment": "it goes on"});
+    let background = Background { change, ..background() };
+    let mail = |links: &OwnLinks| {
+        render_with(&Templates::default(), "alert", "a-1042.0@57/tell", &input, json!({}), (&background, links))
+            .unwrap()
+    };
+    let whole = mail(&links());
+    insta::assert_snapshot!(show(&whole));
+    let html = whole.html.unwrap();
+    preview("alert-whole.html", &html);
+    for part in
+        ["SEC-12", "runs code that is not ours", "siem.example.com", "signed scripts", "it goes on", "Acknowledge"]
+    {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(!html.contains("javascript:") && !whole.text.contains("javascript:"), "what is no page is no link");
+    let none = mail(&OwnLinks::default());
+    for text in [&none.text, &none.html.unwrap()] {
+        assert!(!text.contains("soard.example.com") && !text.contains("cknowledge"), "{text}");
+    }
+}
+
+/// What waited for one recipient, as the digest's playbook gets it.
+fn digest() -> (Value, Value) {
+    let data = json!({"digest": {"recipient": "soc@example.com", "since": "2026-11-21T08:00:00Z",
+        "reasons": [{"why": "over the cap of 4 high a day", "count": 3}, {"why": "quiet hours until 06:00 (Europe/Berlin)", "count": 1066}],
+        "more": {"low": 1000, "medium": 0}}});
+    (group(), data)
+}
+
+#[test]
+fn a_digest_accounts_for_every_alert_worst_first_and_says_why_it_waited() {
+    let (input, data) = digest();
+    let mail =
+        render_with(&Templates::default(), "digest", "g-7/digest", &input, data, (&Background::default(), &links()));
+    let mail = mail.unwrap();
+    let html = mail.html.as_ref().unwrap();
+    preview("digest.html", html);
+    assert_eq!(mail.subject, "[DIGEST] 1070 alerts: 2 high, 1 medium, 1066 low");
+    let lines: Vec<&str> = mail.text.lines().collect();
+    insta::assert_snapshot!([&lines[..26], &["…"], &lines[lines.len() - 18..]].concat().join("\n"));
+    for said in ["1070 alerts", "over the cap of 4 high a day", "1000 low", "Acknowledge those listed"] {
+        assert!(html.contains(said), "{said}");
+    }
+    assert_eq!(mail.text.matches("\n              a-").count(), 70, "the others are listed one by one");
+    let one = json!([{"id": "a-1.0", "title": "Alone", "severity": "low"}]);
+    let mail = render(&Templates::default(), "digest", "g-8/digest", &one, json!({})).unwrap();
+    assert_eq!(mail.subject, "[DIGEST] 1 alert: 1 low");
+    assert!(mail.text.starts_with("1 alert that was not mailed alone: 1 low"), "{}", mail.text);
+}
+
+#[test]
 fn an_alert_that_says_little_still_gives_a_whole_mail() {
     let input = json!({"id": "a-7.0", "title": "Something", "severity": "low", "status": "resolved", "received": "2026-11-22T01:00:00Z"});
     let mail = render(&Templates::default(), "alert", "a-7.0/notify", &input, json!({})).unwrap();
     insta::assert_snapshot!(show(&mail));
     preview("sparse.html", mail.html.as_deref().unwrap());
-    for input in [json!({}), json!([]), json!(null), json!("x"), json!([1, {}])] {
-        for name in ["alert", "group"] {
-            render(&Templates::default(), name, "a-7.0/notify", &input, json!({})).unwrap();
+    let mut inputs = vec![json!({}), json!([]), json!(null), json!("x"), json!([1, {}])];
+    let whole = alert();
+    for field in whole.as_object().unwrap().keys() {
+        let mut lacking = whole.clone();
+        lacking.as_object_mut().unwrap().remove(field);
+        inputs.push(lacking.clone());
+        inputs.push(json!({field: whole[field]}));
+        inputs.push(json!([lacking, {field: whole[field]}]));
+    }
+    let templates = Templates::default();
+    for input in inputs {
+        for name in ["alert", "group", "digest", "approval"] {
+            let mail = render(&templates, name, "a-7.0/notify", &input, json!({}));
+            assert!(mail.is_ok(), "{name}: {mail:?}: {input}");
         }
     }
 }
@@ -164,7 +269,7 @@ fn templates_of_the_bundle_override_the_shipped_ones_and_add_to_them() {
         ("templates/_end.txt", "bye {{ alert.host }}"),
     ]);
     insta::assert_snapshot!("overrides", faults);
-    assert_eq!(templates.names().collect::<Vec<_>>(), ["alert", "approval", "group", "page"]);
+    assert_eq!(templates.names().collect::<Vec<_>>(), ["alert", "approval", "digest", "group", "page"]);
     let input = json!({"title": "a <b>\nc", "host": "h", "severity": "low"});
     let mail = render(&templates, "alert", "a-7.0/n", &input, json!({})).unwrap();
     assert_eq!((mail.subject.as_str(), mail.text.trim()), ("a <b> c", "Mine: bye h"));
@@ -213,6 +318,7 @@ fn a_question_is_mailed_with_what_it_is_about_and_with_links_where_there_are_any
         for links in [true, false] {
             let mail = render(&templates, "approval", run, &input, approval(links)).unwrap();
             let html = mail.html.unwrap();
+            preview(&format!("approval-{links}.html"), &html);
             assert_eq!(mail.subject, "HIGH: approve? Isolate <web-1>?");
             for said in ["approver or bo", "2026-11-22 01:30:00 UTC", "it is denied", "soard approve ap-3", run] {
                 assert!(

@@ -7,12 +7,13 @@ use std::sync::mpsc::{Receiver, channel};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
+use soard::actions::message::OwnLinks;
 use soard::domain::effect::Class;
 
 use crate::{PATIENCE, World, certificates, class, done, email, parse};
 
 /// The mail server of `tests/support/smtp_sink.py`; it ends with its standard input.
-struct Sink {
+pub struct Sink {
     child: Child,
     _input: ChildStdin,
     mails: Receiver<String>,
@@ -20,7 +21,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn start(options: &[&str]) -> Self {
+    pub fn start(options: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/smtp_sink.py");
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
@@ -39,7 +40,7 @@ impl Sink {
         Self { child, _input: input, mails, port }
     }
 
-    fn world(&self, smtp: &str, more: &str) -> World {
+    pub fn world(&self, smtp: &str, more: &str) -> World {
         World::new(&format!(
             "mail:\n  email:\n    smtp: {{ host: localhost, port: {}, timeout: 5s, {smtp} }}\n    from: Söard <soard@example.com>\n{more}",
             self.port
@@ -47,7 +48,7 @@ impl Sink {
     }
 
     /// The next mail that arrived.
-    fn mail(&self) -> Value {
+    pub fn mail(&self) -> Value {
         serde_json::from_str(&self.mails.recv_timeout(PATIENCE).expect("a mail arrives")).unwrap()
     }
 }
@@ -59,7 +60,7 @@ impl Drop for Sink {
     }
 }
 
-fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
+pub fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
     let all = mail["headers"].as_array().unwrap().iter();
     all.filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name))
         .map(|pair| pair[1].as_str().unwrap())
@@ -83,17 +84,21 @@ async fn the_mail_that_arrives_is_the_mail_that_was_meant() {
         reply.value,
         json!({"accepted": ["soc@example.com", "b@example.com"], "refused": {}, "reply": "250 2.0.0 queued as 4711"})
     );
-    let mail = sink.mail();
+    let (mail, other) = (sink.mail(), sink.mail());
     assert_eq!(mail["from"], "soard@example.com");
-    assert_eq!(mail["to"], json!(["soc@example.com", "b@example.com"]));
+    assert_eq!((&mail["to"], &other["to"]), (&json!(["soc@example.com"]), &json!(["b@example.com"])));
+    let names = |mail: &Value| raw(mail).windows(15).any(|bytes| bytes == b"soc@example.com");
+    assert_eq!((names(&mail), names(&other)), (true, false), "nobody learns who else gets it");
     assert_eq!(mail["hello"], "soar.example.com");
-    assert_eq!(mail["addresses"], json!([["Größe, Team", "soc@example.com"], ["", "b@example.com"]]));
+    assert_eq!(mail["addresses"], json!([["Größe, Team", "soc@example.com"]]));
+    let ids: Vec<&str> = [&mail, &other].iter().map(|mail| headers(mail, "message-id")[0]).collect();
+    assert!(ids[0] != ids[1] && ids.iter().all(|id| id.starts_with(&format!("<{}.", world.key))), "{ids:?}");
     for (name, value) in [
         ("subject", "[HIGH] Größe überschritten 🚨 on web-01"),
         ("from", "Söard <soard@example.com>"),
         ("reply-to", "desk@example.com"),
         ("date", "Sun, 22 Nov 2026 01:00:00 +0000"),
-        ("message-id", &format!("<{}@example.com>", world.key)),
+        ("message-id", &format!("<{}.jid62qsh@example.com>", world.key)),
         ("mime-version", "1.0"),
         ("auto-submitted", "auto-generated"),
         ("x-soard-run", "a-1.0/notify"),
@@ -137,7 +142,7 @@ async fn nothing_in_an_alert_reaches_the_headers_or_the_dialogue() {
     for subject in subjects {
         assert_eq!(done(world.send(&email(subject)).await).class, Class::Ok, "{subject:?}");
         let mail = sink.mail();
-        assert_eq!(mail["to"], json!(["soc@example.com", "b@example.com"]));
+        assert_eq!((&mail["to"], &sink.mail()["to"]), (&json!(["soc@example.com"]), &json!(["b@example.com"])));
         assert_eq!((headers(&mail, "bcc").len(), mail["headers"].as_array().unwrap().len()), (0, 12), "{subject:?}");
         assert_eq!(mail["defects"], json!([]), "{subject:?}");
         let got = headers(&mail, "subject")[0];
@@ -176,10 +181,41 @@ async fn a_mail_sent_again_is_the_same_to_the_byte_also_in_a_folder() {
         let reply = done(world.mail().await);
         assert_eq!((reply.class, &reply.value["accepted"]), (Class::Ok, &json!(["soc@example.com", "b@example.com"])));
     }
-    let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files, [path.join(format!("{}.eml", world.key))], "the same key gives one file, and no rest");
+    let mut files: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 2, "the same key and recipient give one file, and no rest: {files:?}");
+    let first_file = path.join(format!("{}.jid62qsh.eml", world.key));
+    assert!(files.contains(&first_file), "{files:?}");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().trim_end().to_owned();
-    assert_eq!(text(&std::fs::read(&files[0]).unwrap()), text(&first));
+    assert_eq!(text(&std::fs::read(&first_file).unwrap()), text(&first));
+}
+
+#[tokio::test]
+async fn a_mail_names_its_thread_and_offers_what_its_recipient_alone_can_do() {
+    let sink = Sink::start(&[]);
+    let mut world = sink.world("tls: none", TO);
+    world.thread = Some("thread.abc".into());
+    let url = |what: &str| {
+        format!("https://soard.example.com/mail/{what}/a-1042.0/{}/1795000000/{}", "c29j".repeat(40), "x".repeat(32))
+    };
+    let own = OwnLinks { acknowledge: Some(url("acknowledge")), unsubscribe: Some(url("unsubscribe")) };
+    world.links = [("soc@example.com".to_owned(), own)].into_iter().collect();
+    assert_eq!(done(world.mail().await).class, Class::Ok);
+    let (mail, other) = (sink.mail(), sink.mail());
+    for mail in [&mail, &other] {
+        assert_eq!(headers(mail, "references"), ["<thread.abc@example.com>"]);
+        assert_eq!(headers(mail, "in-reply-to"), ["<thread.abc@example.com>"]);
+        assert_eq!(mail["defects"], json!([]));
+    }
+    assert_eq!(headers(&mail, "list-unsubscribe"), [format!("<{}>", url("unsubscribe"))], "in one piece");
+    assert_eq!(headers(&mail, "list-unsubscribe-post"), ["List-Unsubscribe=One-Click"]);
+    assert!(headers(&other, "list-unsubscribe").is_empty(), "the links of one are for nobody else");
+    for part in 0..2 {
+        let text = |mail: &Value| mail["parts"][part]["text"].as_str().unwrap().replace("&#x2f;", "/");
+        for what in ["acknowledge", "unsubscribe"] {
+            assert_eq!((text(&mail).contains(&url(what)), text(&other).contains("/mail/")), (true, false));
+        }
+    }
 }
 
 #[tokio::test]
@@ -224,7 +260,8 @@ async fn mail_goes_encrypted_and_with_a_login() {
         let smtp = format!("tls: {tls}, username: soard, ca: '{ca}', password: {{ env: right-password }}");
         let reply = done(sink.world(&smtp, TO).mail().await);
         assert_eq!(reply.class, Class::Ok, "{tls}");
-        let mail = sink.mail();
+        let (mail, other) = (sink.mail(), sink.mail());
+        assert_eq!(mail["hello"], other["hello"]);
         assert_eq!((&mail["tls"], &mail["login"]), (&json!(true), &json!(true)), "{tls}");
 
         let wrong = sink.world(&smtp.replace("right-password", "wrong-password"), TO).mail().await;
@@ -262,8 +299,10 @@ async fn a_destination_writes_to_the_owners_and_to_its_own_recipients_when_there
     ] {
         let reply = done(world(more, owners).mail().await);
         assert_eq!(reply.value["accepted"], json!(expected), "{more} {owners:?}");
-        let mail = std::fs::read_to_string(reply.value["file"].as_str().unwrap()).unwrap();
-        let to = mail.lines().find_map(|line| line.strip_prefix("To: ")).unwrap();
-        assert_eq!(to, expected.join(", "), "the header names who gets it");
+        for (file, expected) in reply.value["files"].as_array().unwrap().iter().zip(expected) {
+            let mail = std::fs::read_to_string(file.as_str().unwrap()).unwrap();
+            let to = mail.lines().find_map(|line| line.strip_prefix("To: ")).unwrap();
+            assert_eq!(to, *expected, "the header names who gets it, and nobody else");
+        }
     }
 }

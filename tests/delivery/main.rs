@@ -1,11 +1,14 @@
 //! Delivery against real and hostile peers: what a receiver gets, and how every failure is classed.
 
+mod corpus;
 mod http;
 mod looks;
 mod mail;
 mod probe;
 mod settings;
 mod smtp_faults;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +16,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use soard::actions::message::OwnLinks;
 use soard::actions::settings::recipients::Recipients;
 use soard::actions::settings::{Settings, read_settings};
-use soard::actions::templates::Templates;
+use soard::actions::templates::{Background, Templates};
 use soard::actions::{Actions, Outcome, Request};
 use soard::domain::effect::{Effect, EffectKey, EmailRequest, Reply, WebhookRequest};
 use soard::domain::id::RunId;
@@ -38,6 +42,9 @@ struct World {
     input: Value,
     progress: Option<Value>,
     to: Vec<Addressee>,
+    background: Background,
+    thread: Option<String>,
+    links: BTreeMap<String, OwnLinks>,
     in_doubt: bool,
 }
 
@@ -69,6 +76,9 @@ impl World {
             input: alert(),
             progress: None,
             to,
+            background: Background::default(),
+            thread: None,
+            links: BTreeMap::new(),
             in_doubt: false,
         }
     }
@@ -84,6 +94,9 @@ impl World {
             input: &self.input,
             templates: &self.templates,
             to: &self.to,
+            background: &self.background,
+            thread: self.thread.as_deref(),
+            links: &self.links,
             log_head: LOG_HEAD,
             progress: self.progress.as_ref(),
             in_doubt: self.in_doubt,

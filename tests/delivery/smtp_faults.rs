@@ -27,6 +27,7 @@ struct Seen {
     recipients: Vec<String>,
     messages: Vec<String>,
     dialogues: usize,
+    resets: usize,
 }
 
 struct Server {
@@ -72,6 +73,8 @@ const THREE: &str = "    to: [a@example.com, gone@example.com, later@example.com
 async fn dialogue(stream: TcpStream, script: Script, seen: Arc<Mutex<Seen>>) -> Option<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
+    let mut half_way = false;
+    let mut taken = 0;
     reply(&mut write, &script, "greeting", "220 test ESMTP").await?;
     while let Ok(Some(line)) = lines.next_line().await {
         let word = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
@@ -94,7 +97,17 @@ async fn dialogue(stream: TcpStream, script: Script, seen: Arc<Mutex<Seen>>) -> 
                 reply(&mut write, &script, "AUTH", "235 welcome").await?;
             }
             "AUTH" => reply(&mut write, &script, "AUTH", "235 welcome").await?,
-            "MAIL" => reply(&mut write, &script, "MAIL", "250 ok").await?,
+            "MAIL" => {
+                assert!(!half_way, "a transaction begins within another (RFC 5321, 4.1.4)");
+                half_way = true;
+                // `second MAIL`: a server that takes one mail only on a connection.
+                reply(&mut write, &script, if taken == 0 { "MAIL" } else { "second MAIL" }, "250 ok").await?;
+            }
+            "RSET" => {
+                half_way = false;
+                seen.lock().unwrap().resets += 1;
+                reply(&mut write, &script, "RSET", "250 ok").await?;
+            }
             "RCPT" => {
                 let address = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 let stage =
@@ -114,8 +127,11 @@ async fn dialogue(stream: TcpStream, script: Script, seen: Arc<Mutex<Seen>>) -> 
                     message.push_str(&line);
                     message.push('\n');
                 }
+                (half_way, taken) = (false, taken + 1);
+                let first = format!("dot of {}", seen.lock().unwrap().recipients.last().unwrap());
                 seen.lock().unwrap().messages.push(message);
-                reply(&mut write, &script, "dot", "250 2.0.0 queued").await?;
+                let stage = script.iter().find(|(stage, _)| *stage == first).map_or("dot", |(stage, _)| *stage);
+                reply(&mut write, &script, stage, "250 2.0.0 queued").await?;
             }
             "QUIT" => return reply(&mut write, &script, "QUIT", "221 bye").await,
             other => panic!("{other}"),
@@ -204,7 +220,12 @@ async fn only_the_recipients_that_were_put_off_are_tried_again() {
     );
     let (first, second) = (first.seen.lock().unwrap().clone(), second.seen.lock().unwrap().clone());
     assert_eq!(second.recipients, ["later@example.com"]);
-    assert_eq!(first.messages, second.messages, "the mail sent again is the same");
+    assert_eq!((first.messages.len(), second.messages.len()), (1, 1));
+    assert_eq!(
+        (first.dialogues, first.resets),
+        (1, 1),
+        "one connection, and a refused recipient's transaction is given up"
+    );
 }
 
 #[tokio::test]
@@ -244,7 +265,55 @@ async fn when_doubles_are_forbidden_the_recipients_in_doubt_are_named() {
     let reply = done(server.world(&format!("{THREE}    mode: at_most_once\n")).mail().await);
     assert_eq!(reply.class, Class::Unknown);
     assert_eq!(reply.value["unknown"], json!(["a@example.com", "later@example.com"]));
-    assert_eq!(server.seen.lock().unwrap().dialogues, 1);
+    let seen = server.seen();
+    assert_eq!((seen.dialogues, seen.messages.len()), (2, 2), "each was sent once");
+}
+
+#[tokio::test]
+async fn a_recipient_whose_mail_breaks_the_connection_keeps_nobody_else_from_theirs() {
+    for (mode, expected) in [("at_least_once", "ambiguous"), ("at_most_once", "unknown")] {
+        let server = Server::start(vec![("dot of a@example.com", Act::Drop)]).await;
+        let outcome = server.world(&format!("{THREE}    mode: {mode}\n")).mail().await;
+        assert_eq!(class(&outcome), expected);
+        let value = match outcome {
+            Outcome::Done(reply) => reply.value,
+            Outcome::Again { progress, .. } => progress.unwrap(),
+        };
+        assert_eq!(value["accepted"], json!(["gone@example.com", "later@example.com"]), "{mode}");
+        assert_eq!(server.seen().recipients, ["a@example.com", "gone@example.com", "later@example.com"]);
+    }
+}
+
+#[tokio::test]
+async fn where_doubles_are_forbidden_the_others_are_tried_again_and_whoever_is_in_doubt_never_is() {
+    let first =
+        Server::start(vec![("dot of a@example.com", Act::Drop), ("later@example.com", Act::Say("451 greylisted"))])
+            .await;
+    let mode = format!("{THREE}    mode: at_most_once\n");
+    let Outcome::Again { ambiguous: false, progress: Some(progress), .. } = first.world(&mode).mail().await else {
+        panic!()
+    };
+    assert_eq!(
+        (&progress["accepted"], &progress["unknown"]),
+        (&json!(["gone@example.com"]), &json!(["a@example.com"]))
+    );
+    let second = Server::start(Vec::new()).await;
+    let mut world = second.world(&mode);
+    world.progress = Some(progress);
+    let reply = done(world.mail().await);
+    assert_eq!((reply.class, &reply.value["unknown"]), (Class::Unknown, &json!(["a@example.com"])));
+    assert_eq!(second.seen().recipients, ["later@example.com"]);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_the_connection_after_a_mail_gets_the_next_one_over_another() {
+    for act in [Act::Say("421 enough"), Act::Drop] {
+        let server = Server::start(vec![("second MAIL", act)]).await;
+        let reply = done(server.world(THREE).mail().await);
+        assert_eq!((reply.class, reply.value["accepted"].as_array().unwrap().len()), (Class::Ok, 3));
+        let seen = server.seen();
+        assert_eq!((seen.dialogues, seen.recipients.len()), (3, 3), "{act:?}: nobody is asked twice");
+    }
 }
 
 const LOGIN: &str = "tls: none, username: soard, password: { env: right-password }";

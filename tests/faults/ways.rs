@@ -347,7 +347,10 @@ async fn serve_smtp(stream: TcpStream, memory: Memory, way: Smtp) -> Option<()> 
         match verb.as_str() {
             "EHLO" => drop(stage(&mut stream, &memory, way, "EHLO", "250-test\r\n250 AUTH PLAIN").await?),
             "AUTH" => drop(stage(&mut stream, &memory, way, "AUTH", "235 welcome").await?),
-            "MAIL" => drop(stage(&mut stream, &memory, way, "MAIL", "250 ok").await?),
+            "MAIL" => {
+                recipients.clear();
+                stage(&mut stream, &memory, way, "MAIL", "250 ok").await?;
+            }
             "RCPT" => {
                 let recipient = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 let at = if recipient.starts_with("b@") && way == Smtp::OneRecipientLater { "RCPT b" } else { "RCPT" };
@@ -372,7 +375,7 @@ async fn message(stream: &mut BufReader<TcpStream>, memory: &Memory, way: Smtp, 
         let mut line = String::new();
         stream.read_line(&mut line).await.ok().filter(|n| *n > 0)?;
         if let Some(id) = line.strip_prefix("Message-ID: <") {
-            key = id.split('@').next().unwrap_or_default().to_owned();
+            key = id.split(['@', '.']).next().unwrap_or_default().to_owned();
             memory.see(&key);
             if way == Smtp::MessageDrop && memory.fails() {
                 return None;

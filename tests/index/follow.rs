@@ -15,7 +15,7 @@ use soard::journal::retention;
 use crate::journals::{Story, append, open};
 use crate::random::Random;
 use crate::support::wait_for;
-use crate::{World, dump, now, request};
+use crate::{ENTRIES, World, dump, now, request};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,7 +82,7 @@ fn whatever_happens_to_the_file_is_mended() {
 
 #[test]
 fn what_is_whole_is_gone_on_with() {
-    let world = World::generated(5, 100);
+    let world = World::generated(2, ENTRIES);
     world.build();
     fs::write(world.place().dir().join("alerts-2.sqlite.building"), "left by a kill").unwrap();
     let before = dump(&world);

@@ -114,6 +114,7 @@ impl Story {
         let mut entities = BTreeMap::from([("host", hosts), ("ip", ips)]);
         entities.retain(|_, list| !list.is_empty());
         json!({
+            "is_incident": self.random.chance(20),
             "source": self.pick(&SOURCES), "title": self.pick(&TITLES), "kind": self.pick(&KINDS),
             "severity": self.pick(&SEVERITIES), "received": self.at, "external_id": format!("ext-{}", self.record),
             "techniques": self.some(&TECHNIQUES), "tactics": self.some(&TACTICS), "tags": self.some(&TAGS),
@@ -280,20 +281,25 @@ impl Story {
         let (run, alerts) = self.open[self.random.below(self.open.len())].clone();
         let alert = alerts[self.random.below(alerts.len())].clone();
         let step = self.random.below(3);
+        let key = format!("{:k<26}", format!("{run}-{step}"));
+        if self.random.below(4) == 0 {
+            let made = json!({ "key": key, "n": 1, "error": "no route", "next": self.at });
+            return match self.random.below(3) {
+                0 => facts("due", &json!({ "retry": { "key": key } })),
+                _ => facts("attempt", &made),
+            };
+        }
         if self.random.below(3) == 0 {
             let reply =
                 json!({ "class": self.pick(&["ok", "rejected", "dead", "unknown"]), "status": 200, "value": null });
-            return facts(
-                "result",
-                &json!({ "run": run, "step": step, "key": "k".repeat(26), "attempts": 2, "reply": reply }),
-            );
+            return facts("result", &json!({ "run": run, "step": step, "key": key, "attempts": 2, "reply": reply }));
         }
         let effect = match self.random.below(3) {
             0 => json!({ "set_status": { "alert": alert, "status": self.pick(&STATUSES), "comment": "why" } }),
             1 => json!({ "tag": { "alert": alert, "tag": self.pick(&TAGS) } }),
             _ => json!({ "webhook": { "destination": "jira" } }),
         };
-        let key = if effect.get("webhook").is_some() { json!("k".repeat(26)) } else { Value::Null };
+        let key = if effect.get("webhook").is_some() { json!(key) } else { Value::Null };
         let mut asked = json!({ "n": step, "effect": effect, "args_sha256": "0" });
         if !key.is_null() {
             asked["key"] = key;

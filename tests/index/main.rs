@@ -1,5 +1,6 @@
 //! The index says what the journal says: against a slow fold of generated journals, through kills, damage and new entries.
 
+mod about;
 mod daemon;
 mod follow;
 mod journals;
@@ -250,6 +251,7 @@ fn label(random: &mut Random, n: usize) -> Term {
             ("route", &journals::ROUTES),
             ("assignee", &["bo", "ANN"]),
             ("feedback", &["useful", "not_useful"]),
+            ("is_incident", &["true", "false"]),
             ("fate", &["suppressed", "silenced", "resolved", "unrouted", "recorded", "throttled", "grouped", "ran"]),
             ("playbook", &journals::PLAYBOOKS),
         ]),
@@ -280,7 +282,7 @@ fn filters_find_what_a_look_at_every_alert_finds() {
             let texts: Vec<&str> = terms.iter().map(|(text, _)| text.as_str()).collect();
             let request = Request { all: random.chance(30), limit: Some(1000), ..request(&texts) };
             // With small limits a query goes the ways that only large indexes see.
-            let small = Limits { lead: 4, dear: 3, labels: 1 };
+            let small = Limits { lead: 4, pair: 6, dear: 3, labels: 1 };
             let limits = if random.chance(50) { small } else { Limits::default() };
             let page = world.query(|conn| query::list_within(conn, &request, now(), limits));
             let page = page.unwrap_or_else(|error| panic!("{texts:?}: {error:?}"));
@@ -357,7 +359,7 @@ fn more_than_can_be_changed_at_once_are_refused() {
 fn shown(known: &Known, request: &Request) -> bool {
     let asks =
         |keys: &[&str]| request.all || request.filter.iter().any(|term| keys.iter().any(|key| term.starts_with(key)));
-    (asks(&["severity"]) || known.severity != "informational")
+    (asks(&["severity", "is_incident"]) || known.severity != "informational")
         && (asks(&["status", "suppressed_by", "fate"]) || ["active", "in_progress"].contains(&&*known.status))
 }
 
@@ -439,6 +441,7 @@ fn dump(world: &World) -> Vec<String> {
         "SELECT json_array(run, step, key, kind, destination, outcome, attempts, code, asked, ended, error) FROM deliveries ORDER BY run, step",
         "SELECT json_array(alert, entry, n, at, actor, what, value, reason, comment) FROM changes ORDER BY alert, entry, n",
         "SELECT json_array(alert, lower(s.value), lower(k.value), status, severity, suppressed, fate, closed_as, useful, useful_reason, times, f.last_seen, runs, deliveries, orders, waited) FROM figures AS f LEFT JOIN labels AS s ON s.id = source LEFT JOIN labels AS k ON k.id = kind ORDER BY alert",
+        "SELECT json_array(subject, entry) FROM mentions ORDER BY subject, entry",
         "SELECT json_array(entry, at, id) FROM bundles ORDER BY entry",
         "SELECT json_array(journal, seq, hash) FROM position",
     ] {

@@ -318,6 +318,7 @@ impl Known {
             }
             "run" => self.runs.values().cloned().collect(),
             "playbook" => self.runs.keys().map(|run| playbook(run).to_owned()).collect(),
+            "is_incident" => vec![self.alert["is_incident"].as_bool().unwrap_or_default().to_string()],
             "fate" => vec![self.fate.clone()],
             name => one(name),
         }

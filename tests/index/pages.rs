@@ -6,7 +6,7 @@ use soard::index::build::{self, catch_up};
 use soard::index::query::{Request, Sort};
 
 use crate::journals::{self, Story, append, open};
-use crate::{World, dump, request};
+use crate::{ENTRIES, World, dump, request};
 
 #[test]
 fn each_alert_comes_once_while_others_arrive() {
@@ -57,7 +57,7 @@ fn each_alert_comes_once_while_others_arrive() {
 
 #[test]
 fn nothing_that_is_written_becomes_sql() {
-    let world = World::generated(2, 150);
+    let world = World::generated(2, ENTRIES);
     world.build();
     let before = dump(&world);
     let hostile = [

@@ -124,6 +124,7 @@ impl Story {
                 | Order::Recipient(_)
                 | Order::Token(_)
                 | Order::DestinationTest { .. }
+                | Order::Upkeep(_)
                 | Order::RunStart { .. } => {}
             },
             _ => {}
@@ -383,7 +384,8 @@ fn note(facts: Facts, seen: &mut BTreeSet<String>) {
             | Order::Token(_)
             | Order::Hold(_)
             | Order::Recipient(_)
-            | Order::DestinationTest { .. } => return,
+            | Order::DestinationTest { .. }
+            | Order::Upkeep(_) => return,
         },
         Facts::Intake(intake) => {
             for reason in intake.alerts.iter().flat_map(|taken| &taken.decision.reasons) {

@@ -22,6 +22,20 @@ pub fn long() -> bool {
     std::env::var_os("SOARD_TESTS").is_some_and(|sizes| sizes == "long")
 }
 
+/// Values that alerts may hold to harm whoever writes them into a mail, a table, a log line or a page, each with its name:
+/// `tests/corpus/hostile-values.json`, where `times` says how often a text stands one after the other.
+pub fn hostile_values() -> Vec<(String, String)> {
+    let all: Value = serde_json::from_str(include_str!("../corpus/hostile-values.json")).unwrap();
+    let one = |value: &Value| {
+        let times = value["times"].as_u64().unwrap_or(1);
+        (
+            value["name"].as_str().unwrap().into(),
+            value["text"].as_str().unwrap().repeat(usize::try_from(times).unwrap()),
+        )
+    };
+    all.as_array().unwrap().iter().map(one).collect()
+}
+
 /// Waits until `what` gives a value; panics with `name` when it takes too long.
 pub fn wait_for<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;

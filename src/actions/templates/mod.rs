@@ -4,6 +4,7 @@
 //! empty line. Values in HTML are escaped always; a field that an alert lacks prints as nothing.
 
 mod view;
+mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,18 +17,25 @@ use minijinja::value::Value as JinjaValue;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
+use crate::actions::message::OwnLinks;
 use crate::actions::scrub;
 use crate::domain::alert::ALERT_FIELDS;
 use crate::domain::effect::EffectKey;
 use crate::domain::id::RunId;
 use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
 
-/// The templates that ship with soard; an `.html` and a `.txt` each.
-const SHIPPED: [(&str, &str); 7] = [
-    ("approval.html", include_str!("approval.html")),
-    ("approval.txt", include_str!("approval.txt")),
+/// The templates that ship with soard; those of mails, and parts of them, whose names begin with `_soard_`.
+const SHIPPED: [(&str, &str); 13] = [
+    ("_soard_end.txt", include_str!("_soard_end.txt")),
+    ("_soard_mail.html", include_str!("_soard_mail.html")),
+    ("_soard_parts.html", include_str!("_soard_parts.html")),
+    ("_soard_row.txt", include_str!("_soard_row.txt")),
+    ("_soard_unsubscribe.txt", include_str!("_soard_unsubscribe.txt")),
     ("alert.html", include_str!("alert.html")),
     ("alert.txt", include_str!("alert.txt")),
+    ("approval.html", include_str!("approval.html")),
+    ("approval.txt", include_str!("approval.txt")),
+    ("digest.html", include_str!("digest.html")),
     ("digest.txt", include_str!("digest.txt")),
     ("group.html", include_str!("group.html")),
     ("group.txt", include_str!("group.txt")),
@@ -71,6 +79,30 @@ pub struct Rendered {
     pub html: Option<String>,
 }
 
+/// A page that advice names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What it is called.
+    pub label: String,
+    /// Where it is.
+    pub url: String,
+}
+
+/// What is known of an alert or a run beyond the alert itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Background {
+    /// What the run did before it asked for the mail, one line each.
+    pub did: Vec<String>,
+    /// What to do now, as the source and advice say.
+    pub mitigate: Vec<String>,
+    /// What to change so that it does not happen again.
+    pub prevent: Vec<String>,
+    /// Pages that show more.
+    pub inspect: Vec<Page>,
+    /// The change of status that the run was started by, as `on_status` gets it.
+    pub change: Value,
+}
+
 /// What a mail is about.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -84,6 +116,10 @@ pub struct Subject<'a> {
     pub at: Timestamp,
     /// The script's own values, as `data`.
     pub data: &'a Map<String, Value>,
+    /// What else is known.
+    pub background: &'a Background,
+    /// What its recipient can do by links.
+    pub links: &'a OwnLinks,
 }
 
 impl Templates {
@@ -174,10 +210,12 @@ impl Templates {
         }
         let run = "a-1.0/sample".parse().expect("a run id");
         let key = EffectKey::new("sample", &run, 0);
-        let data = Map::new();
+        let (data, background, links) = (Map::new(), Background::default(), OwnLinks::default());
         let full = view::sample();
         for input in [&full, &json!([full, {}])] {
-            let subject = Subject { input, run: &run, key: &key, at: Timestamp::UNIX_EPOCH, data: &data };
+            let at = Timestamp::UNIX_EPOCH;
+            let subject =
+                Subject { input, run: &run, key: &key, at, data: &data, background: &background, links: &links };
             if let Err(error) = self.part(name, jinja(&view::context(&subject))) {
                 faults.push(fault("template-render", name, &error));
                 return;

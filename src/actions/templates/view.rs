@@ -5,12 +5,12 @@ use minijinja::value::Value as JinjaValue;
 use serde_json::{Map, Value, json};
 
 use crate::actions::scrub;
-use crate::actions::templates::Subject;
+use crate::actions::templates::{Background, Page, Subject, why};
 use crate::domain::alert::Severity;
 use crate::domain::attack;
 
 /// Fields that alerts have in templates only.
-pub(super) const ADDED_FIELDS: &[&str] = &["attack", "facts", "page", "where"];
+pub(super) const ADDED_FIELDS: &[&str] = &["attack", "facts", "page", "where", "why"];
 
 /// Longest text value that a mail shows, in characters.
 const TEXT_CHARS_MAX: usize = 4_000;
@@ -20,6 +20,8 @@ const ALERTS_MAX: usize = 200;
 const ITEMS_MAX: usize = 100;
 /// Levels of nesting that a template sees.
 const DEPTH_MAX: usize = 16;
+/// Alerts that a digest lists.
+const DIGEST_LINES: usize = 100;
 /// A subject tells severity, what and where within this many characters: what a phone's list shows.
 const SUBJECT_CHARS: usize = 60;
 
@@ -42,6 +44,8 @@ pub(super) fn context(subject: &Subject<'_>) -> Value {
     let worst = alerts.first().map_or(Severity::Informational, |alert| severity(alert));
     let shown: Vec<Value> = alerts.iter().take(ALERTS_MAX).map(|alert| alert_view(alert)).collect();
     let headline = if single { alert_headline(&shown[0]) } else { group_headline(&shown, count, worst) };
+    let listed: Vec<Severity> = alerts.iter().take(DIGEST_LINES).map(|alert| severity(alert)).collect();
+    let digest = digest(subject.data.get("digest").unwrap_or(&Value::Null), &alerts, &listed);
     json!({
         "alert": if single { shown[0].clone() } else { Value::Null },
         "alerts": shown,
@@ -57,6 +61,66 @@ pub(super) fn context(subject: &Subject<'_>) -> Value {
         "key": subject.key.as_str(),
         "at": subject.at.to_string(),
         "data": clean(&Value::Object(subject.data.clone()), 0),
+        "digest": digest,
+        "did": lines(&subject.background.did),
+        "advice": advice(subject.background),
+        "change": clean(&subject.background.change, 0),
+        "links": { "acknowledge": subject.links.acknowledge, "unsubscribe": subject.links.unsubscribe },
+    })
+}
+
+fn lines(texts: &[String]) -> Value {
+    texts.iter().take(ITEMS_MAX).map(|text| scrub::line(text, 500)).collect()
+}
+
+fn advice(background: &Background) -> Value {
+    let blocks = |texts: &[String]| -> Value {
+        texts.iter().take(ITEMS_MAX).map(|text| scrub::block(text, TEXT_CHARS_MAX)).collect()
+    };
+    let page = |page: &Page| {
+        let host = web_host(&page.url)?;
+        Some(json!({"label": scrub::line(&page.label, 80), "url": page.url, "host": host}))
+    };
+    json!({
+        "mitigate": blocks(&background.mitigate),
+        "prevent": blocks(&background.prevent),
+        "inspect": background.inspect.iter().filter_map(page).take(ITEMS_MAX).collect::<Vec<_>>(),
+    })
+}
+
+/// What a digest tells in numbers: `data.digest.more` has those that its group did not keep, by severity.
+fn digest(given: &Value, alerts: &[&Value], listed: &[Severity]) -> Value {
+    let of =
+        |wanted: Severity, among: &mut dyn Iterator<Item = Severity>| among.filter(|it| *it == wanted).count() as u64;
+    let (mut tally, mut unlisted, mut total) = (Vec::new(), Vec::new(), 0);
+    for wanted in Severity::ALL.into_iter().rev() {
+        let more = given["more"][wanted.as_str()].as_u64().unwrap_or_default();
+        let count = more.saturating_add(of(wanted, &mut alerts.iter().map(|alert| severity(alert))));
+        let rest = count.saturating_sub(of(wanted, &mut listed.iter().copied()));
+        total += count;
+        if count > 0 {
+            tally.push(json!({"severity": wanted, "count": count}));
+        }
+        if rest > 0 {
+            unlisted.push(format!("{rest} {wanted}"));
+        }
+    }
+    let noun = if total == 1 { "alert" } else { "alerts" };
+    let mut headline = format!("[DIGEST] {total} {noun}");
+    for (part, before) in tally.iter().zip([":", ",", ",", ","]) {
+        let words = format!("{before} {} {}", part["count"], part["severity"].as_str().unwrap_or_default());
+        // The worst are named first; what does not fit is in the mail.
+        if headline.len() + words.len() > SUBJECT_CHARS {
+            break;
+        }
+        headline.push_str(&words);
+    }
+    json!({
+        "total": total,
+        "tally": tally,
+        "unlisted": !unlisted.is_empty(),
+        "unlisted_words": unlisted.join(", "),
+        "headline": headline,
     })
 }
 
@@ -84,6 +148,7 @@ fn alert_view(alert: &Value) -> Value {
     fields.insert("severity".into(), json!(severity(alert)));
     fields.insert("where".into(), place(&fields).into());
     fields.insert("attack".into(), attack(&fields));
+    fields.insert("why".into(), why::reasons(&fields).into());
     fields.insert("facts".into(), facts(&fields));
     fields.insert("page".into(), page(&fields));
     Value::Object(fields)
@@ -159,7 +224,7 @@ fn page(alert: &Map<String, Value>) -> Value {
     let links = alert.get("links").and_then(Value::as_array);
     let first = links.into_iter().flatten().find_map(|link| {
         let url = link["url"].as_str()?;
-        let host = reqwest::Url::parse(url).ok()?.host_str()?.to_owned();
+        let host = web_host(url)?;
         let label = link["label"].as_str().map_or_else(|| "Open the alert".into(), |label| scrub::line(label, 80));
         Some(json!({"url": url, "label": label, "host": host}))
     });
@@ -167,7 +232,13 @@ fn page(alert: &Map<String, Value>) -> Value {
 }
 
 fn is_web(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    web_host(url).is_some()
+}
+
+/// The host of a page that a browser can open. A user name before it can only be there to be taken for the host.
+fn web_host(url: &str) -> Option<String> {
+    let url = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    url.host_str().filter(|_| url.username().is_empty() && url.password().is_none()).map(str::to_owned)
 }
 
 /// `[HIGH] Suspicious PowerShell on web-01`, within [`SUBJECT_CHARS`].

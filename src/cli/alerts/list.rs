@@ -34,6 +34,7 @@ Terms: KEY=VALUE, KEY!=VALUE, KEY=~REGEX, KEY!~REGEX; severity, seen and receive
   host, account, file, …   an entity of that type by its name, id, path, hash …; entity: of any type
   source, vendor, product, kind, title, resource, tactic, technique, tag, assignee, playbook
   suppressed_by, silenced_by, route   the rule or silence, by its id
+  is_incident              true, false: whether the product says that it stands for other alerts
   feedback                 useful, not_useful
   run                      open, finished, failed, stalled, cancelled
   fate                     suppressed, silenced, resolved, unrouted, recorded, muted, throttled, grouped, ran
@@ -43,7 +44,7 @@ Letters compare without regard to case, but in regular expressions.";
 /// List alerts: by severity, then the newest
 ///
 /// Closed alerts are shown when a term asks for a status, fate or suppression, informational ones when a term asks for a
-/// severity, and all of them with --all; a line below the list says how many were left out. Exits with 1 when the
+/// severity or for incidents, and all of them with --all; a line below the list says how many were left out. Exits with 1 when the
 /// list is empty.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{KEYS}\n\n{EXAMPLES}"))]

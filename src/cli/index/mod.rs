@@ -1,6 +1,7 @@
 //! `soard index`: the tables that lists of alerts come from.
 
 pub mod rebuild;
+pub mod wait;
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};

@@ -1,8 +1,5 @@
 //! `soard index rebuild`.
 
-use std::thread;
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Context;
@@ -10,16 +7,15 @@ use crate::cli::access::spoken;
 use crate::cli::bar::Bar;
 use crate::cli::client::Client;
 use crate::cli::fault::{Exit, Fault};
+use crate::cli::index::wait::wait;
 use crate::cli::output::{GOOD, Look, count, size, styled};
+use crate::console::shared::Comment;
 use crate::daemon::report::IndexReport;
 use crate::index::build::build;
 use crate::index::place::Place;
 use crate::index::query::{Request, list};
 use crate::index::readers::Readers;
 use crate::journal::reader::Reader;
-
-/// How often a daemon that builds is asked how far it is.
-const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Build the index anew from the journal
 ///
@@ -28,7 +24,11 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// waits for it. The journal is only read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard index rebuild\n  soard -C /etc/soard index rebuild -o json")]
-pub struct Args {}
+pub struct Args {
+    /// Why; it stands in the journal beside your name
+    #[arg(short, long, value_name = "WHY", default_value = "", hide_default_value = true)]
+    comment: String,
+}
 
 /// What came of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl Args {
         let mut bar = Bar::new("entries");
         let place = Place::of(&context.places.state);
         let entry = match Client::connect(&context.places.socket) {
-            Ok(client) => by_daemon(&client, &mut bar)?,
+            Ok(client) => by_daemon(&client, &self.comment, &mut bar)?,
             Err(_) => here(context, &place, &mut bar)?,
         };
         bar.clear();
@@ -77,18 +77,8 @@ fn here(context: &Context, place: &Place, bar: &mut Bar) -> Result<u64, Fault> {
     Ok(done)
 }
 
-fn by_daemon(client: &Client, bar: &mut Bar) -> Result<u64, Fault> {
-    let begun: IndexReport = client.post("/index/rebuild").map_err(spoken)?;
-    let goal = begun.entry + begun.behind;
-    loop {
-        let IndexReport { entry, behind, doing, why } = client.get("/index").map_err(spoken)?;
-        if let Some(why) = why {
-            return Err(Fault::new("the daemon cannot build the index").hint(why));
-        }
-        if doing == "following" && entry >= goal {
-            return Ok(entry);
-        }
-        bar.show(entry, entry + behind);
-        thread::sleep(ASK_EVERY);
-    }
+fn by_daemon(client: &Client, why: &str, bar: &mut Bar) -> Result<u64, Fault> {
+    let why = Comment { comment: why.to_owned() };
+    let begun: IndexReport = client.send("/index/rebuild", &why).map_err(spoken)?;
+    wait(client, begun.entry + begun.behind, bar)
 }

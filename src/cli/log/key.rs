@@ -8,6 +8,7 @@ use crate::cli::access::spoken;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{GOOD, Look, styled, when};
 use crate::cli::plain::{Page, safe};
+use crate::console::shared::Comment;
 use crate::daemon::query::log::LogFilter;
 use crate::daemon::report::KeyReport;
 use crate::domain::entry::{Facts, Log};
@@ -29,8 +30,12 @@ enum Command {
     /// Sign with a new key from now on
     ///
     /// The old key signs once more, to vouch for the new one, and is deleted. A key that soard.yaml names is changed there.
-    #[command(after_help = "Examples:\n  soard log key rotate")]
-    Rotate,
+    #[command(after_help = "Examples:\n  soard log key rotate\n  soard log key rotate -c \"the yearly change\"")]
+    Rotate {
+        /// Why; it stands in the journal beside your name
+        #[arg(short, long, value_name = "WHY", default_value = "", hide_default_value = true)]
+        comment: String,
+    },
 }
 
 /// A key, and from where on it signs.
@@ -43,10 +48,11 @@ struct Key {
 
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
-        match self.command {
+        match &self.command {
             None => show(context),
-            Some(Command::Rotate) => {
-                let report: KeyReport = context.daemon()?.post("/log/key/rotate").map_err(spoken)?;
+            Some(Command::Rotate { comment }) => {
+                let why = Comment { comment: comment.clone() };
+                let report: KeyReport = context.daemon()?.send("/log/key/rotate", &why).map_err(spoken)?;
                 context.print(&report, rotated)?;
                 Ok(Exit::Good)
             }

@@ -8,6 +8,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::output::{BAD, GOOD, Look, styled};
 use crate::cli::plain::safe;
+use crate::console::shared::Comment;
 use crate::daemon::report::RetryReport;
 
 /// Send quarantined records through again, once a format takes them
@@ -20,6 +21,9 @@ pub struct Args {
     /// Numbers of the records
     #[arg(value_name = "RECORD", required = true)]
     records: Vec<u64>,
+    /// Why; it stands in the journal beside your name
+    #[arg(short, long, value_name = "WHY", default_value = "", hide_default_value = true)]
+    comment: String,
 }
 
 /// What came of one record.
@@ -37,15 +41,16 @@ pub(in crate::cli) struct Retry {
 impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let daemon = context.daemon()?;
-        let retries = self.records.iter().map(|record_no| retry(&daemon, *record_no));
+        let retries = self.records.iter().map(|record_no| retry(&daemon, *record_no, &self.comment));
         let retries: Vec<Retry> = retries.collect::<Result<_, Fault>>()?;
         context.print(&retries, |retries, look| human(retries, look))?;
         Ok(if retries.iter().all(|retry| retry.error.is_none()) { Exit::Good } else { Exit::Nothing })
     }
 }
 
-fn retry(daemon: &Client, record_no: u64) -> Result<Retry, Fault> {
-    match daemon.post(&format!("/quarantine/{record_no}/retry")) {
+fn retry(daemon: &Client, record_no: u64, why: &str) -> Result<Retry, Fault> {
+    let why = Comment { comment: why.to_owned() };
+    match daemon.send(&format!("/quarantine/{record_no}/retry"), &why) {
         Ok(report) => Ok(Retry { record_no, report: Some(report), error: None }),
         Err(ClientError::Refused { status, error }) if matches!(status.as_u16(), 404 | 409) => {
             Ok(Retry { record_no, report: None, error: Some(error) })

@@ -1,7 +1,7 @@
 //! Views over the journal: pure folds over its lines.
 //!
-//! They read the journal from its beginning, parse only the lines that can matter to them, and keep rows with bounded texts,
-//! never bodies. Lists of alerts come from the index instead.
+//! They read the journal from its beginning, or the entries that the index names, parse only the lines that can matter to them, and
+//! keep rows with bounded texts, never bodies. Lists of alerts come from the index instead.
 
 pub mod alert;
 pub mod alerts;
@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::domain::entry::{Entry, Facts, Log};
+use crate::index::mentions::Mentions;
 use crate::journal::JournalError;
 use crate::journal::line::Line;
 use crate::journal::reader::Reader;
@@ -53,6 +54,12 @@ pub struct LogLine {
     pub data: Box<RawValue>,
     /// Hash of the line, in hex.
     pub hash: String,
+}
+
+impl From<Line> for LogLine {
+    fn from(Line { seq, at, kind, data, hash, .. }: Line) -> Self {
+        Self { seq, at, kind, data, hash }
+    }
 }
 
 impl LogLine {
@@ -80,8 +87,16 @@ pub type Lines<'a> = &'a mut dyn Iterator<Item = Result<LogLine, QueryError>>;
 
 /// The journal's lines from this sequence number to the head as it is now.
 pub fn lines(reader: &Reader, from: u64) -> impl Iterator<Item = Result<LogLine, QueryError>> + use<> {
-    let plain = |Line { seq, at, kind, data, hash, .. }| LogLine { seq, at, kind, data, hash };
-    reader.lines(from).map(move |line| line.map(plain).map_err(QueryError::Journal))
+    reader.lines(from).map(|line| line.map(LogLine::from).map_err(QueryError::Journal))
+}
+
+/// The entries that the index names, and all those behind what it knows.
+pub fn lines_about(reader: &Reader, about: Mentions) -> impl Iterator<Item = Result<LogLine, QueryError>> + use<> {
+    let Mentions { entries, upto } = about;
+    let (one, rest) = (reader.clone(), lines(reader, upto + 1));
+    // What retention has dropped meanwhile is not there any more.
+    let named = entries.into_iter().filter_map(move |seq| one.line(seq).transpose());
+    named.map(|line| line.map(LogLine::from).map_err(QueryError::Journal)).chain(rest)
 }
 
 /// A query that failed.

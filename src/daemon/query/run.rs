@@ -366,7 +366,8 @@ impl Runs {
             | Order::Token(_)
             | Order::Hold(_)
             | Order::Recipient(_)
-            | Order::DestinationTest { .. } => {}
+            | Order::DestinationTest { .. }
+            | Order::Upkeep(_) => {}
         }
         for run in operator.order.runs() {
             if let Some(open) = self.runs.get_mut(run).filter(|_| !matches!(self.wanted, Wanted::All)) {

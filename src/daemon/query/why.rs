@@ -10,6 +10,7 @@ use crate::daemon::query::group::GroupView;
 use crate::daemon::query::run::RunView;
 use crate::daemon::query::{Lines, QueryError, alert, group, run};
 use crate::domain::id::{AlertId, GroupId, RunId};
+use crate::index::mentions;
 
 /// What one can ask about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,17 @@ impl FromStr for Subject {
             text.parse().map(Self::Alert)
         };
         parsed.map_err(|_| BadSubject { text: text.into() })
+    }
+}
+
+impl Subject {
+    /// What has to be on record about for the answer.
+    pub fn mentioned(&self) -> Vec<mentions::Subject> {
+        match self {
+            Self::Alert(id) => vec![mentions::Subject::Alert(*id)],
+            Self::Run(id) => vec![mentions::Subject::of(id.trigger)],
+            Self::Group(id) => vec![mentions::Subject::Group(*id), mentions::Subject::Joined(*id)],
+        }
     }
 }
 

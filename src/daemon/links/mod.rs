@@ -1,14 +1,17 @@
-//! Links that are mailed with an approval: whoever holds one may decide it that way, once, until it times out.
+//! Links in mails: whoever holds one may do the one thing that it says, until it expires.
 //!
-//! A link holds the approval, the choice and the deadline, and an HMAC-SHA256 over them and the journal's random id, so that
-//! none can be made up and none of an earlier journal fits. The key lies in the state folder; the links stand nowhere.
+//! A link holds what it is for and about, and until when, and an HMAC-SHA256 over that and the journal's random id, so that
+//! none can be made up and none of an earlier journal fits. The key lies in the state folder; the links stand nowhere. Here are
+//! those of an approval, which decide it; [`own`] has those that are for one recipient alone.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod key;
+pub mod own;
+
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -67,7 +70,7 @@ impl Links {
     /// When it can be neither read nor made.
     pub fn open(state: &Path, base: Option<String>, journal: &str) -> Result<Self, LinksError> {
         let path = state.join(FILE);
-        let key = key(&path).map_err(|cause| LinksError { path, cause })?;
+        let key = key::read(&path).map_err(|cause| LinksError { path, cause })?;
         let mac = Hmac::new_from_slice(&key).expect("HMAC takes keys of any length");
         Ok(Self { base, journal: journal.to_owned(), mac })
     }
@@ -95,48 +98,39 @@ impl Links {
     fn url(&self, id: ApprovalId, choice: Choice, until: Timestamp) -> Option<String> {
         // The deadline itself is kept by the core; the link's is the next whole second.
         let until = until.as_second() + 1;
-        let mac = self.sign(id, choice, until).finalize().into_bytes();
-        let mac = BASE32_NOPAD.encode(&mac[..MAC_BYTES]).to_ascii_lowercase();
+        let mac = self.sign("approval", &[&id, &choice, &until]);
         self.base.as_ref().map(|base| format!("{base}{PATH}/{id}/{choice}/{until}/{mac}"))
     }
 
     /// Whether the link is one of these; the comparison takes the same time whatever differs.
     pub fn made(&self, link: &Link) -> bool {
-        let given = BASE32_NOPAD.decode(link.mac.to_ascii_uppercase().as_bytes()).unwrap_or_default();
-        given.len() == MAC_BYTES && self.sign(link.id, link.choice, link.until).verify_truncated_left(&given).is_ok()
+        self.signed("approval", &[&link.id, &link.choice, &link.until], &link.mac)
     }
 
-    fn sign(&self, id: ApprovalId, choice: Choice, until: i64) -> Hmac<Sha256> {
+    /// What shows that a link of this kind, with these parts, is soard's own.
+    fn sign(&self, kind: &str, parts: &[&dyn Display]) -> String {
+        let mac = self.hmac(kind, parts).finalize().into_bytes();
+        BASE32_NOPAD.encode(&mac[..MAC_BYTES]).to_ascii_lowercase()
+    }
+
+    fn signed(&self, kind: &str, parts: &[&dyn Display], mac: &str) -> bool {
+        let given = BASE32_NOPAD.decode(mac.to_ascii_uppercase().as_bytes()).unwrap_or_default();
+        given.len() == MAC_BYTES && self.hmac(kind, parts).verify_truncated_left(&given).is_ok()
+    }
+
+    /// No part holds a line end, so no two links are signed alike.
+    fn hmac(&self, kind: &str, parts: &[&dyn Display]) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
-        mac.update(format!("approval link v1\n{}\n{id}\n{choice}\n{until}", self.journal).as_bytes());
+        mac.update(format!("{kind} link v1\n{}", self.journal).as_bytes());
+        parts.iter().for_each(|part| mac.update(format!("\n{part}").as_bytes()));
         mac
-    }
-}
-
-/// Reads the key, or makes one that its owner alone can read.
-fn key(path: &Path) -> io::Result<Vec<u8>> {
-    let bad =
-        || io::Error::new(io::ErrorKind::InvalidData, "it is not 64 hex digits; delete it, and a new one is made");
-    match fs::read_to_string(path) {
-        Ok(text) => HEXLOWER.decode(text.trim().as_bytes()).ok().filter(|key| key.len() == 32).ok_or_else(bad),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-            let unfinished = path.with_extension("key.tmp");
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-            writeln!(file, "{}", HEXLOWER.encode(&key))?;
-            file.sync_all()?;
-            fs::rename(&unfinished, path)?;
-            fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-            Ok(key.to_vec())
-        }
-        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn links(state: &Path, journal: &str) -> Links {
