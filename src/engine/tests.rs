@@ -21,7 +21,7 @@ use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
 use crate::engine::orders::{self, Latest, Refusal, Wish};
-use crate::engine::saved::Saved;
+use crate::engine::saved::Parts;
 use crate::engine::state::State;
 use crate::engine::tasks::{self, Task};
 use crate::rules::compile::{Rules, compile};
@@ -132,9 +132,9 @@ impl Drop for World {
         }
         assert_eq!(sorted(&recovered), sorted(&self.state));
         // A snapshot loses nothing, and damage of its packed part is noticed.
-        let saved = self.state.save();
+        let saved = self.state.save().parts();
         assert_eq!(sorted(&State::restore(&saved).unwrap()), sorted(&self.state));
-        let cut = Saved { alerts: saved.alerts[..saved.alerts.len().saturating_sub(1)].to_vec(), ..saved.clone() };
+        let cut = Parts { alerts: saved.alerts[..saved.alerts.len().saturating_sub(1)].to_vec(), ..saved.clone() };
         assert!(saved.alerts.is_empty() || State::restore(&cut).is_err());
     }
 }
@@ -900,7 +900,7 @@ fn a_snapshot_keeps_silences_and_they_hold_as_before() {
     let mut world = World::new(PLAIN, NONE);
     world.silence(&["title=~^T"], 60).unwrap();
     world.alert(json!({ "external_id": "1" }));
-    let mut restored = State::restore(&world.state.save()).unwrap();
+    let mut restored = State::restore(&world.state.save().parts()).unwrap();
     std::mem::swap(&mut world.state, &mut restored);
     assert_eq!(silenced(&world.alert(json!({ "external_id": "2" }))), Some("s-1".into()));
     world.pass(60);
