@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::actions::message::{Mark, OwnLinks};
-use crate::actions::settings::email::{EmailSettings, Transport};
+use crate::actions::settings::email::{EmailSettings, Transport, mailbox};
 use crate::actions::smtp::{Delivered, Letter, Reason, Server};
 use crate::actions::templates::{Rendered, Subject};
 use crate::actions::trial::{self, Stages};
@@ -69,8 +69,8 @@ impl Mailer {
     pub(super) async fn send(&self, request: &Request<'_>, email: &EmailRequest) -> Outcome {
         let known = request.progress.and_then(|progress| serde_json::from_value::<Progress>(progress.clone()).ok());
         let progress = known.unwrap_or_default();
-        let recipients = self.settings.recipients(request.owners);
-        let open: Vec<Mailbox> = recipients.into_iter().filter(|to| !progress.settled(&to.email.to_string())).collect();
+        let recipients = request.to.iter().filter_map(mailbox);
+        let open: Vec<Mailbox> = recipients.filter(|to| !progress.settled(to.email.as_ref())).collect();
         let letters: Result<Vec<Letter>, String> =
             open.into_iter().map(|to| Ok(Letter { bytes: self.bytes(request, email, &to)?, to: to.email })).collect();
         match (letters, &self.way) {
@@ -131,6 +131,7 @@ impl Mailer {
         let subject = Subject { input, run, key, at, data: &email.data, background, links };
         let rendered = request.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
+        let own_subject = own_subject.filter(|text| !text.is_empty());
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
         message::build(&self.settings, &rendered, &Mark { key, run: Some(run), to, thread, links, at, log_head })
     }

@@ -300,7 +300,7 @@ async fn give(shared: &Shared, who: Who, ask: Orders) -> Answer<OrdersReport> {
 }
 
 /// The alert as it was seen last; nothing when it is unknown, which the core then says.
-async fn latest(shared: &Shared, alert: AlertId) -> Answer<Option<Latest>> {
+pub(super) async fn latest(shared: &Shared, alert: AlertId) -> Answer<Option<Latest>> {
     let Some(seq) = shared.command(|done| Command::Body(alert, done)).await? else { return Ok(None) };
     let find = move |lines: Lines<'_>| {
         let Some(line) = lines.next() else { return Ok(None) };

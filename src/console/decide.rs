@@ -1,26 +1,23 @@
 //! The pages behind the links that are mailed with an approval.
 //!
-//! Mail programs and scanners open links: GET and HEAD show the question and change nothing, only POST decides. No script, no
-//! cookie; the link is all that says who may. What is shown of an alert is escaped and freed of control characters.
+//! Mail programs and scanners open links: GET and HEAD show the question and change nothing, only POST decides. The link is all
+//! that says who may.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::get;
-use data_encoding::BASE64;
-use jiff::Timestamp;
-use minijinja::{Environment, context};
-use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::actions::scrub;
+use crate::console::page::{self, Question, said, when};
 use crate::daemon::api::Command;
 use crate::daemon::links::{Link, Links, PATH};
 use crate::daemon::order::Ordered;
@@ -45,24 +42,6 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// Characters of a reason.
 const WHY_CHARS_MAX: usize = 1_000;
-
-/// How all pages look.
-const STYLE: &str = include_str!("decide.css");
-
-/// What browsers may do with a page: nothing but show it, in its own style, and send its form back.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = BASE64.encode(&Sha256::digest(STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    );
-    HeaderValue::from_str(&policy).expect("base64 and words fit a header")
-});
-
-static TEMPLATE: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut environment = Environment::new();
-    environment.add_template("decide.html", include_str!("decide.html")).expect("the template is ours");
-    environment
-});
 
 /// What the pages need of the daemon.
 #[derive(Clone)]
@@ -132,9 +111,8 @@ async fn decide(State(desk): State<Desk>, link: Opened, request: Request) -> Res
 impl Desk {
     /// The approval that a link is about, or the page that says why there is none.
     async fn open(&self, link: Opened) -> Result<(Approval, Link), Response> {
-        let forged = "It may have been cut: copy all of it from the mail. Nothing was decided.";
         let Some(link) = link.ok().map(|Path(link)| link).filter(|link| self.links.made(link)) else {
-            return Err(said(StatusCode::FORBIDDEN, "bad", "This link is not valid", forged));
+            return Err(page::forged());
         };
         match self.find(link.id).await {
             Some(Some(approval)) => Ok((approval, link)),
@@ -205,26 +183,24 @@ impl Form {
 /// The question, with the form; and what was wrong with the one that was sent.
 fn ask(status: StatusCode, approval: &Approval, choice: Choice, form: &Form, fault: Option<&str>) -> Response {
     let request = &approval.request;
-    let question = scrub::line(&request.question, usize::MAX);
-    let values = context! {
-        title => &question,
-        tone => "",
-        style => STYLE,
-        form => context! {
-            question => &question,
-            run => approval.run.to_string(),
-            asked => when(approval.asked),
-            until => when(request.until),
-            otherwise => request.otherwise.past(),
-            fault,
-            name => &form.name,
-            why => &form.why,
-            choice => choice.as_str(),
-            verb => capital(choice.as_str()),
-            other => if choice == Choice::Approve { "deny" } else { "approve" },
-        },
+    let other = if choice == Choice::Approve { "deny" } else { "approve" };
+    let question = Question {
+        kicker: "A playbook asks",
+        title: &request.question,
+        facts: vec![
+            ("Run", approval.run.to_string()),
+            ("Asked", when(approval.asked)),
+            ("Until", format!("{}, otherwise it is {}", when(request.until), request.otherwise.past())),
+        ],
+        fault,
+        who: Some((&form.name, &form.why)),
+        class: choice.as_str(),
+        verb: capital(choice.as_str()),
+        note: format!(
+            "Name and reason go into soard's journal and cannot be changed. To {other} instead, use the other link of the mail."
+        ),
     };
-    page(status, values)
+    page::ask(status, &question)
 }
 
 /// It was decided before, timed out, or was withdrawn.
@@ -243,28 +219,6 @@ fn busy() -> Response {
     said(StatusCode::SERVICE_UNAVAILABLE, "bad", "The daemon does not answer", text)
 }
 
-fn said(status: StatusCode, tone: &str, title: &str, text: &str) -> Response {
-    let (title, text) = (scrub::line(title, usize::MAX), scrub::line(text, usize::MAX));
-    page(status, context! { title, tone, style => STYLE, text })
-}
-
-fn page(status: StatusCode, values: minijinja::Value) -> Response {
-    let template = TEMPLATE.get_template("decide.html").expect("it was added above");
-    let text = template.render(values).expect("the template takes these values");
-    let mut response = (status, Html(text)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 const fn tone(choice: Choice) -> &'static str {
     match choice {
         Choice::Approve => "good",
@@ -277,13 +231,10 @@ fn capital(word: &str) -> String {
     chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
 }
 
-fn when(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::header;
     use serde_json::json;
     use tower::ServiceExt;
 

@@ -20,6 +20,8 @@ pub mod failure;
 pub mod holds;
 pub mod journal;
 pub mod measures;
+pub mod own;
+mod page;
 pub mod quarantine;
 pub mod recipients;
 pub mod reports;
@@ -66,8 +68,9 @@ pub fn routes() -> Routes {
 /// The API as it is served.
 pub fn doors(api: Api) -> Doors {
     let (router, document) = routes().into_parts();
-    let links = decide::routes(api.links.clone(), api.commands.clone());
+    let decisions = decide::routes(api.links.clone(), api.commands.clone());
     let shared = Arc::new(Shared::new(api, document));
+    let links = own::routes(shared.clone()).merge(decisions);
     let stray = async || Failure::not_found("there is no such page; /api/v1/openapi.json says what there is");
     let wrong = async || Failure::method();
     let router = Router::new().nest(BASE, router.fallback(stray).method_not_allowed_fallback(wrong)).with_state(shared);

@@ -12,6 +12,7 @@ pub mod export;
 pub mod hold;
 pub mod id;
 pub mod lists;
+pub mod mail;
 pub mod operator;
 pub mod recipient;
 pub mod record;

@@ -14,6 +14,7 @@ pub mod folders;
 pub mod holds;
 pub mod input;
 pub mod intake;
+pub mod mails;
 pub mod orders;
 pub mod recipients;
 pub mod saved;

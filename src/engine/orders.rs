@@ -7,6 +7,7 @@ use crate::domain::approval::{Choice, Decider};
 use crate::domain::decision::AlertRef;
 use crate::domain::hold::Scope;
 use crate::domain::id::{AlertId, ApprovalId, RunId, SilenceId};
+use crate::domain::mail::Digest;
 use crate::domain::operator::{Order, Upkeep};
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
@@ -34,6 +35,8 @@ pub enum Wish {
         run: RunId,
         /// What it was started for.
         alerts: Vec<AlertRef>,
+        /// What it tells whom, when it is a digest's.
+        digest: Option<Box<Digest>>,
     },
     /// Change an alert.
     Change {
@@ -42,6 +45,13 @@ pub enum Wish {
         /// What.
         change: AlertChange,
         /// Its latest body, where routes may want to hear of a change of status.
+        latest: Option<Box<Latest>>,
+    },
+    /// Say that somebody looks after an alert, if nobody has done anything about it yet.
+    Acknowledge {
+        /// Which.
+        alert: AlertId,
+        /// Its latest body, as for a change.
         latest: Option<Box<Latest>>,
     },
     /// Start a playbook for an alert, by hand.
@@ -165,6 +175,14 @@ pub enum Refusal {
         /// Where it stands.
         status: Status,
     },
+    /// Only what is active is acknowledged: nothing that was closed is opened by it.
+    #[error("{alert} is {status} already")]
+    NotActive {
+        /// The alert.
+        alert: AlertId,
+        /// Where it stands.
+        status: Status,
+    },
     /// The change says nothing that could be done.
     #[error("{0}")]
     Change(#[from] BadChange),
@@ -233,7 +251,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             }
             Ok(Order::RunRetry { again: again(halted), run })
         }
-        Wish::Restart { run, alerts } => {
+        Wish::Restart { run, alerts, digest } => {
             known(state, &run)?;
             let same = |open: &&RunId| open.trigger == run.trigger && open.playbook == run.playbook;
             if let Some(open) = state.runs.keys().find(same) {
@@ -246,7 +264,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             while state.has_run(&starts) {
                 starts.attempt += 1;
             }
-            Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone() })
+            Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone(), digest })
         }
         Wish::Change { alert, change, latest } => triage::change(state, rules, (alert, latest), change, comment),
         Wish::SilenceAdd { terms, lasts } => Ok(Order::Silence(state.silences.add(at, terms, lasts, comment)?)),
@@ -272,6 +290,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             Ok(Order::Recipient(state.recipients.subscribe(&address, destination)?))
         }
         Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),
+        Wish::Acknowledge { alert, latest } => triage::acknowledge(state, rules, (alert, latest), comment),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
+use crate::domain::mail;
 use crate::domain::record::{FilePosition, FolderPosition};
 use crate::engine::alerts::Alerts;
 use crate::engine::approvals::Approvals;
@@ -167,6 +168,9 @@ pub struct Run {
     /// Who started it by hand.
     #[serde(default)]
     pub starter: Option<String>,
+    /// What it tells whom, when it is a digest's.
+    #[serde(default)]
+    pub digest: Option<Box<mail::Digest>>,
 }
 
 /// An effect that ended without success.
@@ -304,6 +308,9 @@ pub struct Group {
     pub playbooks: Vec<String>,
     /// Id of the bundle that opened it.
     pub bundle: String,
+    /// What waits for whom, when it is a digest.
+    #[serde(default)]
+    pub digest: Option<Box<mail::Digest>>,
 }
 
 /// A throttle's window.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::alert::Status;
 use crate::domain::decision::AlertRef;
 use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::domain::operator::{Hearing, OnStatus, Order};
@@ -34,6 +35,23 @@ pub fn change(
         on_status = latest.and_then(|latest| on_status_of(state, rules, alert, &latest)).map(Box::new);
     }
     Ok(Order::Alert { alert, was: slot.status, change, on_status })
+}
+
+/// The order by which an alert that is active becomes `in_progress`.
+///
+/// # Errors
+/// [`Refusal`]
+pub fn acknowledge(
+    state: &State,
+    rules: &Rules,
+    (alert, latest): (AlertId, Option<Box<Latest>>),
+    comment: &str,
+) -> Result<Order, Refusal> {
+    let status = known(state, alert)?.status;
+    if status != Status::Active {
+        return Err(Refusal::NotActive { alert, status });
+    }
+    change(state, rules, (alert, latest), AlertChange::Status { to: Status::InProgress, reason: None }, comment)
 }
 
 /// The runs that tell of a change of status: those of the routes that take the alert today, whatever suppressions, silences,

@@ -187,9 +187,20 @@ fn an_alert_that_says_little_still_gives_a_whole_mail() {
     let mail = render(&Templates::default(), "alert", "a-7.0/notify", &input, json!({})).unwrap();
     insta::assert_snapshot!(show(&mail));
     preview("sparse.html", mail.html.as_deref().unwrap());
-    for input in [json!({}), json!([]), json!(null), json!("x"), json!([1, {}])] {
-        for name in ["alert", "group"] {
-            render(&Templates::default(), name, "a-7.0/notify", &input, json!({})).unwrap();
+    let mut inputs = vec![json!({}), json!([]), json!(null), json!("x"), json!([1, {}])];
+    let whole = alert();
+    for field in whole.as_object().unwrap().keys() {
+        let mut lacking = whole.clone();
+        lacking.as_object_mut().unwrap().remove(field);
+        inputs.push(lacking.clone());
+        inputs.push(json!({field: whole[field]}));
+        inputs.push(json!([lacking, {field: whole[field]}]));
+    }
+    let templates = Templates::default();
+    for input in inputs {
+        for name in ["alert", "group", "digest", "approval"] {
+            let mail = render(&templates, name, "a-7.0/notify", &input, json!({}));
+            assert!(mail.is_ok(), "{name}: {mail:?}: {input}");
         }
     }
 }
@@ -307,6 +318,7 @@ fn a_question_is_mailed_with_what_it_is_about_and_with_links_where_there_are_any
         for links in [true, false] {
             let mail = render(&templates, "approval", run, &input, approval(links)).unwrap();
             let html = mail.html.unwrap();
+            preview(&format!("approval-{links}.html"), &html);
             assert_eq!(mail.subject, "HIGH: approve? Isolate <web-1>?");
             for said in ["approver or bo", "2026-11-22 01:30:00 UTC", "it is denied", "soard approve ap-3", run] {
                 assert!(

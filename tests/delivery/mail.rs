@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use soard::actions::message::OwnLinks;
 use soard::domain::effect::Class;
 
-use crate::{PATIENCE, World, certificates, class, done, email};
+use crate::{PATIENCE, World, certificates, class, done, email, parse};
 
 /// The mail server of `tests/support/smtp_sink.py`; it ends with its standard input.
-struct Sink {
+pub struct Sink {
     child: Child,
     _input: ChildStdin,
     mails: Receiver<String>,
@@ -21,7 +21,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn start(options: &[&str]) -> Self {
+    pub fn start(options: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/smtp_sink.py");
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
@@ -40,7 +40,7 @@ impl Sink {
         Self { child, _input: input, mails, port }
     }
 
-    fn world(&self, smtp: &str, more: &str) -> World {
+    pub fn world(&self, smtp: &str, more: &str) -> World {
         World::new(&format!(
             "mail:\n  email:\n    smtp: {{ host: localhost, port: {}, timeout: 5s, {smtp} }}\n    from: Söard <soard@example.com>\n{more}",
             self.port
@@ -48,7 +48,7 @@ impl Sink {
     }
 
     /// The next mail that arrived.
-    fn mail(&self) -> Value {
+    pub fn mail(&self) -> Value {
         serde_json::from_str(&self.mails.recv_timeout(PATIENCE).expect("a mail arrives")).unwrap()
     }
 }
@@ -60,7 +60,7 @@ impl Drop for Sink {
     }
 }
 
-fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
+pub fn headers<'a>(mail: &'a Value, name: &str) -> Vec<&'a str> {
     let all = mail["headers"].as_array().unwrap().iter();
     all.filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name))
         .map(|pair| pair[1].as_str().unwrap())
@@ -285,7 +285,9 @@ async fn a_destination_writes_to_the_owners_and_to_its_own_recipients_when_there
     let world = |more: &str, owners: &[&str]| {
         let path = folder.path().display();
         let yaml = format!("mail:\n  email: {{ folder: {path}, from: a@example.com, to: [soc@example.com]{more} }}\n");
-        World { owners: owners.iter().map(ToString::to_string).collect(), ..World::new(&yaml) }
+        let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+        let to = parse(&yaml).0.recipients("mail", &owners).into_iter().map(|recipient| recipient.to).collect();
+        World { to, ..World::new(&yaml) }
     };
     let owned = ["shop@example.com", "no address", "dba@example.com", "shop@example.com", "x@y.com\r\nBcc: z@y.com"];
     for (more, owners, expected) in [

@@ -11,13 +11,43 @@ import email.policy
 import json
 import ssl
 import sys
+import unicodedata
 import warnings
+from html.parser import HTMLParser
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
 # A login without encryption is what some tests are about.
 warnings.simplefilter("ignore")
+
+
+class Page(HTMLParser):
+    """What a program that shows HTML finds in it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.links, self.odd = set(), set(), [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {name for name, value in attributes}
+        self.links += [value for name, value in attributes if name in ("href", "src", "action")]
+
+    def handle_comment(self, data):
+        self.odd.append(data)
+
+    unknown_decl = handle_pi = handle_comment
+
+    def found(self):
+        return {"tags": sorted(self.tags), "attributes": sorted(self.attributes), "links": self.links, "odd": self.odd}
+
+
+def hidden(text):
+    """Characters that control, that turn text around, or that nobody sees."""
+    return [char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
 
 
 class Handler:
@@ -33,6 +63,7 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         parts = [part for part in message.walk() if not part.is_multipart()]
+        pages = [part.get_content() for part in parts if part.get_content_type() == "text/html"]
         print(
             json.dumps(
                 {
@@ -45,6 +76,8 @@ class Handler:
                     "headers": [[name, str(value)] for name, value in message.items()],
                     "addresses": [[a.display_name, a.addr_spec] for a in message["To"].addresses],
                     "type": message.get_content_type(),
+                    "hidden": hidden(str(message["Subject"])),
+                    "pages": [Page(page).found() for page in pages],
                     "parts": [
                         {
                             "type": part.get_content_type(),

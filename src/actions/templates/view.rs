@@ -235,10 +235,10 @@ fn is_web(url: &str) -> bool {
     web_host(url).is_some()
 }
 
-/// The host of a page that a browser can open.
+/// The host of a page that a browser can open. A user name before it can only be there to be taken for the host.
 fn web_host(url: &str) -> Option<String> {
     let url = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    url.host_str().map(str::to_owned)
+    url.host_str().filter(|_| url.username().is_empty() && url.password().is_none()).map(str::to_owned)
 }
 
 /// `[HIGH] Suspicious PowerShell on web-01`, within [`SUBJECT_CHARS`].
