@@ -223,10 +223,9 @@ impl Daemon {
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
         let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
-        let (next_due, due) = watch::channel(None);
+        let ((next_due, due), room) = (watch::channel(None), Arc::new(AtomicBool::new(true)));
         let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
-        let (room, other) = (Arc::new(AtomicBool::new(true)), state.bundle != bundle.id);
-        let takes_over = other.then(|| bundle.clone());
+        let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
         let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
             clock: Steady::new(state.at),
