@@ -19,8 +19,9 @@ use crate::domain::mail::{
 };
 use crate::domain::recipient::{Addressee, folded};
 use crate::domain::time::Span;
+use crate::engine::alerts::Alerts;
 use crate::engine::recipients::cap_key;
-use crate::engine::state::{Alerts, Group, Run, State, Timer};
+use crate::engine::state::{Group, Run, State, Timer};
 
 /// A cap counts within a day that begins with the first mail.
 const CAP_WITHIN: Span = Span::from_secs(24 * 3600);
