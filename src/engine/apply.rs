@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use crate::domain::brakes::Counted;
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
@@ -332,6 +333,9 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
         }
         if let (Some(until), Some(destination)) = (step.counts_until, step.effect.destination()) {
             state.limits.count(destination, until);
+        }
+        if let Some(until) = step.playbook_counts_until {
+            state.limits.count(&Counted::Playbook(id.playbook.clone()).to_string(), until);
         }
     }
 }
