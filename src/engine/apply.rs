@@ -240,9 +240,9 @@ fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: 
 }
 
 /// The run is a digest's.
-fn tells(state: &mut State, id: &RunId, digest: Option<&Box<Digest>>) {
+fn tells(state: &mut State, id: &RunId, digest: Option<&Digest>) {
     if let Some(run) = state.runs.get_mut(id) {
-        run.digest = digest.cloned();
+        run.digest = digest.cloned().map(Box::new);
     }
 }
 
@@ -265,7 +265,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
             }
             for run in runs {
                 start(state, entry, run, bundle.clone(), alerts.clone());
-                tells(state, run, digest.as_ref());
+                tells(state, run, digest.as_deref());
                 // What a digest tells of has not run for its alerts.
                 for alert in alerts.iter().filter(|_| digest.is_none()) {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
@@ -421,7 +421,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::RunRestart { run, starts, alerts, bundle, digest } => {
             unhalt(state, run);
             start(state, entry, starts, bundle.clone(), alerts.clone());
-            tells(state, starts, digest.as_ref());
+            tells(state, starts, digest.as_deref());
             by_hand(state, starts, operator);
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),
