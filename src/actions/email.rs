@@ -70,7 +70,7 @@ impl Mailer {
         let known = request.progress.and_then(|progress| serde_json::from_value::<Progress>(progress.clone()).ok());
         let progress = known.unwrap_or_default();
         let recipients = self.settings.recipients(request.owners);
-        let open: Vec<Mailbox> = recipients.into_iter().filter(|to| !progress.settled(&to.email.to_string())).collect();
+        let open: Vec<Mailbox> = recipients.into_iter().filter(|to| !progress.settled(to.email.as_ref())).collect();
         let letters: Result<Vec<Letter>, String> =
             open.into_iter().map(|to| Ok(Letter { bytes: self.bytes(request, email, &to)?, to: to.email })).collect();
         match (letters, &self.way) {

@@ -34,7 +34,7 @@ impl Control {
         let mut all = BTreeSet::new();
         for (_, destination) in self.settings().destinations.iter() {
             let Target::Email(email) = &destination.target else { continue };
-            all.extend(email.to.iter().map(|to| folded(&to.email.to_string())));
+            all.extend(email.to.iter().map(|to| folded(to.email.as_ref())));
             if email.to_owner {
                 all.extend(self.bundle().rules.owners.addresses().map(folded));
             }

@@ -6,9 +6,9 @@ use soard::actions::templates::{Background, Page};
 use soard::domain::effect::{Class, Effect, EmailRequest};
 use soard::domain::text::is_unseen;
 
+use crate::done;
 use crate::mail::{Sink, headers};
 use crate::support::hostile_values;
-use crate::{World, done};
 
 const TO: &str = "    to: soc@example.com\n";
 
