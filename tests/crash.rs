@@ -37,6 +37,7 @@ const ROUTE: &str = "default_route: none\nroute:\n  - id: high\n    title: What 
 fn settings(http: &HttpSink, smtp: &SmtpSink) -> String {
     format!(
         "sources:\n  push: {{ format: soard, http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\n\
+         recipients: {{ \"*\": {{ caps: none }} }}\n\
          destinations:\n  hook: {{ webhook: {{ url: \"http://{}/hook\", mode: at_least_once, retries: [200ms, 200ms, 1s, 1s, 1s] }} }}\n  \
          mail:\n    email:\n      smtp: {{ host: 127.0.0.1, port: {}, tls: none }}\n      from: soard@example.com\n      to: [oncall@example.com]\n      retries: [200ms, 200ms, 1s, 1s, 1s]\n",
         http.address,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::actions::message::{Mark, OwnLinks};
-use crate::actions::settings::email::{EmailSettings, Transport};
+use crate::actions::settings::email::{EmailSettings, Transport, mailbox};
 use crate::actions::smtp::{Delivered, Letter, Reason, Server};
 use crate::actions::templates::{Rendered, Subject};
 use crate::actions::trial::{self, Stages};
@@ -69,8 +69,8 @@ impl Mailer {
     pub(super) async fn send(&self, request: &Request<'_>, email: &EmailRequest) -> Outcome {
         let known = request.progress.and_then(|progress| serde_json::from_value::<Progress>(progress.clone()).ok());
         let progress = known.unwrap_or_default();
-        let recipients = self.settings.recipients(request.owners);
-        let open: Vec<Mailbox> = recipients.into_iter().filter(|to| !progress.settled(to.email.as_ref())).collect();
+        let recipients = request.to.iter().filter_map(mailbox);
+        let open: Vec<Mailbox> = recipients.filter(|to| !progress.settled(to.email.as_ref())).collect();
         let letters: Result<Vec<Letter>, String> =
             open.into_iter().map(|to| Ok(Letter { bytes: self.bytes(request, email, &to)?, to: to.email })).collect();
         match (letters, &self.way) {

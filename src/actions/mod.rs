@@ -28,6 +28,7 @@ use crate::actions::trial::Stages;
 use crate::actions::webhook::{Clients, Sender};
 use crate::domain::effect::{Class, Effect, EffectKey, Reply};
 use crate::domain::id::RunId;
+use crate::domain::recipient::Addressee;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::domain::time::Span;
 
@@ -62,8 +63,8 @@ pub struct Request<'a> {
     pub background: &'a Background,
     /// The mail templates of the run's bundle.
     pub templates: &'a Templates,
-    /// Mail addresses of those who own what the input is about, for destinations that write to them.
-    pub owners: &'a [String],
+    /// Who gets the mail.
+    pub to: &'a [Addressee],
     /// The mail thread that it belongs to: what stands before the `@` of its root's id.
     pub thread: Option<&'a str>,
     /// What each recipient of a mail can do by links, by address.

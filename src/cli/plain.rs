@@ -16,10 +16,11 @@ use crate::daemon::query::alert::Seen;
 use crate::daemon::query::alerts::AlertRow;
 use crate::daemon::query::run::{OrderView, Outcome, RunView, StepView};
 use crate::daemon::query::runs::RunState;
-use crate::domain::alert::Status;
+use crate::domain::alert::{Severity, Status};
 use crate::domain::decision::{Anew, Identity, Key, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect, EmailRequest, WebhookRequest};
 use crate::domain::entry::End;
+use crate::domain::mail::{Later, MailPlan, Never, Omit, Wait};
 use crate::domain::record::Position;
 
 /// Longest text that came from outside and is shown within a line, in cells.
@@ -332,6 +333,7 @@ pub fn run_steps(page: &mut Page, indent: usize, view: &RunView, look: &Look) {
 
 fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
     let state = match (&view.outcome, view.next, view.attempts.last()) {
+        _ if view.mail.as_ref().is_some_and(MailPlan::is_for_nobody) => "nobody gets it now".to_owned(),
         (Some(outcome), ..) if matches!(view.effect, Effect::Approve(_)) => decided(view, outcome),
         (None, Some(next), _) if matches!(view.effect, Effect::Approve(_)) => {
             format!("{} for a decision ({})", styled(NAME, "waits"), ago(next, look))
@@ -353,6 +355,9 @@ fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
         let failed = styled(WARN, format!("attempt {} failed", attempt.n));
         page.line(indent + 4, format!("{failed} {}{code}: {}", when(attempt.at), safe(&attempt.error)));
     }
+    if let Some(plan) = &view.mail {
+        mail_plan(page, indent + 4, plan);
+    }
     if let Some(told) = &view.told {
         page.line(indent + 4, format!("the mail about it: {}", outcome_words(told)));
     }
@@ -361,6 +366,27 @@ fn step(page: &mut Page, indent: usize, view: &StepView, look: &Look) {
     }
     if let Some(key) = &view.key {
         page.line(indent + 4, styled(FAINT, format!("key {key}")));
+    }
+}
+
+/// Who does not get a mail at once, and why.
+fn mail_plan(page: &mut Page, indent: usize, plan: &MailPlan) {
+    for Later { to, why, group, due } in &plan.later {
+        let why = match why {
+            Wait::Cap => format!("has had enough mails of {} severity for a day", plan.severity.max(Severity::Low)),
+            Wait::QuietHours => "is not to be disturbed".to_owned(),
+        };
+        page.line(indent, format!("{} {why}: in digest {group} at {}", safe(&to.address), when(*due)));
+    }
+    for Never { address, why } in &plan.not {
+        let why = match why {
+            Omit::BelowMinimum => "wants to hear of what is more severe only",
+            Omit::Unsubscribed => "is unsubscribed",
+        };
+        page.line(indent, styled(FAINT, format!("{} {why}", safe(address))));
+    }
+    if plan.to_all {
+        page.line(indent, styled(WARN, "all have unsubscribed and got it all the same, since it is a question"));
     }
 }
 

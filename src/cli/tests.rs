@@ -511,6 +511,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Approvals(done) => done.send(Vec::new()).unwrap(),
             Command::Holds(done) => done.send(HoldsReport::default()).unwrap(),
             Command::Samples { done, .. } => done.send(SamplesReport::default()).unwrap(),
+            Command::Recipients(done) => done.send(Vec::new()).unwrap(),
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
             Command::Today(done) => drop(done),
             Command::Body(_, done) => done.send(None).unwrap(),

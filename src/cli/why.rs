@@ -6,10 +6,11 @@ use crate::cli::ordered;
 use crate::cli::output::{BOLD, FAINT, Look, NAME, ago, count, severity_style, styled, when};
 use crate::cli::plain::{self, Page, safe};
 use crate::daemon::query::alert::AlertView;
-use crate::daemon::query::group::GroupView;
+use crate::daemon::query::group::{DigestView, GroupView};
 use crate::daemon::query::run::RunView;
 use crate::daemon::query::why::{Subject, Why};
 use crate::domain::id::Trigger;
+use crate::domain::mail::Wait;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,6 +118,43 @@ fn group(page: &mut Page, view: &GroupView, look: &Look) {
         None => format!("open, closes {} ({})", when(view.due), ago(view.due, look)),
     };
     page.line(0, format!("{}  {}  {state}", styled(NAME, view.id), styled(BOLD, alerts)));
+    match &view.digest {
+        Some(digest) => digest_of(page, view, digest),
+        None => members(page, view),
+    }
+    if !view.runs.is_empty() {
+        page.line(2, styled(BOLD, "runs"));
+        for view in &view.runs {
+            plain::run(page, 4, view, look);
+        }
+    }
+}
+
+fn digest_of(page: &mut Page, view: &GroupView, digest: &DigestView) {
+    let DigestView { destination, to, waits, alerts } = digest;
+    page.labelled(2, "digest", format!("what waits for {} at {}", safe(&to.address), safe(destination)));
+    let why = waits.iter().map(|why| match why {
+        Wait::Cap => "as many mails of a severity as it takes in a day",
+        Wait::QuietHours => "quiet hours",
+    });
+    page.labelled(2, "it waits for", why.collect::<Vec<_>>().join("; "));
+    page.labelled(2, "since", when(view.opened));
+    page.line(2, styled(BOLD, "alerts"));
+    for some in alerts.chunks(8) {
+        let ids: Vec<String> = some.iter().map(ToString::to_string).collect();
+        page.line(4, styled(NAME, ids.join("  ")));
+    }
+    left_out(page, view.members_total, alerts.len());
+}
+
+fn left_out(page: &mut Page, total: u64, shown: usize) {
+    let left_out = total.saturating_sub(shown as u64);
+    if left_out > 0 {
+        page.line(4, format!("and {left_out} more"));
+    }
+}
+
+fn members(page: &mut Page, view: &GroupView) {
     page.labelled(2, "route", plain::rule(&view.rule));
     let in_common =
         view.key.as_ref().map_or_else(|| "nothing: it lacks a key field and groups alone".into(), plain::key);
@@ -137,14 +175,5 @@ fn group(page: &mut Page, view: &GroupView, look: &Look) {
             ),
         );
     }
-    let left_out = view.members_total.saturating_sub(view.members.len() as u64);
-    if left_out > 0 {
-        page.line(4, format!("and {left_out} more"));
-    }
-    if !view.runs.is_empty() {
-        page.line(2, styled(BOLD, "runs"));
-        for view in &view.runs {
-            plain::run(page, 4, view, look);
-        }
-    }
+    left_out(page, view.members_total, view.members.len());
 }

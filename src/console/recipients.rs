@@ -4,12 +4,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::console::ask::{Answer, Ask, Nothing, said_why};
+use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
+use crate::daemon::api::Command;
+use crate::daemon::recipients::RecipientReport;
 use crate::daemon::report::OrderReport;
+use crate::domain::recipient::folded;
 use crate::engine::orders::Wish;
 
 /// Registers the routes.
 pub fn add(routes: &mut Routes) {
+    let listed = "Who gets mails: what they want, what they have got of late, and what waits for their digest";
+    routes.add(Route::read("/recipients", "list_recipients", listed), list);
+    routes.add(Route::read("/recipients/{address}", "get_recipient", "One recipient"), show);
     let stop = "Send an address no mails any more: none of one destination, or none at all";
     routes.add(Route::change("/recipients/{address}/unsubscribe", "unsubscribe_recipient", stop), unsubscribe);
     let resume = "Send an address mails again";
@@ -35,6 +42,18 @@ pub struct Change {
     /// Why; it stands in the journal beside the name.
     #[schemars(length(max = 1_000), regex(pattern = r"\S"))]
     pub comment: String,
+}
+
+async fn list(ask: Ask) -> Answer<Vec<RecipientReport>> {
+    ask.shared.command(Command::Recipients).await
+}
+
+async fn show(ask: Ask<OneRecipient>) -> Answer<RecipientReport> {
+    let address = folded(&ask.path.address);
+    let all: Vec<RecipientReport> = ask.shared.command(Command::Recipients).await?;
+    let found = all.into_iter().find(|report| report.address == address);
+    let short: String = address.chars().take(100).collect();
+    found.ok_or_else(|| Failure::not_found(format!("nothing is known of a recipient {short:?}")))
 }
 
 async fn unsubscribe(ask: Ask<OneRecipient, Nothing, Change>) -> Answer<OrderReport> {

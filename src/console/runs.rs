@@ -80,12 +80,12 @@ async fn retry(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
 async fn restart(ask: Ask<OneRun, Nothing, Because>) -> Answer<OrderReport> {
     let (run, comment) = (ask.path.id()?, said_why(ask.body.comment)?);
     let wanted = run.clone();
-    let alerts = ask
+    let found = ask
         .shared
         .read_about_for_order(Subject::Run(run.clone()), move |lines| start::started_for(lines, &wanted))
         .await?;
-    let alerts = alerts.ok_or_else(|| Failure::no(format!("run {run}")))?;
-    ask.shared.order(ask.caller, comment, Wish::Restart { run, alerts }).await
+    let (alerts, digest) = found.ok_or_else(|| Failure::no(format!("run {run}")))?;
+    ask.shared.order(ask.caller, comment, Wish::Restart { run, alerts, digest }).await
 }
 
 async fn delivery_list(ask: Ask<Nothing, DeliveryFilter>) -> Answer<DeliveryList> {

@@ -13,6 +13,7 @@ use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::links::Links;
 use crate::daemon::order::Ordered;
+use crate::daemon::recipients::RecipientReport;
 use crate::daemon::report::{
     DestinationReport, HoldsReport, KeyReport, ReloadReport, ResendReport, RetryReport, Status, TrialReport,
 };
@@ -78,6 +79,8 @@ pub enum Command {
     Tokens(oneshot::Sender<Vec<Token>>),
     /// Tell the approvals that are open and those that were closed last.
     Approvals(oneshot::Sender<Vec<Approval>>),
+    /// Tell who gets mails.
+    Recipients(oneshot::Sender<Vec<RecipientReport>>),
     /// Tell what is on hold.
     Holds(oneshot::Sender<HoldsReport>),
     /// Tell the bundle in charge and the destinations.

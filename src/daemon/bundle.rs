@@ -13,6 +13,7 @@ use crate::actions::templates::Templates;
 use crate::daemon::settings::Names;
 use crate::domain::entry::BundleFacts;
 use crate::domain::lists::Lists;
+use crate::domain::mail::DIGEST;
 use crate::playbooks::check::{Use, UseKind};
 use crate::playbooks::compile as scripts;
 use crate::playbooks::evaluate::{Entry, Playbooks};
@@ -111,6 +112,13 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     faults.extend(found);
     if let (Some(names), Some(playbooks)) = (names, &playbooks) {
         check_destinations(&rules, playbooks, names, &mut faults);
+    }
+    if playbook_names(&files).any(|name| name == DIGEST) && !entries(DIGEST).on_group {
+        let place = Place::start(&format!("playbooks/{DIGEST}.rhai").into());
+        let message = format!("the playbook `{DIGEST}` has no `on_group(alerts)`, so no digest would ever be sent");
+        faults.push(
+            Diagnostic::error("digest-entry", place, message).help("soard starts it for what waits for a recipient"),
+        );
     }
     for (format, place) in names.iter().flat_map(|names| &names.pinned) {
         if !formats.names().any(|name| name == format) {

@@ -15,6 +15,7 @@ use crate::daemon::logged;
 use crate::daemon::order::Ordered;
 use crate::daemon::prepare::{self, Batch};
 use crate::daemon::recent::{Recent, Written};
+use crate::daemon::recipients::Known;
 use crate::daemon::snapshot::Snapshots;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::approval::Approval;
@@ -57,6 +58,8 @@ pub enum Message {
     Tokens(oneshot::Sender<Vec<Token>>),
     /// The approvals that are open and those that were closed last.
     Approvals(oneshot::Sender<Vec<Approval>>),
+    /// Who has got and wants which mails, and what waits for them.
+    Recipients(oneshot::Sender<Known>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
     /// Which entry is the first that is needed, also by what has failed since this instant, and which the last that was dropped?
@@ -190,6 +193,7 @@ impl Core {
                 Message::Silences(to) => drop(to.send(self.state.silences.all().cloned().collect())),
                 Message::Tokens(to) => drop(to.send(self.state.tokens.all().to_vec())),
                 Message::Approvals(to) => drop(to.send(self.state.approvals.all().cloned().collect())),
+                Message::Recipients(to) => drop(to.send(self.recipients())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
                 Message::Needs(held, to) => drop(to.send((self.state.needed(held), self.state.dropped))),
                 Message::Drop(ask) => self.drop_segments(at, *ask),

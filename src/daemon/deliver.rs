@@ -12,16 +12,20 @@ use tokio::task::JoinError;
 use crate::actions::retry::next_attempt;
 use crate::actions::templates::Templates;
 use crate::actions::{Outcome, Request};
+use crate::daemon::addressees;
 use crate::daemon::breaker::Health;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
 use crate::daemon::fault::Fault;
-use crate::daemon::history::{self, Unread};
+use crate::daemon::history::{self, Asked, Unread};
 use crate::daemon::mail::{self, Mail};
 use crate::daemon::perform::{Counter, Destinations, World};
 use crate::domain::effect::{Class, Effect, Mode, Reply};
+use crate::domain::entry::Step;
+use crate::domain::mail::{DIGEST, MailPlan};
 use crate::domain::time::Span;
 use crate::engine::input::Input;
+use crate::engine::mails::told;
 use crate::engine::tasks::Send;
 use crate::sources::intake::Answer;
 
@@ -36,7 +40,10 @@ pub async fn attempt(world: Arc<World>, job: Send, stopping: watch::Receiver<boo
         Ok(Ok(loaded)) => {
             let mut request = request(&job, &loaded);
             request.in_doubt &= world.fault != Some(Fault::SendWithoutProbe);
-            let outcome = destinations.actions.send(request).await;
+            let mut outcome = destinations.actions.send(request).await;
+            if let (Outcome::Done(reply), Some(plan)) = (&mut outcome, &loaded.plan) {
+                told(plan, &mut reply.value);
+            }
             let health = health(&outcome);
             (outcome, health)
         }
@@ -76,7 +83,7 @@ async fn begin(world: &World, job: &Send) -> bool {
 /// What is to be sent: from memory at once, or from the disk on a thread that may wait.
 async fn loaded(world: &Arc<World>, job: &Send) -> Result<Result<Loaded, Unread>, JoinError> {
     let at_hand = world.history.recent.get(job.intent);
-    let is_webhook = |effect: &Effect| matches!(effect, Effect::Webhook(_));
+    let is_webhook = |step: &Step| matches!(step.effect, Effect::Webhook(_));
     if at_hand.is_some_and(|intent| history::request(&intent.entry, job.step).is_ok_and(is_webhook)) {
         return Ok(load(world, job));
     }
@@ -87,24 +94,30 @@ async fn loaded(world: &Arc<World>, job: &Send) -> Result<Result<Loaded, Unread>
 struct Loaded {
     effect: Effect,
     asked: jiff::Timestamp,
+    plan: Option<MailPlan>,
     log_head: String,
     /// What only mails show.
     mail: Option<Mail>,
 }
 
 fn load(world: &World, job: &Send) -> Result<Loaded, Unread> {
-    let (asked, effect, receipt) = history::effect(&world.history, job.intent, job.step)?;
-    // Who is asked is for the engineer to say, never for an alert that names its owner.
+    let Asked { at: asked, effect, mail: plan, receipt } = history::asked(&world.history, job.intent, job.step)?;
     let asks = matches!(effect, Effect::Approve(_));
-    let effect = match effect {
+    let mut effect = match effect {
         Effect::Approve(request) => Effect::Email(world.links.mail(&request)),
         other => other,
     };
-    let mail = match &effect {
-        Effect::Email(_) => Some(mail::load(world, job, asked, asks)?),
+    let mail = match &mut effect {
+        Effect::Email(request) => {
+            let mail = mail::load(world, job, asked, asks, plan.as_ref())?;
+            if let Some(digest) = mail.digest.as_ref().filter(|digest| digest.destination == request.destination) {
+                request.data.insert(DIGEST.into(), addressees::digest(digest));
+            }
+            Some(mail)
+        }
         _ => None,
     };
-    Ok(Loaded { effect, asked, log_head: receipt.to_string(), mail })
+    Ok(Loaded { effect, asked, plan, log_head: receipt.to_string(), mail })
 }
 
 /// A webhook's body is all that it sends.
@@ -123,7 +136,7 @@ fn request<'a>(job: &'a Send, loaded: &'a Loaded) -> Request<'a> {
         input: &mail.input,
         background: &mail.background,
         templates: mail.bundle.as_ref().map_or(&NO_TEMPLATES, |bundle| &bundle.templates),
-        owners: &mail.owners,
+        to: &mail.to,
         thread: mail.thread.as_deref(),
         links: &mail.links,
         log_head: &loaded.log_head,

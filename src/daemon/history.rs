@@ -16,6 +16,7 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::entry::{Due, Entry, Facts, Intake, Step};
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::mail::{Digest, MailPlan};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::Body;
 use crate::domain::triage::AlertChange;
@@ -179,35 +180,58 @@ fn raw<'a>(record: &'a Body, part: &str) -> Option<Cow<'a, RawValue>> {
     }
 }
 
-/// A step's request, when it was asked for, and number and hash of the entry that asks for it.
+/// A step as asked for.
+pub struct Asked {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub effect: Effect,
+    /// Who gets it, when it is a mail.
+    pub mail: Option<MailPlan>,
+    /// Number and hash of the entry that asks.
+    pub receipt: Receipt,
+}
+
+/// A step's request, and the entry that asks for it.
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn effect(history: &History, intent: u64, step: u32) -> Result<(Timestamp, Effect, Receipt), Unread> {
+pub fn asked(history: &History, intent: u64, step: u32) -> Result<Asked, Unread> {
     let written = history.entry(intent)?;
-    let effect = request(&written.entry, step)?.clone();
+    let step = request(&written.entry, step)?;
     let hash = written.hash.get().expect("what can be read is durable").clone();
-    Ok((written.entry.at, effect, Receipt { seq: intent, hash }))
+    let (effect, mail) = (step.effect.clone(), step.mail.clone());
+    Ok(Asked { at: written.entry.at, effect, mail, receipt: Receipt { seq: intent, hash } })
 }
 
-/// What a step asks for, of the entry that asks.
+/// A step, of the entry that asks for it.
 ///
 /// # Errors
 /// [`Unread::Content`], with the entry's number.
-pub fn request(intent: &Entry, step: u32) -> Result<&Effect, Unread> {
+pub fn request(intent: &Entry, step: u32) -> Result<&Step, Unread> {
     let seq = intent.seq;
     let Facts::Intent(asked) = &intent.facts else {
         return Err(Unread::Content(format!("entry {seq} holds no request")));
     };
     let step = asked.steps.iter().find(|s| s.n == step);
-    step.map(|step| &step.effect).ok_or_else(|| Unread::Content(format!("entry {seq} lacks the step")))
+    step.ok_or_else(|| Unread::Content(format!("entry {seq} lacks the step")))
 }
 
-/// What a run was started for, and its bundle's id or the first digits of it, from the entry that started it.
+/// How a run began.
+pub struct Began {
+    /// What it was started for.
+    pub alerts: Vec<AlertRef>,
+    /// Its bundle's id or the first digits of it.
+    pub bundle: String,
+    /// What it tells whom, when it is a digest's.
+    pub digest: Option<Box<Digest>>,
+}
+
+/// How a run began, from the entry that started it.
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub fn start(history: &History, began: u64, run: &RunId) -> Result<(Vec<AlertRef>, String), Unread> {
+pub fn start(history: &History, began: u64, run: &RunId) -> Result<Began, Unread> {
     match &history.entry(began)?.entry.facts {
         Facts::Intake(intake) => {
             let starts = |reason: &Reason| {
@@ -216,24 +240,28 @@ pub fn start(history: &History, began: u64, run: &RunId) -> Result<(Vec<AlertRef
             };
             let numbered = (0..).zip(&intake.alerts);
             let mut started = numbered.filter(|(_, taken)| taken.decision.reasons.iter().any(starts));
-            started.next().map(|(at, taken)| (vec![AlertRef { id: taken.id, seq: began, at }], intake.bundle.clone()))
+            let alert = started.next().map(|(at, taken)| AlertRef { id: taken.id, seq: began, at });
+            alert.map(|alert| (vec![alert], intake.bundle.clone(), None))
         }
-        Facts::Due(Due::Group { runs, alerts, bundle, .. }) if runs.contains(run) => {
-            Some((alerts.clone(), bundle.clone()))
+        Facts::Due(Due::Group { runs, alerts, bundle, digest, .. }) if runs.contains(run) => {
+            Some((alerts.clone(), bundle.clone(), digest.clone()))
         }
-        Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, .. }, .. }) if starts == run => {
-            Some((alerts.clone(), bundle.clone()))
+        Facts::Operator(Operator { order: Order::RunRestart { starts, alerts, bundle, digest, .. }, .. })
+            if starts == run =>
+        {
+            Some((alerts.clone(), bundle.clone(), digest.clone()))
         }
         Facts::Operator(Operator { order: Order::RunStart { alert, starts, bundle }, .. }) if starts == run => {
-            Some((vec![*alert], bundle.clone()))
+            Some((vec![*alert], bundle.clone(), None))
         }
         Facts::Operator(Operator { order: Order::Alert { on_status: Some(told), .. }, .. })
             if told.runs().any(|starts| starts == run) =>
         {
-            Some((vec![told.alert], told.bundle.clone()))
+            Some((vec![told.alert], told.bundle.clone(), None))
         }
         _ => None,
     }
+    .map(|(alerts, bundle, digest)| Began { alerts, bundle, digest })
     .ok_or_else(|| Unread::Content(format!("entry {began} does not start {run}")))
 }
 

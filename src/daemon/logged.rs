@@ -23,7 +23,17 @@ pub fn entry(entry: &Entry) {
         Facts::Operator(Operator { actor, comment, order, .. }) => {
             tracing::info!(seq, actor, comment, ?order, "an operator gave an order");
         }
-        Facts::Intent(intent) => said(seq, &intent.run, &intent.steps),
+        Facts::Intent(intent) => {
+            said(seq, &intent.run, &intent.steps);
+            for step in intent.steps.iter().filter(|step| step.mail.as_ref().is_some_and(|plan| plan.to_all)) {
+                let (run, n) = (&intent.run, step.n);
+                tracing::warn!(seq, %run, step = n, "all recipients have unsubscribed; the question goes to all of them");
+            }
+        }
+        Facts::Due(Due::Group { group, digest: Some(digest), alerts, .. }) => {
+            let (to, destination, alerts) = (&digest.to.address, &digest.destination, alerts.len());
+            tracing::info!(seq, %group, to, destination, alerts, "a digest is sent");
+        }
         Facts::Run(end) => {
             said(seq, &end.run, &end.steps);
             ended(seq, end);

@@ -11,10 +11,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::actions::message::OwnLinks;
-use crate::actions::settings::Target;
 use crate::actions::templates::{Background, Page};
+use crate::daemon::addressees;
 use crate::daemon::bundle::Bundle;
-use crate::daemon::history::{self, History, Unread};
+use crate::daemon::history::{self, Began, History, Unread};
 use crate::daemon::links::own::About;
 use crate::daemon::measures::latest_of;
 use crate::daemon::perform::World;
@@ -22,7 +22,9 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::domain::entry::{Due, Facts, Step};
 use crate::domain::id::{GroupId, RunId, Trigger};
+use crate::domain::mail::{self, MailPlan};
 use crate::domain::operator::{Operator, Order};
+use crate::domain::recipient::{Addressee, folded};
 use crate::engine::tasks::Send;
 
 /// Earlier steps that a mail tells of: the last ones.
@@ -40,8 +42,10 @@ pub(super) struct Mail {
     pub background: Background,
     /// The bundle that the run began with.
     pub bundle: Option<Arc<Bundle>>,
-    /// Addresses of the owners of what it is about.
-    pub owners: Vec<String>,
+    /// Who gets it.
+    pub to: Vec<Addressee>,
+    /// What it tells whom, when it is a digest's.
+    pub digest: Option<Box<mail::Digest>>,
     /// The thread that it belongs to.
     pub thread: Option<String>,
     /// Each recipient's links.
@@ -52,14 +56,22 @@ pub(super) struct Mail {
 ///
 /// # Errors
 /// [`Unread`], with the entry's number.
-pub(super) fn load(world: &World, job: &Send, asked: Timestamp, asks: bool) -> Result<Mail, Unread> {
+pub(super) fn load(
+    world: &World,
+    job: &Send,
+    asked: Timestamp,
+    asks: bool,
+    plan: Option<&MailPlan>,
+) -> Result<Mail, Unread> {
     let history = &world.history;
-    let (refs, bundle) = history::start(history, job.began, &job.run)?;
+    let Began { alerts: refs, bundle, digest } = history::start(history, job.began, &job.run)?;
     let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
     let mut alerts = history::alerts(history, &refs)?;
-    // Who is asked is for the engineer to say, never for an alert that names its owner.
-    let owner = |alert| if asks { None } else { bundle.rules.owners.owner(alert)?.email };
-    let owners: Vec<String> = alerts.iter().filter_map(owner).collect();
+    let to = match plan {
+        Some(plan) => plan.addressees(),
+        // Of a version that did not put it on record.
+        None => addressees::all(&world.destinations.load().settings, &bundle, &job.destination, &alerts, asks),
+    };
     let mut background = Background { did: did(history, job)?, ..Background::default() };
     if let (Trigger::Alert(_) | Trigger::Status(..), [alert]) = (job.run.trigger, refs.as_slice()) {
         advise(history, &bundle, *alert, &mut background)?;
@@ -74,24 +86,14 @@ pub(super) fn load(world: &World, job: &Send, asked: Timestamp, asks: bool) -> R
         }
     };
     let about = About::of(job.run.trigger, job.began);
-    let links = links(world, job, (!asks).then_some(about), &owners, asked);
-    let thread = thread(&world.journal_id, &subject(history, job.run.trigger, &refs)?);
-    Ok(Mail { input, background, bundle: Some(bundle), owners, thread: Some(thread), links })
-}
-
-fn links(
-    world: &World,
-    job: &Send,
-    about: Option<About>,
-    owners: &[String],
-    asked: Timestamp,
-) -> BTreeMap<String, OwnLinks> {
-    let destinations = world.destinations.load();
-    let Some(Target::Email(email)) = destinations.settings.get(&job.destination).map(|known| &known.target) else {
-        return BTreeMap::new();
+    let addresses = to.iter().map(|to| to.address.as_str());
+    let links = world.links.own((!asks).then_some(about), &job.destination, addresses, asked);
+    let subject = match &digest {
+        Some(digest) => format!("digests of {} for {}", digest.destination, folded(&digest.to.address)),
+        None => subject(history, job.run.trigger, &refs)?,
     };
-    let to: Vec<String> = email.recipients(owners).iter().map(|to| to.email.to_string()).collect();
-    world.links.own(about, &job.destination, to.iter().map(String::as_str), asked)
+    let thread = Some(thread(&world.journal_id, &subject));
+    Ok(Mail { input, background, bundle: Some(bundle), to, digest, thread, links })
 }
 
 /// What mails of one thread have in common: the alert, or the route and the key of the group.

@@ -6,12 +6,13 @@ use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::actions::settings::{Settings, Target};
+use crate::actions::settings::Settings;
 use crate::daemon::bundle::Bundle;
 use crate::domain::alert::Alert;
 use crate::domain::decision::RuleRef;
 use crate::domain::entry::{Facts, Intake};
 use crate::domain::id::{AlertId, RunId, Trigger};
+use crate::domain::mail::Recipient;
 use crate::index::IndexError;
 use crate::index::related::{self, Related, related};
 use crate::index::row::Row;
@@ -69,6 +70,9 @@ pub struct Mail {
     pub destination: String,
     /// Who gets it; empty when the settings are not known.
     pub to: Vec<String>,
+    /// Who would get it but for its severity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// The route gathers alerts and sends one mail for all of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub grouped: bool,
@@ -162,9 +166,12 @@ fn by_hand(bundle: &Bundle, row: &Row) -> Vec<ByHand> {
 /// What each route that takes the alert mails, by the destinations that its playbooks name as they are.
 fn mails(settings: Option<&Settings>, bundle: &Bundle, alert: &Alert, owner: Option<&Owner>) -> Vec<Mail> {
     let owners: Vec<String> = owner.and_then(|owner| owner.email.clone()).into_iter().collect();
-    let to = |destination: &str| match settings.and_then(|all| all.get(destination)).map(|found| &found.target) {
-        Some(Target::Email(email)) => email.recipients(&owners).iter().map(|to| to.email.to_string()).collect(),
-        _ => Vec::new(),
+    let to = |destination: &str| {
+        let all = settings.map(|all| all.recipients(destination, &owners)).unwrap_or_default();
+        let (to, not): (Vec<Recipient>, Vec<Recipient>) =
+            all.into_iter().partition(|recipient| alert.severity >= recipient.wants.at_least);
+        let addresses = |all: Vec<Recipient>| all.into_iter().map(|recipient| recipient.to.address).collect();
+        (addresses(to), addresses(not))
     };
     let mut mails: Vec<Mail> = Vec::new();
     for route in bundle.rules.route(&bundle.rules.matches(alert)) {
@@ -175,8 +182,9 @@ fn mails(settings: Option<&Settings>, bundle: &Bundle, alert: &Alert, owner: Opt
                     continue;
                 }
                 let (destination, grouped) = (used.name.clone(), !route.group_by.is_empty());
-                let to = to(&destination);
-                let mail = Mail { route: route.rule.clone(), playbook: playbook.clone(), destination, to, grouped };
+                let (to, left_out) = to(&destination);
+                let (route, playbook) = (route.rule.clone(), playbook.clone());
+                let mail = Mail { route, playbook, destination, to, left_out, grouped };
                 if !mails.contains(&mail) {
                     mails.push(mail);
                 }

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod actor;
+mod addressees;
 pub mod api;
 pub mod auth;
 pub mod breaker;
@@ -34,7 +35,7 @@ pub mod ports;
 pub mod prepare;
 pub mod query;
 pub mod recent;
-mod recipients;
+pub mod recipients;
 pub mod recovery;
 pub mod reload;
 pub mod report;

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::actions::settings::Settings;
 use crate::actions::templates::{Background, Templates};
 use crate::actions::{Actions, Request};
+use crate::daemon::addressees;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock;
 use crate::daemon::core::Message;
@@ -232,7 +233,7 @@ fn send_too_early(world: &Arc<World>, job: &Evaluate, asked: &Asked, runtime: &H
                 input: &Value::Null,
                 background: &Background::default(),
                 templates,
-                owners: &[],
+                to: &[],
                 thread: None,
                 links: &BTreeMap::new(),
                 log_head: "0:0",
@@ -288,12 +289,16 @@ fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, wire::Job), Unr
 
 fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {
     let settings = &world.destinations.load().settings;
-    let steps = evaluated.steps.into_iter().map(|step| NewStep {
-        mode: step.effect.destination().map(|name| settings.mode(name).unwrap_or_default()),
-        brakes: settings.brakes(&step.effect),
-        effect: step.effect,
-        args_sha256: step.args_sha256,
-        value: step.value,
+    let steps = evaluated.steps.into_iter().map(|step| {
+        let effect = addressees::addressed(step.effect, job.digest.as_deref());
+        NewStep {
+            mode: effect.destination().map(|name| settings.mode(name).unwrap_or_default()),
+            brakes: settings.brakes(&effect),
+            recipients: addressees::recipients(world, settings, job, &effect),
+            effect,
+            args_sha256: step.args_sha256,
+            value: step.value,
+        }
     });
     let end = match evaluated.then {
         Then::Waits => None,

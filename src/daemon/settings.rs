@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::actions::settings as destinations;
+use crate::actions::settings::recipients::read_recipients;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::journal::policy::Policy;
 use crate::sources::{self, http};
@@ -99,8 +100,8 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     let state = map.text("state", faults);
     let server = map.get("server").map(|node| http::read_server_settings(node, faults));
     let sources = map.get("sources").map(|node| sources::read_settings(node, faults)).unwrap_or_default();
-    let destinations =
-        map.get("destinations").map(|node| destinations::read_settings(node, faults)).unwrap_or_default();
+    let recipients = map.get("recipients").map(|node| read_recipients(node, faults)).unwrap_or_default();
+    let destinations = destinations::read_settings(map.get("destinations"), recipients, faults);
     let mut journal = map.get("journal").and_then(|node| Policy::read(node, faults)).unwrap_or_default();
     journal.keys.iter_mut().for_each(|key| key.rebase(dir));
     let place = map.place();

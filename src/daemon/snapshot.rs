@@ -10,18 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::engine::saved::{RESTORED_MIN, Saved, VERSION};
+use crate::engine::saved::{Parts, RESTORED_MIN, Saved, VERSION};
 use crate::engine::state::State;
 use crate::journal::Receipt;
 
 /// Name of the file in the state folder.
 pub const FILE: &str = "snapshot";
 
-/// A snapshot is written when this many entries follow the last one.
+/// A snapshot is written when this many entries follow the last one, and no fewer than an eighth of the alerts on record: what a start
+/// has to read behind it then takes about as long as the snapshot itself, and writing them costs little beside the journal.
 const ENTRIES: u64 = 50_000;
+const ALERTS_PER_ENTRY: u64 = 8;
 
 /// At a stop, this many are worth one.
 const ENTRIES_AT_STOP: u64 = 1_000;
@@ -93,10 +95,10 @@ fn read_since(path: &Path, oldest: u32) -> Result<Option<(State, Receipt)>, Unus
     if sum != Some(length) {
         return Err(Unusable::Damaged);
     }
-    let mut digest = Sha256::new();
+    let mut digest = Context::new(&SHA256);
     let [json, alerts, ran] = parts.map(|bytes| part(&mut from, bytes, &mut digest));
-    let saved = Saved { json: json?, alerts: alerts?, ran: ran? };
-    if data_encoding::HEXLOWER.encode(&digest.finalize()) != header.sha256 {
+    let saved = Parts { json: json?, alerts: alerts?, ran: ran? };
+    if data_encoding::HEXLOWER.encode(digest.finish().as_ref()) != header.sha256 {
         return Err(Unusable::Damaged);
     }
     let state = State::restore(&saved).map_err(|error| Unusable::Content(error.to_string()))?;
@@ -104,7 +106,7 @@ fn read_since(path: &Path, oldest: u32) -> Result<Option<(State, Receipt)>, Unus
     if fits { Ok(Some((state, Receipt { seq: header.seq, hash: header.hash }))) } else { Err(Unusable::Damaged) }
 }
 
-fn part(from: &mut impl Read, bytes: u64, digest: &mut Sha256) -> io::Result<Vec<u8>> {
+fn part(from: &mut impl Read, bytes: u64, digest: &mut Context) -> io::Result<Vec<u8>> {
     let mut part = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
     from.read_exact(&mut part)?;
     digest.update(&part);
@@ -116,20 +118,23 @@ fn part(from: &mut impl Read, bytes: u64, digest: &mut Sha256) -> io::Result<Vec
 /// # Errors
 /// When the system refuses it.
 pub fn write(path: &Path, saved: &Saved, receipt: &Receipt) -> io::Result<()> {
-    let parts = [&saved.json, &saved.alerts, &saved.ran];
-    let mut digest = Sha256::new();
-    parts.iter().for_each(|part| digest.update(part));
-    let [json, alerts, ran] = parts.map(|part| part.len() as u64);
-    let sha256 = data_encoding::HEXLOWER.encode(&digest.finalize());
-    let header = Header { version: VERSION, seq: receipt.seq, hash: receipt.hash.clone(), json, alerts, ran, sha256 };
+    let Saved { json, alerts, ran } = saved;
+    let mut digest = Context::new(&SHA256);
+    digest.update(json);
+    alerts.packed().for_each(|part| digest.update(&part));
+    digest.update(ran);
+    let sha256 = data_encoding::HEXLOWER.encode(digest.finish().as_ref());
+    let parts = (json.len() as u64, alerts.bytes(), ran.len() as u64);
+    let (seq, hash) = (receipt.seq, receipt.hash.clone());
+    let header = Header { version: VERSION, seq, hash, json: parts.0, alerts: parts.1, ran: parts.2, sha256 };
     let unfinished = path.with_extension("tmp");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     let header = serde_json::to_vec(&header).expect("numbers and text are JSON");
     file.write_all(&header)?;
     file.write_all(b"\n")?;
-    for part in parts {
-        file.write_all(part)?;
-    }
+    file.write_all(json)?;
+    alerts.packed().try_for_each(|part| file.write_all(&part))?;
+    file.write_all(ran)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -161,7 +166,7 @@ impl Snapshots {
 
     /// Saves the state where it is time for it. What it returns is to be called once the state's last entry is durable.
     pub fn take(&mut self, state: &State, stops: bool) -> Option<impl FnOnce(&Receipt) + Send + use<>> {
-        let enough = if stops { ENTRIES_AT_STOP } else { ENTRIES };
+        let enough = if stops { ENTRIES_AT_STOP } else { ENTRIES.max(state.alerts.len() as u64 / ALERTS_PER_ENTRY) };
         if state.seq < self.last.saturating_add(enough) {
             return None;
         }

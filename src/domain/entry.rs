@@ -12,6 +12,7 @@ use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::decision::{AlertRef, Decision, Key, RuleRef};
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
+use crate::domain::mail::{Digest, MailPlan};
 use crate::domain::operator::Operator;
 use crate::domain::record::{Body, Position};
 
@@ -244,6 +245,9 @@ pub enum Due {
         runs: Vec<RunId>,
         /// Id of the bundle that opened the group: the runs' bundle.
         bundle: String,
+        /// What waits for whom, when it is a digest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Box<Digest>>,
     },
     /// A `sleep` is over.
     Timer {
@@ -306,6 +310,9 @@ pub struct Step {
     /// What people are asked before it goes out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ApprovalRequest>,
+    /// Who gets a mail now, who later, and who not; a mail without it went to all recipients of its destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<MailPlan>,
     /// It counts for its destination's limit in the window that ends then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_until: Option<Timestamp>,

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod hold;
 pub mod id;
 pub mod lists;
+pub mod mail;
 pub mod operator;
 pub mod recipient;
 pub mod record;

@@ -10,6 +10,7 @@ use crate::domain::decision::{AlertRef, RuleRef};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::hold::HoldOrder;
 use crate::domain::id::{AlertId, RunId};
+use crate::domain::mail::Digest;
 use crate::domain::recipient::RecipientOrder;
 use crate::domain::silence::SilenceOrder;
 use crate::domain::token::{Caller, TokenOrder};
@@ -63,6 +64,9 @@ pub enum Order {
         alerts: Vec<AlertRef>,
         /// Id of the bundle that it begins with.
         bundle: String,
+        /// What it tells whom, when it is a digest's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Box<Digest>>,
     },
     /// A failed or stalled run goes on from its recorded steps, on its own bundle.
     RunRetry {

@@ -8,11 +8,13 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::mail::Digest;
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::approvals;
 use crate::engine::flights;
 use crate::engine::intake::{after, delivery_hash};
+use crate::engine::mails;
 use crate::engine::state::{
     Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
     State, Timer,
@@ -217,6 +219,7 @@ fn apply_verdict(state: &mut State, entry: &Entry, rule: &RuleRef, verdict: &Rou
                 alerts: Vec::new(),
                 playbooks: playbooks.clone(),
                 bundle: state.bundle.clone(),
+                digest: None,
             });
             match open.alerts.iter_mut().find(|member| member.id == alert.id) {
                 Some(member) => *member = alert,
@@ -231,8 +234,15 @@ fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: 
     state.ran.insert(hash);
     let (started, began, entries) = (entry.at, entry.seq, Vec::new());
     let (waiting, refused) = (std::collections::BTreeSet::new(), Vec::new());
-    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused, starter: None };
+    let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused, starter: None, digest: None };
     state.runs.insert(run.clone(), open);
+}
+
+/// The run is a digest's.
+fn tells(state: &mut State, id: &RunId, digest: Option<&Box<Digest>>) {
+    if let Some(run) = state.runs.get_mut(id) {
+        run.digest = digest.cloned();
+    }
 }
 
 fn apply_quarantine(state: &mut State, entry: &Entry, quarantine: &Quarantine) {
@@ -245,7 +255,7 @@ fn apply_quarantine(state: &mut State, entry: &Entry, quarantine: &Quarantine) {
 
 fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
     match due {
-        Due::Group { group, alerts, runs, bundle, .. } => {
+        Due::Group { group, alerts, runs, bundle, digest, .. } => {
             if let Some(open) = state.groups.remove(group) {
                 state.timers.remove(&(open.due, Timer::Group(*group)));
                 if state.group_keys.get(&open.key) == Some(group) {
@@ -254,7 +264,9 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
             }
             for run in runs {
                 start(state, entry, run, bundle.clone(), alerts.clone());
-                for alert in alerts {
+                tells(state, run, digest.as_ref());
+                // What a digest tells of has not run for its alerts.
+                for alert in alerts.iter().filter(|_| digest.is_none()) {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
                     let hash = state.hash(&[&ran.to_string()]);
                     state.ran.insert(hash);
@@ -314,6 +326,7 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
             }
             _ => flights::fly(state, entry, id, step),
         }
+        mails::apply(state, entry, id, step);
         if let Some(request) = &step.release {
             approvals::ask(state, entry, id, step.n, request);
         }
@@ -401,9 +414,10 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
     let order = &operator.order;
     match order {
         Order::RunCancel { run } => cancel(state, entry, run, operator),
-        Order::RunRestart { run, starts, alerts, bundle } => {
+        Order::RunRestart { run, starts, alerts, bundle, digest } => {
             unhalt(state, run);
             start(state, entry, starts, bundle.clone(), alerts.clone());
+            tells(state, starts, digest.as_ref());
             by_hand(state, starts, operator);
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),

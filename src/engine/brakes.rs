@@ -13,7 +13,10 @@ use crate::engine::approvals;
 use crate::engine::state::State;
 use crate::rules::guard::Guard;
 
-/// What went out of late, by destination: one window for each that has a limit.
+/// Windows up to which those that are over are not looked for.
+const OVER_KEPT: usize = 1024;
+
+/// What went out of late: one window for each destination that has a limit, or for each address and severity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Windows(BTreeMap<String, Window>);
@@ -46,10 +49,33 @@ pub(crate) enum Verdict {
 
 impl Windows {
     /// When the window ends that one more effect counts in; `None` when it is full.
-    fn room(&self, destination: &str, limit: Limit, at: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn room(&self, destination: &str, limit: Limit, at: Timestamp) -> Option<Timestamp> {
         match self.0.get(destination).filter(|window| window.until > at) {
             Some(window) => (window.count < limit.at_most).then_some(window.until),
             None => Some(limit.within.after(at)),
+        }
+    }
+
+    /// How many count now.
+    pub fn count_of(&self, key: &str, at: Timestamp) -> u64 {
+        self.open(key, at).map_or(0, |(count, _)| count)
+    }
+
+    /// How many count now, and until when.
+    pub fn open(&self, key: &str, at: Timestamp) -> Option<(u64, Timestamp)> {
+        let window = self.0.get(key).filter(|window| window.until > at)?;
+        Some((window.count, window.until))
+    }
+
+    /// What has a window.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Forgets windows that are over, when there are many.
+    pub(crate) fn forget(&mut self, at: Timestamp) {
+        if self.0.len() >= OVER_KEPT && self.0.len().is_power_of_two() {
+            self.0.retain(|_, window| window.until > at);
         }
     }
 

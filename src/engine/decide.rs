@@ -2,14 +2,17 @@
 
 use jiff::Timestamp;
 
+use crate::domain::brakes::Brakes;
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Attempt, Begin, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::mail::MailPlan;
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, Position};
 use crate::engine::brakes::{self, Verdict};
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::intake;
+use crate::engine::mails::{self, Mails};
 use crate::engine::state::{State, Timer};
 use crate::rules::compile::Rules;
 
@@ -81,6 +84,7 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
                 alerts: group.alerts.clone(),
                 runs: group.playbooks.iter().map(run).collect(),
                 bundle: group.bundle.clone(),
+                digest: group.digest.clone(),
             }
         }
         Timer::Sleep(run, step) => Due::Timer { run: run.clone(), step: *step },
@@ -98,19 +102,23 @@ fn asked_facts(state: &State, rules: &Rules, at: Timestamp, asked: Asked) -> Opt
     if run.steps != asked.known_steps || !run.waiting.is_empty() {
         return None;
     }
-    let mut limits = state.limits.clone();
+    let (mut limits, mut mails) = (state.limits.clone(), Mails::new(state, run, at));
     let numbered = (run.steps..).zip(asked.steps);
-    let braked = numbered.map(|(n, mut step)| {
+    let judged = numbered.map(|(n, mut step)| {
         let brakes = step.brakes.take().filter(|_| asked.end.is_none());
+        let recipients = std::mem::take(&mut step.recipients);
         let mut step = number(state, &asked.run, n, step);
-        match brakes.map(|brakes| brakes::judge(&mut limits, &rules.guard, at, &step.effect, &brakes)) {
-            Some(Verdict::Asks(request)) => step.release = Some(*request),
-            Some(Verdict::Goes(until)) => step.counts_until = until,
-            None => {}
+        if asked.end.is_none() {
+            step.mail = mails.plan(&step.effect, recipients);
         }
-        step
+        if let Some(brakes) = brakes.filter(|_| !is_for_nobody_at_all(&step)) {
+            judge(&mut step, &mut mails, brakes, |effect, brakes| {
+                brakes::judge(&mut limits, &rules.guard, at, effect, brakes)
+            });
+        }
+        answered_if_unsent(step)
     });
-    let mut steps: Vec<Step> = braked.collect();
+    let mut steps: Vec<Step> = judged.collect();
     let questions = steps.iter_mut().filter_map(|step| match &mut step.effect {
         Effect::Approve(request) => Some(request),
         _ => step.release.as_mut(),
@@ -127,6 +135,34 @@ fn asked_facts(state: &State, rules: &Rules, at: Timestamp, asked: Asked) -> Opt
     }
 }
 
+/// What a mail leaves to be asked when nobody wants it.
+fn is_for_nobody_at_all(step: &Step) -> bool {
+    step.mail.as_ref().is_some_and(|plan| plan.to.is_empty() && plan.later.is_empty())
+}
+
+/// Brakes have the last word: what they stop waits for people, for all recipients, and what only a digest tells of uses up
+/// no limit.
+fn judge(step: &mut Step, mails: &mut Mails<'_>, brakes: Brakes, judge: impl FnOnce(&Effect, &Brakes) -> Verdict) {
+    let unsent = step.mail.as_ref().is_some_and(MailPlan::is_for_nobody);
+    let brakes = Brakes { limit: brakes.limit.filter(|_| !unsent), ..brakes };
+    match judge(&step.effect, &brakes) {
+        Verdict::Asks(request) => {
+            step.release = Some(*request);
+            step.mail.iter_mut().for_each(|plan| mails.let_go(plan));
+        }
+        Verdict::Goes(until) => step.counts_until = until,
+    }
+}
+
+/// A mail that nobody gets now is answered at once, and its run goes on.
+fn answered_if_unsent(mut step: Step) -> Step {
+    if let Some(plan) = step.mail.as_ref().filter(|plan| plan.is_for_nobody()) {
+        step.value = Some(mails::unsent(plan));
+        (step.key, step.mode) = (None, None);
+    }
+    step
+}
+
 /// `None`: the order is overtaken by what happened since.
 fn ordered(state: &State, operator: Operator) -> Option<Facts> {
     if let Order::DeliveryRetry { key, result, .. } = &operator.order {
@@ -139,5 +175,5 @@ fn number(state: &State, run: &RunId, n: u32, step: NewStep) -> Step {
     let key = step.effect.destination().map(|_| EffectKey::new(&state.journal, run, n));
     let mode = key.as_ref().map(|_| step.mode.unwrap_or_default());
     let NewStep { effect, args_sha256, value, .. } = step;
-    Step { n, effect, args_sha256, key, mode, release: None, counts_until: None, value }
+    Step { n, effect, args_sha256, key, mode, release: None, mail: None, counts_until: None, value }
 }

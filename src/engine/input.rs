@@ -7,6 +7,7 @@ use crate::domain::brakes::Brakes;
 use crate::domain::effect::{Effect, EffectKey, Mode, Reply};
 use crate::domain::entry::{BundleFacts, End, Log};
 use crate::domain::id::RunId;
+use crate::domain::mail::Recipient;
 use crate::domain::operator::Operator;
 use crate::domain::record::Record;
 use crate::domain::time::Span;
@@ -113,6 +114,8 @@ pub struct NewStep {
     pub mode: Option<Mode>,
     /// The destination's brakes, where it has any; not for mails that tell of a question.
     pub brakes: Option<Brakes>,
+    /// Whom a mail is for, and what they want; nobody, when it is none.
+    pub recipients: Vec<Recipient>,
     /// The outcome of a step that soard answers itself.
     pub value: Option<Value>,
 }

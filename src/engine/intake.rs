@@ -12,8 +12,9 @@ use crate::domain::decision::{Anew, Decision, Identity, Key, Reason, RouteVerdic
 use crate::domain::entry::{Intake, Taken};
 use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
 use crate::domain::record::{Body, HttpPosition, Position, Record};
+use crate::engine::alerts::Slot;
 use crate::engine::input::{Arrival, Candidate};
-use crate::engine::state::{Slot, State};
+use crate::engine::state::State;
 use crate::rules::compile::Rules;
 use crate::rules::matcher::Matches;
 use crate::rules::route::Route;

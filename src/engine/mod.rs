@@ -3,6 +3,7 @@
 //! `decide(&State, &Rules, at, Input) -> Option<Entry>` reads no clock, no file and no network; `apply(&mut State,
 //! &Entry)` is all that recovery does. What is to be done outside follows from the state: [`tasks`].
 
+pub mod alerts;
 pub mod apply;
 pub mod approvals;
 pub mod brakes;
@@ -13,6 +14,7 @@ pub mod folders;
 pub mod holds;
 pub mod input;
 pub mod intake;
+pub mod mails;
 pub mod orders;
 pub mod recipients;
 pub mod saved;

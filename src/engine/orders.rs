@@ -7,6 +7,7 @@ use crate::domain::approval::{Choice, Decider};
 use crate::domain::decision::AlertRef;
 use crate::domain::hold::Scope;
 use crate::domain::id::{AlertId, ApprovalId, RunId, SilenceId};
+use crate::domain::mail::Digest;
 use crate::domain::operator::{Order, Upkeep};
 use crate::domain::silence::Term;
 use crate::domain::time::Span;
@@ -34,6 +35,8 @@ pub enum Wish {
         run: RunId,
         /// What it was started for.
         alerts: Vec<AlertRef>,
+        /// What it tells whom, when it is a digest's.
+        digest: Option<Box<Digest>>,
     },
     /// Change an alert.
     Change {
@@ -248,7 +251,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             }
             Ok(Order::RunRetry { again: again(halted), run })
         }
-        Wish::Restart { run, alerts } => {
+        Wish::Restart { run, alerts, digest } => {
             known(state, &run)?;
             let same = |open: &&RunId| open.trigger == run.trigger && open.playbook == run.playbook;
             if let Some(open) = state.runs.keys().find(same) {
@@ -261,7 +264,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             while state.has_run(&starts) {
                 starts.attempt += 1;
             }
-            Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone() })
+            Ok(Order::RunRestart { run, starts, alerts, bundle: state.bundle.clone(), digest })
         }
         Wish::Change { alert, change, latest } => triage::change(state, rules, (alert, latest), change, comment),
         Wish::SilenceAdd { terms, lasts } => Ok(Order::Silence(state.silences.add(at, terms, lasts, comment)?)),

@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Severity;
 use crate::domain::recipient::{ADDRESS_BYTES_MAX, RecipientOrder, UNSUBSCRIBED_MAX, Unsubscribed, folded, which};
+use crate::engine::brakes::Windows;
 
 /// What is kept of recipients, by address in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipients {
     unsubscribed: BTreeMap<String, Vec<Unsubscribed>>,
+    /// What counts for the caps of addresses, by severity and address.
+    #[serde(default)]
+    pub(crate) sent: Windows,
 }
 
 /// Why an order about an address is not carried out.
@@ -53,15 +58,21 @@ impl Recipients {
         self.unsubscribed.get(&folded(address)).map_or(&[], Vec::as_slice)
     }
 
-    /// The addresses that do not get something.
-    pub fn unsubscribed_addresses(&self) -> impl Iterator<Item = &str> {
-        self.unsubscribed.keys().map(String::as_str)
+    /// The addresses that something is known of.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let counted = self.sent.names().filter_map(|key| Some(key.split_once(' ')?.1));
+        self.unsubscribed.keys().map(String::as_str).chain(counted)
     }
 
     /// Whether an address gets no mails of a destination.
     pub fn is_unsubscribed(&self, address: &str, destination: &str) -> bool {
         let all = self.unsubscribed(address);
         all.iter().any(|told| told.destination.as_deref().is_none_or(|from| from == destination))
+    }
+
+    /// How many mails of this severity count for an address now, and until when.
+    pub fn counted(&self, address: &str, severity: Severity, at: Timestamp) -> Option<(u64, Timestamp)> {
+        self.sent.open(&cap_key(severity, address), at)
     }
 
     /// The order that stops mails to an address.
@@ -125,6 +136,11 @@ impl Recipients {
             }
         }
     }
+}
+
+/// What the window of an address is found by. Informational mails count as low ones.
+pub(crate) fn cap_key(severity: Severity, address: &str) -> String {
+    format!("{} {}", severity.max(Severity::Low), folded(address))
 }
 
 #[cfg(test)]

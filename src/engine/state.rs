@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::domain::alert::{Severity, Status};
 use crate::domain::decision::{AlertRef, Key, RuleRef};
 use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::id::{AlertId, ApprovalId, GroupId, RunId};
+use crate::domain::mail;
 use crate::domain::record::{FilePosition, FolderPosition};
+use crate::engine::alerts::Alerts;
 use crate::engine::approvals::Approvals;
 use crate::engine::brakes::{Brake, Windows};
 use crate::engine::folders;
@@ -167,6 +168,9 @@ pub struct Run {
     /// Who started it by hand.
     #[serde(default)]
     pub starter: Option<String>,
+    /// What it tells whom, when it is a digest's.
+    #[serde(default)]
+    pub digest: Option<Box<mail::Digest>>,
 }
 
 /// An effect that ended without success.
@@ -304,6 +308,9 @@ pub struct Group {
     pub playbooks: Vec<String>,
     /// Id of the bundle that opened it.
     pub bundle: String,
+    /// What waits for whom, when it is a digest.
+    #[serde(default)]
+    pub digest: Option<Box<mail::Digest>>,
 }
 
 /// A throttle's window.
@@ -386,117 +393,5 @@ impl State {
             None => format!("alone {alert}"),
         };
         self.hash(&[stage, rule, &text])
-    }
-}
-
-/// Retained alerts: 40 bytes each, found by id or by identity.
-#[derive(Debug, Default)]
-pub struct Alerts {
-    /// In order of id, since ids only grow.
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) by_identity: HashMap<u64, u32>,
-}
-
-/// What later decisions need of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot {
-    /// Its id.
-    pub id: AlertId,
-    /// Sequence number of the entry with its latest body.
-    pub seq: u64,
-    /// When its fingerprint is forgotten, in seconds since 1970, rounded up; `u32::MAX`: never.
-    pub(crate) identity_until: u32,
-    /// How often it was seen.
-    pub count: u32,
-    /// Severity as last reported.
-    pub severity: Severity,
-    /// The highest severity decided upon: only a higher one is decided anew.
-    pub peak: Severity,
-    /// Where it stands.
-    pub status: Status,
-    /// A suppression dismissed it.
-    pub suppressed: bool,
-    /// A silence held it when it was decided last.
-    pub silenced: bool,
-    /// A playbook or an operator set the status: it outranks the source's until severity rises.
-    pub held: bool,
-}
-
-impl Alerts {
-    /// How many are retained.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// None at all.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    /// All, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter()
-    }
-
-    /// The alert with this id.
-    pub fn get(&self, id: AlertId) -> Option<&Slot> {
-        self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &self.slots[at])
-    }
-
-    /// The alert whose id is nearest to this one.
-    pub fn nearest(&self, id: AlertId) -> Option<AlertId> {
-        let behind = self.slots.partition_point(|slot| slot.id < id);
-        let around = [behind.checked_sub(1), Some(behind)].into_iter().flatten().filter_map(|at| self.slots.get(at));
-        let far = |slot: &&Slot| (slot.id.record.abs_diff(id.record), slot.id.index.abs_diff(id.index));
-        around.min_by_key(far).map(|slot| slot.id)
-    }
-
-    /// The alert with this identity, unless it is forgotten by now.
-    pub(crate) fn known(&self, identity: u64, at: Timestamp) -> Option<&Slot> {
-        let slot = &self.slots[*self.by_identity.get(&identity)? as usize];
-        (i64::from(slot.identity_until) > at.as_second() || slot.identity_until == u32::MAX).then_some(slot)
-    }
-
-    pub(crate) fn get_mut(&mut self, id: AlertId) -> Option<&mut Slot> {
-        self.slots.binary_search_by_key(&id, |slot| slot.id).ok().map(|at| &mut self.slots[at])
-    }
-
-    /// Forgets closed alerts whose body stands at or before this entry.
-    pub(crate) fn forget(&mut self, last: u64) {
-        let stays = |slot: &Slot| slot.seq > last || slot.status.is_open();
-        let mut moved = Vec::with_capacity(self.slots.len());
-        let mut next = 0;
-        for slot in &self.slots {
-            moved.push(stays(slot).then_some(next));
-            next += u32::from(stays(slot));
-        }
-        self.slots.retain(stays);
-        self.by_identity.retain(|_, at| match moved[*at as usize] {
-            Some(new) => {
-                *at = new;
-                true
-            }
-            None => false,
-        });
-        self.slots.shrink_to_fit();
-        self.by_identity.shrink_to_fit();
-    }
-
-    pub(crate) fn insert(&mut self, identity: u64, slot: Slot) {
-        debug_assert!(self.slots.last().is_none_or(|last| last.id < slot.id), "ids only grow");
-        let at = u32::try_from(self.slots.len()).expect("fewer than four thousand million alerts are retained");
-        self.slots.push(slot);
-        self.by_identity.insert(identity, at);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_alert_on_record_costs_at_most_64_bytes() {
-        let map_entry = std::mem::size_of::<(u64, u32)>() + 1;
-        assert!(std::mem::size_of::<Slot>() + map_entry <= 64, "{} + {map_entry}", std::mem::size_of::<Slot>());
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::effect::{EffectKey, Mode};
 use crate::domain::entry::{Due, Entry, Facts};
 use crate::domain::id::RunId;
+use crate::domain::mail::Digest;
 use crate::domain::operator::Order;
 use crate::engine::brakes::Brake;
 use crate::engine::state::{Flight, Run, State};
@@ -44,6 +45,8 @@ pub struct Evaluate {
     pub steps: u32,
     /// When it was started: what `now()` is until it has seen a result.
     pub started: Timestamp,
+    /// What it tells whom, when it is a digest's.
+    pub digest: Option<Box<Digest>>,
 }
 
 /// An attempt to make.
@@ -174,6 +177,7 @@ fn evaluate(state: &State, id: &RunId) -> Option<Task> {
         entries: run.entries.clone(),
         steps: run.steps,
         started: run.started,
+        digest: run.digest.clone(),
     }))
 }
 

@@ -21,7 +21,7 @@ use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
 use crate::engine::orders::{self, Latest, Refusal, Wish};
-use crate::engine::saved::Saved;
+use crate::engine::saved::Parts;
 use crate::engine::state::State;
 use crate::engine::tasks::{self, Task};
 use crate::rules::compile::{Rules, compile};
@@ -29,6 +29,7 @@ use crate::rules::known::{Known, PlaybookEntries};
 
 mod approvals;
 mod brakes;
+mod mails;
 
 struct World {
     rules: Rules,
@@ -112,7 +113,7 @@ impl World {
         let known_steps = self.state.runs.get(run).map_or(0, |run| run.steps);
         let step = |effect: Effect| {
             let value = effect.destination().is_none().then_some(json!(null));
-            NewStep { effect, args_sha256: "x".into(), mode: None, brakes: None, value }
+            NewStep { effect, args_sha256: "x".into(), mode: None, brakes: None, recipients: vec![], value }
         };
         let steps = effects.into_iter().map(step).collect();
         self.put(Input::Asked(Asked { run: run.clone(), known_steps, steps, end }))
@@ -131,9 +132,9 @@ impl Drop for World {
         }
         assert_eq!(sorted(&recovered), sorted(&self.state));
         // A snapshot loses nothing, and damage of its packed part is noticed.
-        let saved = self.state.save();
+        let saved = self.state.save().parts();
         assert_eq!(sorted(&State::restore(&saved).unwrap()), sorted(&self.state));
-        let cut = Saved { alerts: saved.alerts[..saved.alerts.len().saturating_sub(1)].to_vec(), ..saved.clone() };
+        let cut = Parts { alerts: saved.alerts[..saved.alerts.len().saturating_sub(1)].to_vec(), ..saved.clone() };
         assert!(saved.alerts.is_empty() || State::restore(&cut).is_err());
     }
 }
@@ -368,8 +369,14 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
     assert!(matches!(&tasks::unfinished(&world.state)[..], [Task::Send(send)] if send.key == key && send.attempt == 1));
 
     let second = started(&mut world);
-    let step =
-        NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::AtMostOnce), brakes: None, value: None };
+    let step = NewStep {
+        effect: webhook(),
+        args_sha256: "x".into(),
+        mode: Some(Mode::AtMostOnce),
+        brakes: None,
+        recipients: vec![],
+        value: None,
+    };
     let asked = Asked { run: second, known_steps: 0, steps: vec![step], end: None };
     let once = only_key(&world.put(Input::Asked(asked)).unwrap());
     let sends = |world: &World| tasks::unfinished(&world.state).iter().filter(|t| matches!(t, Task::Send(_))).count();
@@ -384,8 +391,14 @@ fn a_restart_finds_what_was_under_way_and_never_repeats_what_forbids_it() {
 fn the_receiver_is_asked_before_a_second_request_only_where_the_first_may_have_arrived() {
     let mut world = World::new(PLAIN, NONE);
     let run = started(&mut world);
-    let step =
-        NewStep { effect: webhook(), args_sha256: "x".into(), mode: Some(Mode::Probe), brakes: None, value: None };
+    let step = NewStep {
+        effect: webhook(),
+        args_sha256: "x".into(),
+        mode: Some(Mode::Probe),
+        brakes: None,
+        recipients: vec![],
+        value: None,
+    };
     let asked = Asked { run, known_steps: 0, steps: vec![step], end: None };
     let in_doubt = |tasks: &[Task]| match tasks {
         [Task::Send(send)] => send.in_doubt,
@@ -541,7 +554,7 @@ fn a_run_that_was_given_up_is_neither_retried_nor_restarted() {
     let mut world = World::new(GROUP, NONE);
     let (alert, run, key) = failed_group(&mut world);
     let alerts = world.state.halted[&run].run.alerts.clone();
-    let wishes = [Wish::Retry(run.clone()), Wish::Restart { run: run.clone(), alerts }];
+    let wishes = [Wish::Retry(run.clone()), Wish::Restart { run: run.clone(), alerts, digest: None }];
     let refused = |world: &World| {
         wishes.clone().map(|wish| orders::order(&world.state, &world.rules, world.at, wish, "why").err())
     };
@@ -641,6 +654,7 @@ fn what_does_not_fit_the_journal_becomes_an_entry_that_says_so() {
             args_sha256: String::new(),
             mode: None,
             brakes: None,
+            recipients: vec![],
             value: Some(json!(null)),
         }],
         end: None,
@@ -776,7 +790,7 @@ fn a_playbook_started_by_hand_runs_once_and_can_be_restarted() {
         assert!(said.contains("soard runs restart"), "{said}");
     }
     world.ask(&evaluate.run, vec![], Some(End::Finished { value: json!(null) })).unwrap();
-    let again = Wish::Restart { run: evaluate.run.clone(), alerts: vec![alert] };
+    let again = Wish::Restart { run: evaluate.run.clone(), alerts: vec![alert], digest: None };
     assert!(matches!(&world.order(again, "why").unwrap()[..], [Task::Evaluate(e)] if e.run.attempt == 2));
     let worse = world.alert(json!({ "external_id": "1", "severity": "high" }));
     assert_eq!(runs(&worse), [""; 0], "a route starts nothing that ran by hand");
@@ -886,7 +900,7 @@ fn a_snapshot_keeps_silences_and_they_hold_as_before() {
     let mut world = World::new(PLAIN, NONE);
     world.silence(&["title=~^T"], 60).unwrap();
     world.alert(json!({ "external_id": "1" }));
-    let mut restored = State::restore(&world.state.save()).unwrap();
+    let mut restored = State::restore(&world.state.save().parts()).unwrap();
     std::mem::swap(&mut world.state, &mut restored);
     assert_eq!(silenced(&world.alert(json!({ "external_id": "2" }))), Some("s-1".into()));
     world.pass(60);
@@ -958,7 +972,7 @@ fn a_told_change_survives_recovery_and_holds_what_it_needs() {
 
     world.ask(&run, vec![], Some(End::Failed { error: "no".into(), place: None })).unwrap();
     let alerts = world.state.halted[&run].run.alerts.clone();
-    let restart = Wish::Restart { run: run.clone(), alerts: alerts.clone() };
+    let restart = Wish::Restart { run: run.clone(), alerts: alerts.clone(), digest: None };
     assert!(
         matches!(&world.order(restart.clone(), "why").unwrap()[..], [Task::Evaluate(e)] if e.run.to_string() == format!("{run}~2"))
     );

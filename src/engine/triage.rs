@@ -9,8 +9,9 @@ use crate::domain::decision::AlertRef;
 use crate::domain::id::{AlertId, RunId, Trigger};
 use crate::domain::operator::{Hearing, OnStatus, Order};
 use crate::domain::triage::AlertChange;
+use crate::engine::alerts::Slot;
 use crate::engine::orders::{Latest, Refusal};
-use crate::engine::state::{Slot, State};
+use crate::engine::state::State;
 use crate::rules::compile::Rules;
 
 /// The order for a change to an alert.

@@ -33,7 +33,7 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 const WAL_PAGES: i64 = 8_000;
 
 /// Memory for pages while rows trickle in, and while everything is built, in KiB.
-const CACHE_KIB: i64 = 16 << 10;
+const CACHE_KIB: i64 = 8 << 10;
 const BUILD_CACHE_KIB: i64 = 128 << 10;
 
 /// Statements that a connection keeps ready.

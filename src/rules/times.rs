@@ -7,11 +7,10 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
 use crate::rules::known::Reading;
-use crate::yaml::diagnostic::{Diagnostic, Place, nearest};
+use crate::yaml::clock::{self, DAYS, MINUTES_A_DAY};
+use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Node, Value};
 use crate::yaml::reader::{MapReader, one_or_many, text};
-
-const MINUTES_A_DAY: u32 = 24 * 60;
 
 /// A window that comes back every week, on the wall clock of its zone.
 ///
@@ -95,11 +94,11 @@ fn window(node: &Node, name: Option<&str>, reading: &mut Reading) -> Option<Time
     let faults_before = reading.faults.found.len();
     let from_node = map.get("from");
     let to_node = map.get("to");
-    let from = from_node.and_then(|node| minutes(node, reading)).unwrap_or(0);
-    let to = to_node.and_then(|node| minutes(node, reading)).unwrap_or(MINUTES_A_DAY);
+    let from = from_node.and_then(|node| clock::minutes(node, &mut reading.faults)).unwrap_or(0);
+    let to = to_node.and_then(|node| clock::minutes(node, &mut reading.faults)).unwrap_or(MINUTES_A_DAY);
     let days_node = map.list("days");
-    let days = days_node.map_or([true; 7], |nodes| days(nodes, reading));
-    let zone = map.get("zone").map_or(Some(TimeZone::UTC), |node| zone(node, reading));
+    let days = days_node.map_or([true; 7], |nodes| clock::days(nodes, &mut reading.faults));
+    let zone = map.get("zone").map_or(Some(TimeZone::UTC), |node| clock::zone(node, &mut reading.faults));
     let place = map.place();
     map.finish(&mut reading.faults);
     if reading.faults.found.len() > faults_before {
@@ -117,76 +116,6 @@ fn window(node: &Node, name: Option<&str>, reading: &mut Reading) -> Option<Time
     let zone = zone?;
     let name = name.map_or_else(|| describe(from, to, days, &zone), String::from);
     Some(TimeWindow { name, from, to, days, zone })
-}
-
-fn minutes(node: &Node, reading: &mut Reading) -> Option<u32> {
-    let parsed = match &node.value {
-        Value::Str(text) => hour_and_minute(text),
-        _ => None,
-    };
-    if parsed.is_none() {
-        reading.faults.expected(node, "a time of day in quotes, such as \"22:00\"");
-    }
-    parsed
-}
-
-fn hour_and_minute(text: &str) -> Option<u32> {
-    let (hour, minute) = text.split_once(':')?;
-    let number = |digits: &str| {
-        (digits.len() <= 2 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse::<u32>().ok())?
-    };
-    let (hour, minute) = (number(hour)?, (minute.len() == 2).then(|| number(minute))??);
-    (minute < 60 && hour * 60 + minute <= MINUTES_A_DAY).then_some(hour * 60 + minute)
-}
-
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-const LONG_DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-
-fn days(nodes: &[Node], reading: &mut Reading) -> [bool; 7] {
-    let mut out = [false; 7];
-    for node in nodes {
-        let Some(text) = text(node, &mut reading.faults) else { continue };
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        match (day(first), day(last)) {
-            (Some(first), Some(last)) => {
-                let length = (last + 7 - first) % 7;
-                (0..=length).for_each(|step| out[(first + step) % 7] = true);
-            }
-            (first_day, _) => {
-                let wrong = if first_day.is_none() { first } else { last }.trim();
-                let message = format!("`{wrong}` is no day of the week");
-                let fault = Diagnostic::error("bad-day", node.place.clone(), message);
-                let help = match nearest(wrong, &LONG_DAYS) {
-                    Some(near) => format!("did you mean `{}`?", &near[..3]),
-                    None => format!("days are {}; a range is `mon-fri`", DAYS.join(", ")),
-                };
-                reading.faults.push(fault.help(help));
-            }
-        }
-    }
-    out
-}
-
-fn day(text: &str) -> Option<usize> {
-    let text = text.trim().to_ascii_lowercase();
-    DAYS.iter().position(|day| *day == text).or_else(|| LONG_DAYS.iter().position(|day| *day == text))
-}
-
-fn zone(node: &Node, reading: &mut Reading) -> Option<TimeZone> {
-    let name = text(node, &mut reading.faults)?;
-    if let Ok(zone) = TimeZone::get(name) {
-        return Some(zone);
-    }
-    let fault = Diagnostic::error("unknown-zone", node.place.clone(), format!("no time zone is called `{name}`"));
-    let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let help = match nearest(name, &names) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if names.is_empty() => "this system has no time zone database: install tzdata, or use UTC".into(),
-        None => "use a name of the IANA database, such as Europe/Berlin, or UTC".into(),
-    };
-    reading.faults.push(fault.help(help));
-    None
 }
 
 fn describe(from: u32, to: u32, days: [bool; 7], zone: &TimeZone) -> String {

@@ -2,6 +2,7 @@
 //!
 //! serde-saphyr parses; the tree is ours, because deriving `Deserialize` would stop at the first fault.
 
+pub mod clock;
 pub mod diagnostic;
 pub mod node;
 pub mod reader;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use soard::actions::message::OwnLinks;
 use soard::domain::effect::Class;
 
-use crate::{PATIENCE, World, certificates, class, done, email};
+use crate::{PATIENCE, World, certificates, class, done, email, parse};
 
 /// The mail server of `tests/support/smtp_sink.py`; it ends with its standard input.
 pub struct Sink {
@@ -285,7 +285,9 @@ async fn a_destination_writes_to_the_owners_and_to_its_own_recipients_when_there
     let world = |more: &str, owners: &[&str]| {
         let path = folder.path().display();
         let yaml = format!("mail:\n  email: {{ folder: {path}, from: a@example.com, to: [soc@example.com]{more} }}\n");
-        World { owners: owners.iter().map(ToString::to_string).collect(), ..World::new(&yaml) }
+        let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+        let to = parse(&yaml).0.recipients("mail", &owners).into_iter().map(|recipient| recipient.to).collect();
+        World { to, ..World::new(&yaml) }
     };
     let owned = ["shop@example.com", "no address", "dba@example.com", "shop@example.com", "x@y.com\r\nBcc: z@y.com"];
     for (more, owners, expected) in [

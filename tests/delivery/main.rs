@@ -17,11 +17,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use soard::actions::message::OwnLinks;
+use soard::actions::settings::recipients::Recipients;
 use soard::actions::settings::{Settings, read_settings};
 use soard::actions::templates::{Background, Templates};
 use soard::actions::{Actions, Outcome, Request};
 use soard::domain::effect::{Effect, EffectKey, EmailRequest, Reply, WebhookRequest};
 use soard::domain::id::RunId;
+use soard::domain::recipient::Addressee;
 use soard::domain::secret::{Secret, SecretRef};
 use soard::yaml::node;
 use soard::yaml::reader::Faults;
@@ -39,7 +41,7 @@ struct World {
     key: EffectKey,
     input: Value,
     progress: Option<Value>,
-    owners: Vec<String>,
+    to: Vec<Addressee>,
     background: Background,
     thread: Option<String>,
     links: BTreeMap<String, OwnLinks>,
@@ -49,7 +51,7 @@ struct World {
 fn parse(yaml: &str) -> (Settings, Faults) {
     let mut faults = Faults::default();
     let node = node::parse(&"soard.yaml".into(), yaml).expect("the test's YAML parses");
-    (read_settings(&node, &mut faults), faults)
+    (read_settings(Some(&node), Recipients::default(), &mut faults), faults)
 }
 
 /// The value of every secret in these tests is in its reference.
@@ -65,6 +67,7 @@ impl World {
         let (settings, faults) = parse(yaml);
         assert!(faults.found.is_empty(), "{:#?}", faults.found);
         let run: RunId = "a-1.0/notify".parse().unwrap();
+        let to = settings.recipients("mail", &[]).into_iter().map(|recipient| recipient.to).collect();
         Self {
             actions: Actions::new(settings, &secret).unwrap(),
             templates: Templates::default(),
@@ -72,7 +75,7 @@ impl World {
             run,
             input: alert(),
             progress: None,
-            owners: Vec::new(),
+            to,
             background: Background::default(),
             thread: None,
             links: BTreeMap::new(),
@@ -90,7 +93,7 @@ impl World {
             run: &self.run,
             input: &self.input,
             templates: &self.templates,
-            owners: &self.owners,
+            to: &self.to,
             background: &self.background,
             thread: self.thread.as_deref(),
             links: &self.links,

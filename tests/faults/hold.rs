@@ -22,6 +22,7 @@ fn settings(port: u16, hook: &Receiver, smtp: u16, journal: &str) -> String {
     format!(
         "state: state\nserver: {{ listen: \"127.0.0.1:{port}\" }}\n\
          sources:\n  push: {{ format: soard, http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\n\
+         recipients: {{ \"*\": {{ caps: none }} }}\n\
          destinations:\n  hook: {{ webhook: {{ url: \"http://{}/\", mode: at_least_once, retries: [] }} }}\n  \
          mail: {{ email: {{ smtp: {{ host: 127.0.0.1, port: {smtp}, tls: none }}, from: s@example.com, to: [t@example.com], retries: [] }} }}\n\
          journal: {{ segment: 64KiB, {journal} }}\n",

@@ -98,7 +98,7 @@ fn live(alerts: usize, kills: usize, seed: u64, fault: Option<&str>) -> Aftermat
     let folder = tempfile::tempdir().unwrap();
     let (destinations, playbook, cases) = cases(alerts);
     let settings = format!(
-        "sources:\n  push: {{ format: soard, http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\ndestinations:\n{destinations}"
+        "sources:\n  push: {{ format: soard, http: {{ token: {{ env: SOARD_TEST_TOKEN }} }} }}\nrecipients: {{ \"*\": {{ caps: none }} }}\ndestinations:\n{destinations}"
     );
     let files = [("playbooks/every-way.rhai", &*playbook), ("rules/route/all.yaml", ROUTE)];
     let mut daemon = Daemon::new(folder.path(), &settings, &files);

@@ -350,6 +350,7 @@ impl<'a> World<'a> {
         let step = |step: evaluate::NewStep| NewStep {
             mode: mode(&step.effect),
             brakes: None,
+            recipients: Vec::new(),
             effect: step.effect,
             args_sha256: step.args_sha256,
             value: step.value,
@@ -421,8 +422,9 @@ impl<'a> World<'a> {
             1 | 2 if !halted.is_empty() => Wish::Retry(self.random.pick(&halted).clone()),
             _ if !halted.is_empty() => {
                 let run = self.random.pick(&halted).clone();
-                let alerts = self.state.halted[&run].run.alerts.clone();
-                Wish::Restart { run, alerts }
+                let halted = &self.state.halted[&run].run;
+                let (alerts, digest) = (halted.alerts.clone(), halted.digest.clone());
+                Wish::Restart { run, alerts, digest }
             }
             _ => return,
         };

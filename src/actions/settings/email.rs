@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use lettre::message::Mailbox;
 
+use crate::actions::settings::recipients::Recipients;
 use crate::actions::settings::{Common, Destination, Target, is_loopback, span};
 use crate::domain::effect::Mode;
+use crate::domain::recipient::{Addressee, folded};
 use crate::domain::secret::SecretRef;
 use crate::domain::time::Span;
 use crate::yaml::diagnostic::Diagnostic;
@@ -71,7 +73,7 @@ pub enum Tls {
 
 impl EmailSettings {
     /// Who gets a mail about something that these people own.
-    pub fn recipients(&self, owners: &[String]) -> Vec<Mailbox> {
+    pub fn recipients(&self, owners: &[String]) -> Vec<Addressee> {
         let mut recipients: Vec<Mailbox> = Vec::new();
         if self.to_owner {
             for mailbox in owners.iter().filter_map(|owner| address(owner)) {
@@ -80,7 +82,8 @@ impl EmailSettings {
                 }
             }
         }
-        if recipients.is_empty() { self.to.clone() } else { recipients }
+        let all = if recipients.is_empty() { &self.to } else { &recipients };
+        all.iter().map(addressee).collect()
     }
 
     pub(super) fn secrets(&self) -> Vec<&SecretRef> {
@@ -98,10 +101,23 @@ impl EmailSettings {
     }
 }
 
+/// Whom a mailbox is of.
+fn addressee(mailbox: &Mailbox) -> Addressee {
+    Addressee { address: mailbox.email.to_string(), name: mailbox.name.clone() }
+}
+
+/// The mailbox of an addressee; `None` when a mail cannot be addressed so.
+pub(in crate::actions) fn mailbox(to: &Addressee) -> Option<Mailbox> {
+    let Mailbox { email, .. } = address(&to.address)?;
+    // A line end in a display name makes lettre panic later; none may come that far.
+    let name = to.name.clone().filter(|name| !name.chars().any(char::is_control));
+    Some(Mailbox { name, email })
+}
+
 /// Most recipients of one destination: each costs a round trip.
 const RECIPIENTS_MAX: usize = 100;
 
-pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
+pub(super) fn read(node: &Node, all: &Recipients, faults: &mut Faults) -> Option<Destination> {
     let mut map = MapReader::new(node, "an email destination", faults)?;
     let mode_place = map.get("mode").map(|node| node.place.clone());
     let common = Common::read(&mut map, faults);
@@ -110,9 +126,9 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
         faults.push(fault.help("use `at_least_once` (a double carries the same Message-ID) or `at_most_once`"));
     }
     let transport = transport(&mut map, faults);
-    let from = map.need("from", faults).and_then(|node| mailbox(node, faults));
-    let reply_to = map.get("reply_to").and_then(|node| mailbox(node, faults));
-    let to = map.need("to", faults).map(|node| recipients(node, faults)).unwrap_or_default();
+    let from = map.need("from", faults).and_then(|node| read_mailbox(node, faults));
+    let reply_to = map.get("reply_to").and_then(|node| read_mailbox(node, faults));
+    let to = map.need("to", faults).map(|node| recipients(node, all, faults)).unwrap_or_default();
     let to_owner = map.flag("to_owner", faults).unwrap_or(false);
     map.finish(faults);
     let settings = EmailSettings { transport: transport?, from: from?, reply_to, to, to_owner };
@@ -198,24 +214,58 @@ fn host(node: &Node, faults: &mut Faults) -> Option<String> {
     None
 }
 
-fn recipients(node: &Node, faults: &mut Faults) -> Vec<Mailbox> {
-    let items = one_or_many(node);
-    if items.is_empty() || items.len() > RECIPIENTS_MAX {
-        let message = format!("expected 1 to {RECIPIENTS_MAX} recipients, found {}", items.len());
-        faults.error("recipients", &node.place, message);
-    }
+/// Addresses, and those who have a role: each once.
+fn recipients(node: &Node, all: &Recipients, faults: &mut Faults) -> Vec<Mailbox> {
     let mut mailboxes: Vec<Mailbox> = Vec::new();
-    for item in items {
-        let Some(mailbox) = mailbox(item, faults) else { continue };
-        if mailboxes.iter().any(|other| other.email == mailbox.email) {
+    let same = |mailbox: &Mailbox| {
+        let address = folded(&mailbox.email.to_string());
+        move |other: &Mailbox| folded(&other.email.to_string()) == address
+    };
+    let (roles, addresses): (Vec<&Node>, Vec<&Node>) =
+        one_or_many(node).iter().partition(|item| matches!(item.value, Value::Map(_)));
+    for item in addresses {
+        let Some(mut mailbox) = read_mailbox(item, faults) else { continue };
+        if mailboxes.iter().any(same(&mailbox)) {
             faults.error("recipient-twice", &item.place, format!("{} is given twice", mailbox.email));
         }
+        let listed = all.get(&mailbox.email.to_string());
+        mailbox.name = mailbox.name.or_else(|| listed?.mailbox.name.clone());
         mailboxes.push(mailbox);
+    }
+    let named = !roles.is_empty() || !mailboxes.is_empty();
+    for item in roles {
+        let Some(role) = role(item, all, faults) else { continue };
+        for mailbox in all.with_role(role) {
+            if !mailboxes.iter().any(same(mailbox)) {
+                mailboxes.push(mailbox.clone());
+            }
+        }
+    }
+    if !named || mailboxes.len() > RECIPIENTS_MAX {
+        let message = format!("expected 1 to {RECIPIENTS_MAX} recipients, found {}", mailboxes.len());
+        faults.error("recipients", &node.place, message);
     }
     mailboxes
 }
 
-fn mailbox(node: &Node, faults: &mut Faults) -> Option<Mailbox> {
+/// A role that somebody has.
+fn role<'a>(node: &'a Node, all: &Recipients, faults: &mut Faults) -> Option<&'a str> {
+    let mut map = MapReader::new(node, "a mail address, or `role: NAME`", faults)?;
+    let role = map.need("role", faults).and_then(|node| Some((node, reader::text(node, faults)?)));
+    map.finish(faults);
+    let (node, role) = role?;
+    if all.with_role(role).next().is_some() {
+        return Some(role);
+    }
+    let fault = Diagnostic::error("unknown-role", node.place.clone(), format!("no recipient has the role `{role}`"));
+    faults.push(match all.roles().is_empty() {
+        true => fault.help("give it under `recipients:`, such as `ann@example.com: { roles: [soc] }`"),
+        false => fault.suggest(role, all.roles()),
+    });
+    None
+}
+
+fn read_mailbox(node: &Node, faults: &mut Faults) -> Option<Mailbox> {
     let text = reader::text(node, faults)?;
     match address(text) {
         Some(mailbox) => Some(mailbox),
@@ -229,7 +279,7 @@ fn mailbox(node: &Node, faults: &mut Faults) -> Option<Mailbox> {
     }
 }
 
-fn address(text: &str) -> Option<Mailbox> {
+pub(super) fn address(text: &str) -> Option<Mailbox> {
     // A line end in a display name makes lettre panic later; none may come that far.
     let parsed: Option<Mailbox> = if text.chars().any(char::is_control) { None } else { text.parse().ok() };
     parsed.filter(|mailbox| mailbox.email.to_string().is_ascii())

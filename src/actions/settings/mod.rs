@@ -3,6 +3,7 @@
 pub mod brakes;
 pub mod email;
 pub mod probe;
+pub mod recipients;
 pub mod told;
 pub mod webhook;
 
@@ -12,18 +13,25 @@ use std::path::{Path, PathBuf};
 use crate::actions::retry::Schedule;
 use crate::actions::settings::brakes::BrakeSettings;
 use crate::actions::settings::email::{EmailSettings, Transport};
+use crate::actions::settings::recipients::Recipients;
 use crate::actions::settings::webhook::{Text, WebhookSettings};
 use crate::domain::brakes::Brakes;
 use crate::domain::effect::{Effect, Mode};
+use crate::domain::mail::{DIGEST, Recipient};
+use crate::domain::recipient::Addressee;
 use crate::domain::secret::SecretRef;
 use crate::domain::time::Span;
 use crate::yaml::diagnostic::{Diagnostic, Place};
 use crate::yaml::node::{Key, Node, Value};
 use crate::yaml::reader::{self, Faults, MapReader};
 
-/// All destinations by name; empty when soard.yaml has none.
+/// All destinations by name, and who gets mails; empty when soard.yaml has none.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settings(BTreeMap<String, Destination>);
+pub struct Settings {
+    destinations: BTreeMap<String, Destination>,
+    /// What those want who get mails.
+    pub recipients: Recipients,
+}
 
 /// One destination.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,12 +90,12 @@ impl Target {
 impl Settings {
     /// One destination.
     pub fn get(&self, name: &str) -> Option<&Destination> {
-        self.0.get(name)
+        self.destinations.get(name)
     }
 
     /// All destinations, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Destination)> {
-        self.0.iter().map(|(name, destination)| (name.as_str(), destination))
+        self.destinations.iter().map(|(name, destination)| (name.as_str(), destination))
     }
 
     /// What the destination does with a request that may or may not have arrived.
@@ -101,9 +109,24 @@ impl Settings {
         Some(self.get(name)?.brakes.as_ref()?.brakes.clone())
     }
 
+    /// Who gets a mail to this destination about something that these people own, and what they want; nobody, when it takes
+    /// no mails.
+    pub fn recipients(&self, name: &str, owners: &[String]) -> Vec<Recipient> {
+        let Some(Target::Email(email)) = self.get(name).map(|destination| &destination.target) else {
+            return Vec::new();
+        };
+        let wants = |to: Addressee| Recipient { wants: self.recipients.wants(&to.address).clone(), to };
+        email.recipients(owners).into_iter().map(wants).collect()
+    }
+
+    /// Whether mails to this destination go to owners.
+    pub fn to_owner(&self, name: &str) -> bool {
+        matches!(self.get(name).map(|found| &found.target), Some(Target::Email(email)) if email.to_owner)
+    }
+
     /// Where destinations ask for the guard, which needs the bundle's list.
     pub fn guarded(&self) -> Vec<Place> {
-        self.0.values().filter_map(|destination| destination.brakes.as_ref()?.guarded.clone()).collect()
+        self.destinations.values().filter_map(|destination| destination.brakes.as_ref()?.guarded.clone()).collect()
     }
 
     /// When the destination's effects are tried again.
@@ -123,7 +146,8 @@ impl Settings {
 
     /// Every secret that the destinations need, once.
     pub fn secrets(&self) -> Vec<&SecretRef> {
-        let mut all: Vec<&SecretRef> = self.0.values().flat_map(|destination| destination.target.secrets()).collect();
+        let mut all: Vec<&SecretRef> =
+            self.destinations.values().flat_map(|destination| destination.target.secrets()).collect();
         all.sort();
         all.dedup();
         all
@@ -132,7 +156,7 @@ impl Settings {
     /// Makes relative paths (secrets, mail folders, certificates) relative to the folder of soard.yaml.
     #[must_use]
     pub fn relative_to(mut self, folder: &Path) -> Self {
-        for destination in self.0.values_mut() {
+        for destination in self.destinations.values_mut() {
             for path in destination.target.paths() {
                 *path = folder.join(&*path);
             }
@@ -170,14 +194,15 @@ impl Target {
     }
 }
 
-/// Reads `destinations:` of soard.yaml; every fault is noted, and what is faulty is left out.
-pub fn read_settings(node: &Node, faults: &mut Faults) -> Settings {
-    let mut settings = Settings::default();
-    let Some(mut map) = MapReader::new(node, "a map of destinations by name", faults) else { return settings };
+/// Reads `destinations:` of soard.yaml, given `recipients:`; every fault is noted, and what is faulty is left out.
+pub fn read_settings(node: Option<&Node>, recipients: Recipients, faults: &mut Faults) -> Settings {
+    let mut settings = Settings { destinations: BTreeMap::new(), recipients };
+    let map = node.and_then(|node| MapReader::new(node, "a map of destinations by name", faults));
+    let Some(mut map) = map else { return settings };
     for (name, node) in map.rest() {
         check_name(name, faults);
-        if let Some(destination) = destination(node, faults) {
-            settings.0.insert(name.text.clone(), destination);
+        if let Some(destination) = destination(node, &settings.recipients, faults) {
+            settings.destinations.insert(name.text.clone(), destination);
         }
     }
     settings
@@ -190,9 +215,13 @@ fn check_name(name: &Key, faults: &mut Faults) {
         let fault = Diagnostic::error("destination-name", name.place.clone(), message);
         faults.push(fault.help("use at most 64 lower-case letters, digits, `-` and `_`"));
     }
+    if name.text == DIGEST {
+        let message = format!("`{DIGEST}` stands for the destination of each digest, and cannot be the name of one");
+        faults.push(Diagnostic::error("destination-name", name.place.clone(), message).help("take another name"));
+    }
 }
 
-fn destination(node: &Node, faults: &mut Faults) -> Option<Destination> {
+fn destination(node: &Node, recipients: &Recipients, faults: &mut Faults) -> Option<Destination> {
     let mut map = MapReader::new(node, "a destination: `webhook:` or `email:`", faults)?;
     let webhook = map.get("webhook");
     let email = map.get("email");
@@ -201,7 +230,7 @@ fn destination(node: &Node, faults: &mut Faults) -> Option<Destination> {
     map.finish(faults);
     match (webhook, email) {
         (Some(node), None) => webhook::read(node, faults),
-        (None, Some(node)) => email::read(node, faults),
+        (None, Some(node)) => email::read(node, recipients, faults),
         // A misspelt kind is told already.
         (None, None) if faults.found.len() > before => None,
         _ => {

@@ -89,9 +89,14 @@ fn mails(page: &mut Page, indent: usize, found: &Measures) {
 }
 
 fn mail_words(mail: &Mail) -> String {
-    let Mail { route, playbook, destination, to, grouped } = mail;
-    let to: Vec<String> = to.iter().map(safe).collect();
-    let to = if to.is_empty() { "see soard.yaml".to_owned() } else { to.join(", ") };
+    let Mail { route, playbook, destination, to, left_out, grouped } = mail;
+    let words = |all: &[String]| all.iter().map(safe).collect::<Vec<_>>().join(", ");
+    let to = match (to.is_empty(), left_out.is_empty()) {
+        (true, true) => "see soard.yaml".to_owned(),
+        (true, false) => format!("nobody: it is not severe enough for {}", words(left_out)),
+        (false, true) => words(to),
+        (false, false) => format!("{}, but not {}: it is not severe enough for them", words(to), words(left_out)),
+    };
     let once = if *grouped { ", one for its group" } else { "" };
     format!("{}: {to}{once}; by route {}, playbook {}", styled(BOLD, safe(destination)), rule(route), safe(playbook))
 }

@@ -167,6 +167,11 @@ impl Control {
         &self.world
     }
 
+    /// The core.
+    pub(super) fn core(&self) -> &mpsc::Sender<Message> {
+        &self.core
+    }
+
     /// The bundle in charge.
     pub(super) fn bundle(&self) -> Arc<Bundle> {
         self.current.load_full()
@@ -204,6 +209,11 @@ impl Control {
             Command::Silences(done) => drop(self.core.send(Message::Silences(done)).await),
             Command::Tokens(done) => drop(self.core.send(Message::Tokens(done)).await),
             Command::Approvals(done) => drop(self.core.send(Message::Approvals(done)).await),
+            Command::Recipients(done) => {
+                if let Some(all) = self.recipients().await {
+                    let _ = done.send(all);
+                }
+            }
             Command::Holds(done) => {
                 if let Some(core) = self.core_report().await {
                     let _ = done.send(self.holds_report(core.holds));

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::daemon::query::run::{RunView, Runs, Wanted};
 use crate::daemon::query::{BundleRef, Bundles, Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::alert::Severity;
-use crate::domain::decision::{Key, Reason, RouteVerdict, RuleRef};
-use crate::domain::entry::{Due, Entry, Facts, Intake};
-use crate::domain::id::{AlertId, GroupId, Trigger};
+use crate::domain::decision::{AlertRef, Key, Reason, RouteVerdict, RuleRef};
+use crate::domain::entry::{Due, Entry, Facts, Intake, Step};
+use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
+use crate::domain::mail::{DIGEST, Digest, Wait};
+use crate::domain::recipient::Addressee;
 use crate::index::row::short;
 
 /// Members that a view names; further ones only count.
@@ -40,8 +42,24 @@ pub struct GroupView {
     pub members: Vec<Member>,
     /// How many alerts it has, named above or not.
     pub members_total: u64,
+    /// What it tells whom, when it is a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<DigestView>,
     /// The runs that it started.
     pub runs: Vec<RunView>,
+}
+
+/// A digest: what waits, or waited, for one recipient of one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestView {
+    /// Name of the destination.
+    pub destination: String,
+    /// Who gets it.
+    pub to: Addressee,
+    /// Why it waits.
+    pub waits: Vec<Wait>,
+    /// The alerts that it names; as long as it is open, those that waited alone.
+    pub alerts: Vec<AlertId>,
 }
 
 /// One alert of a group.
@@ -64,7 +82,7 @@ pub struct Member {
 pub fn show(lines: Lines<'_>, id: GroupId) -> Result<Option<GroupView>, QueryError> {
     let runs = Runs::new(Wanted::Triggers([Trigger::Group(id)].into()));
     let names = [format!("\"{id}\""), format!("\"{id}/")];
-    let mut show = Show { id, names, group: None, runs, bundles: Bundles::default() };
+    let mut show = Show { id, names, group: None, runs, bundles: Bundles::default(), in_charge: String::new() };
     fold(lines, &mut show)?;
     let Some(mut group) = show.group else { return Ok(None) };
     group.bundle = show.bundles.named(&group.bundle.id);
@@ -78,6 +96,8 @@ struct Show {
     group: Option<GroupView>,
     runs: Runs,
     bundles: Bundles,
+    /// Id of the bundle in charge.
+    in_charge: String,
 }
 
 impl Show {
@@ -103,11 +123,60 @@ impl Show {
                     playbooks: playbooks.clone(),
                     members: Vec::new(),
                     members_total: 0,
+                    digest: None,
                     runs: Vec::new(),
                 });
                 let (severity, title) = (taken.alert.severity, short(&taken.alert.title));
                 view.join(Member { id: taken.id, at: entry.at, severity, title });
             }
+        }
+    }
+}
+
+impl Show {
+    /// One more mail waits for the digest.
+    fn waits(&mut self, entry: &Entry, run: &RunId, step: &Step) {
+        let (Some(plan), Some(destination)) = (&step.mail, step.effect.destination()) else { return };
+        for later in plan.later.iter().filter(|later| later.group == self.id) {
+            let view = self.group.get_or_insert_with(|| GroupView {
+                id: self.id,
+                rule: RuleRef { id: DIGEST.into(), place: format!("{destination} for {}", later.to.address) },
+                bundle: BundleRef { id: self.in_charge.clone(), commit: None },
+                key: None,
+                opened: entry.at,
+                due: later.due,
+                closed: None,
+                playbooks: vec![DIGEST.into()],
+                members: Vec::new(),
+                members_total: 0,
+                digest: Some(DigestView {
+                    destination: destination.to_owned(),
+                    to: later.to.clone(),
+                    waits: Vec::new(),
+                    alerts: Vec::new(),
+                }),
+                runs: Vec::new(),
+            });
+            view.due = view.due.min(later.due);
+            let Some(digest) = &mut view.digest else { continue };
+            if !digest.waits.contains(&later.why) {
+                digest.waits.push(later.why);
+            }
+            let (Trigger::Alert(alert) | Trigger::Status(alert, _)) = run.trigger else { continue };
+            if !digest.alerts.contains(&alert) && digest.alerts.len() < MEMBERS_MAX {
+                digest.alerts.push(alert);
+                view.members_total += 1;
+            }
+        }
+    }
+
+    fn closes(&mut self, at: Timestamp, alerts: &[AlertRef], bundle: &str, tells: Option<&Digest>) {
+        let Some(view) = &mut self.group else { return };
+        (view.closed, view.members_total) = (Some(at), alerts.len() as u64);
+        if let (Some(digest), Some(tells)) = (&mut view.digest, tells) {
+            view.bundle.id = bundle.to_owned();
+            view.members_total = tells.waits.values().sum();
+            digest.alerts = alerts.iter().map(|alert| alert.id).collect();
         }
     }
 }
@@ -134,11 +203,10 @@ impl Fold for Show {
         self.runs.apply(entry);
         match &entry.facts {
             Facts::Intake(intake) => self.intake(entry, intake),
-            Facts::Due(Due::Group { group, alerts, .. }) if *group == self.id => {
-                if let Some(view) = &mut self.group {
-                    view.closed = Some(entry.at);
-                    view.members_total = alerts.len() as u64;
-                }
+            Facts::Bundle(bundle) => self.in_charge.clone_from(&bundle.id),
+            Facts::Intent(intent) => intent.steps.iter().for_each(|step| self.waits(entry, &intent.run, step)),
+            Facts::Due(Due::Group { group, alerts, bundle, digest, .. }) if *group == self.id => {
+                self.closes(entry.at, alerts, bundle, digest.as_deref());
             }
             _ => {}
         }

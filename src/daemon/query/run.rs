@@ -15,6 +15,7 @@ use crate::domain::decision::{Reason, RouteVerdict, RuleRef};
 use crate::domain::effect::{Class, Effect, EffectKey, Mode};
 use crate::domain::entry::{Attempt, Due, End, Entry, Facts, Intake, Log, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
+use crate::domain::mail::MailPlan;
 use crate::domain::operator::{Operator, Order};
 use crate::index::row::short;
 
@@ -79,6 +80,9 @@ pub struct StepView {
     /// What people are asked before it goes out, as long as they have not decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ApprovalRequest>,
+    /// Who gets a mail now, who later and who not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<MailPlan>,
     /// How it ended; `None` while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -334,7 +338,7 @@ impl Runs {
 
     fn order(&mut self, entry: &Entry, operator: &Operator) {
         match &operator.order {
-            Order::RunRestart { run, starts, alerts, bundle } => {
+            Order::RunRestart { run, starts, alerts, bundle, .. } => {
                 let first = self.runs.get(run).map(|open| open.cause.clone());
                 let rule = RuleRef { id: "a restart".into(), place: String::new() };
                 let (trigger, alerts) = (starts.trigger, alerts.len() as u64);
@@ -390,7 +394,7 @@ impl Runs {
 
     fn due(&mut self, entry: &Entry, due: &Due) {
         match due {
-            Due::Group { group, rule, alerts, runs, bundle } => {
+            Due::Group { group, rule, alerts, runs, bundle, .. } => {
                 for id in runs {
                     let (trigger, rule) = (Trigger::Group(*group), rule.clone());
                     let cause = Cause { seq: entry.seq, trigger, rule, alerts: alerts.len() as u64, title: None };

@@ -4,27 +4,31 @@ use crate::daemon::query::{Fold, Lines, LogLine, QueryError, fold};
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict};
 use crate::domain::entry::{Due, Entry, Facts, Taken};
 use crate::domain::id::RunId;
+use crate::domain::mail::Digest;
 use crate::domain::operator::{Operator, Order};
+
+/// What a run was started for, and, when it is a digest's, what it tells whom.
+pub type StartedFor = (Vec<AlertRef>, Option<Box<Digest>>);
 
 /// The alerts that a run was started for; `None` when the journal does not say.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn started_for(lines: Lines<'_>, id: &RunId) -> Result<Option<Vec<AlertRef>>, QueryError> {
-    let mut start = Start { name: format!("\"{}\"", RunId::first(id.trigger, &*id.playbook)), id, alerts: None };
+pub fn started_for(lines: Lines<'_>, id: &RunId) -> Result<Option<StartedFor>, QueryError> {
+    let mut start = Start { name: format!("\"{}\"", RunId::first(id.trigger, &*id.playbook)), id, found: None };
     fold(lines, &mut start)?;
-    Ok(start.alerts)
+    Ok(start.found)
 }
 
 struct Start<'a> {
     name: String,
     id: &'a RunId,
-    alerts: Option<Vec<AlertRef>>,
+    found: Option<StartedFor>,
 }
 
 impl Fold for Start<'_> {
     fn wants(&self, line: &LogLine) -> bool {
-        self.alerts.is_none() && matches!(&*line.kind, "intake" | "due" | "operator") && line.has(&self.name)
+        self.found.is_none() && matches!(&*line.kind, "intake" | "due" | "operator") && line.has(&self.name)
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -38,18 +42,18 @@ impl Fold for Start<'_> {
                     })
                 };
                 let found = (0..).zip(&intake.alerts).find(|(_, taken)| starts(taken));
-                self.alerts = found.map(|(at, taken)| vec![AlertRef { id: taken.id, seq: entry.seq, at }]);
+                self.found = found.map(|(at, taken)| (vec![AlertRef { id: taken.id, seq: entry.seq, at }], None));
             }
-            Facts::Due(Due::Group { runs, alerts, .. }) if runs.contains(&first) => {
-                self.alerts = Some(alerts.clone());
+            Facts::Due(Due::Group { runs, alerts, digest, .. }) if runs.contains(&first) => {
+                self.found = Some((alerts.clone(), digest.clone()));
             }
             Facts::Operator(Operator { order: Order::RunStart { alert, starts, .. }, .. }) if *starts == first => {
-                self.alerts = Some(vec![*alert]);
+                self.found = Some((vec![*alert], None));
             }
             Facts::Operator(Operator { order: Order::Alert { on_status: Some(told), .. }, .. })
                 if told.runs().any(|run| *run == first) =>
             {
-                self.alerts = Some(vec![told.alert]);
+                self.found = Some((vec![told.alert], None));
             }
             _ => {}
         }

@@ -36,6 +36,7 @@ impl StepView {
             attempts: Vec::new(),
             next,
             release: step.release.clone(),
+            mail: step.mail.clone(),
             outcome: (!waits).then_some(outcome),
             told: None,
             resent: Vec::new(),

@@ -100,8 +100,8 @@ fn key(run: &str, step: u32) -> EffectKey {
 fn step(run: &str, n: u32, effect: Effect, value: Value) -> Step {
     let key = effect.destination().map(|_| key(run, n));
     let mode = key.as_ref().map(|_| Mode::AtLeastOnce);
-    let (release, counts_until, value) = (None, None, (!value.is_null()).then_some(value));
-    Step { n, effect, args_sha256: "0".repeat(64), key, mode, release, counts_until, value }
+    let (release, mail, counts_until, value) = (None, None, None, (!value.is_null()).then_some(value));
+    Step { n, effect, args_sha256: "0".repeat(64), key, mode, release, mail, counts_until, value }
 }
 
 fn webhook(destination: &str) -> Effect {
@@ -271,6 +271,7 @@ fn group() -> Vec<(i64, Facts)> {
                 alerts: vec![member(9, 19), member(10, 20)],
                 runs: vec![chat.parse().unwrap()],
                 bundle: bundle_id(),
+                digest: None,
             }),
         ),
         (90, asks(chat, vec![step(chat, 0, webhook("chat"), Value::Null)])),

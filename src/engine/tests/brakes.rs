@@ -25,7 +25,7 @@ fn ask(world: &mut World, run: &RunId, bodies: &[&str], brakes: &Brakes) -> (Vec
         let Effect::Webhook(mut request) = webhook() else { unreachable!("it is one") };
         request.body = Some(json!({ "host": body }));
         let (effect, args_sha256, brakes) = (Effect::Webhook(request), "x".into(), Some(brakes.clone()));
-        NewStep { effect, args_sha256, mode: None, brakes, value: None }
+        NewStep { effect, args_sha256, mode: None, brakes, recipients: vec![], value: None }
     };
     let known_steps = world.state.runs[run].steps;
     let steps = bodies.iter().map(step).collect();

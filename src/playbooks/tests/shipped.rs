@@ -185,7 +185,15 @@ fn the_destinations_of_the_shipped_playbooks_are_known_to_check() {
     uses.dedup();
     assert_eq!(
         uses,
-        ["chat Webhook", "edr Webhook", "enrich Webhook", "oncall Email", "pager Webhook", "ticket Webhook"]
+        [
+            "chat Webhook",
+            "digest Email",
+            "edr Webhook",
+            "enrich Webhook",
+            "oncall Email",
+            "pager Webhook",
+            "ticket Webhook"
+        ]
     );
 }
 
