@@ -98,8 +98,12 @@ impl World {
 
 /// A path in which each name stands for something that is not there.
 fn filled(path: &str) -> String {
-    let path =
-        path.strip_prefix("/api/v1").unwrap().replace("{id}/update", "s-9/update").replace("{id}/expire", "s-9/expire");
+    let path = path
+        .strip_prefix("/api/v1")
+        .unwrap()
+        .replace("{id}/update", "s-9/update")
+        .replace("approvals/{id}", "approvals/ap-9")
+        .replace("{id}/expire", "s-9/expire");
     let names = [("{id}", "a-9.0"), ("{field}", "kind"), ("{trigger}", "a-9.0"), ("{playbook}", "none")];
     let more = [
         ("{key}", "aaaaaaaaaaaaaaaaaaaaaaaaaa"),
@@ -353,6 +357,8 @@ const PATHS: &[(&str, u16, &str)] = &[
     ("/alerts/x", 400, "alert id"),
     ("/alerts/a-99999999999999999999999.0", 400, "alert id"),
     ("/alerts/a-9.0", 404, "no alert a-9.0"),
+    ("/approvals/3", 400, "approval id"),
+    ("/approvals/ap-9", 404, "no approval ap-9"),
     ("/alerts/a-9.0/history", 404, "no alert a-9.0"),
     ("/alerts/a-1.0?raw=1", 400, "takes none"),
     ("/alerts/a-9.0/measures", 404, "no alert a-9.0"),

@@ -99,6 +99,10 @@ fn people_decide_once_and_a_run_goes_on_as_they_say_also_after_a_crash() {
         assert!(said.contains("ap-1 by approver or bo until"), "{command:?}: {said}");
     }
     assert!(soard(&daemon, &["status"]).1.contains("3 approvals open"), "status does not count them");
+    let (code, said) = soard(&daemon, &["approvals", "show", "ap-1"]);
+    let told = ["Isolate web-1?", "approver or bo", "a-1.0/ask", "soard deny ap-1 -c WHY"];
+    assert!(code == Some(0) && told.iter().all(|told| said.contains(told)), "{said}");
+    assert_eq!(soard(&daemon, &["approvals", "show", "ap-9"]).0, Some(1));
 
     let (code, said) = soard(&daemon, &["approve", "ap-1", "-c", "confirmed with the owner"]);
     assert_eq!((code, said.starts_with("ap-1 is approved, a-1.0/ask goes on")), (Some(0), true), "{said}");
@@ -137,6 +141,8 @@ fn people_decide_once_and_a_run_goes_on_as_they_say_also_after_a_crash() {
     );
     let (_, said) = soard(&daemon, &["log", "tail"]);
     assert!(said.contains("denied ap-2"), "{said}");
+    let (_, said) = soard(&daemon, &["approvals", "show", "ap-2"]);
+    assert!(said.contains("denied") && said.contains(": it is the domain controller"), "{said}");
 
     // A run that is cancelled asks nobody any more.
     assert_eq!(soard(&daemon, &["runs", "cancel", "a-3.0/ask", "-c", "reinstalled"]).0, Some(0));

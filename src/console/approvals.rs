@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::console::ask::{Answer, Ask, Nothing, said_why};
+use crate::console::failure::Failure;
 use crate::console::routes::{Route, Routes};
 use crate::daemon::api::Command;
 use crate::daemon::report::OrderReport;
@@ -17,6 +18,7 @@ use crate::engine::orders::Wish;
 pub fn add(routes: &mut Routes) {
     let list_approvals = "What playbooks ask people: what is open, and what was closed last";
     routes.add(Route::read("/approvals", "list_approvals", list_approvals), list);
+    routes.add(Route::read("/approvals/{id}", "get_approval", "One of them"), show);
     let decide_approval = "Decide an approval; the first decision counts";
     let route = Route::change("/approvals/{id}/decide", "decide_approval", decide_approval);
     routes.add(route.role(Role::Approver), decide);
@@ -44,6 +46,11 @@ pub struct Decision {
 
 async fn list(ask: Ask) -> Answer<Vec<Approval>> {
     ask.shared.command(Command::Approvals).await
+}
+
+async fn show(ask: Ask<OneApproval>) -> Answer<Approval> {
+    let (id, all) = (ask.path.id, ask.shared.command(Command::Approvals).await?);
+    all.into_iter().find(|approval| approval.id == id).ok_or_else(|| Failure::no(format!("approval {id}")))
 }
 
 async fn decide(ask: Ask<OneApproval, Nothing, Decision>) -> Answer<OrderReport> {

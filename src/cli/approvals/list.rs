@@ -88,12 +88,14 @@ fn cells(approval: &Approval, look: &Look) -> Vec<Cell> {
     ]
 }
 
-fn closed(outcome: &Outcome) -> String {
+/// How it was closed, in a word or two.
+pub(super) fn closed(outcome: &Outcome) -> String {
     let what = outcome.choice.map_or("withdrawn", Choice::past);
     if outcome.how == How::TimedOut { format!("{what}, timed out") } else { what.to_owned() }
 }
 
-const fn style(choice: Option<Choice>) -> anstyle::Style {
+/// In which colour that is told.
+pub(super) const fn style(choice: Option<Choice>) -> anstyle::Style {
     match choice {
         Some(Choice::Approve) => GOOD,
         Some(Choice::Deny) => BAD,

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod list;
+pub mod show;
 
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
@@ -11,12 +12,15 @@ use crate::cli::fault::{Exit, Fault};
 pub enum Command {
     /// List approvals: those that wait, the next to time out first
     List(list::Args),
+    /// Show an approval: the whole question, who may decide and until when, and what came of it
+    Show(show::Args),
 }
 
 impl Command {
     pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         match self {
             Self::List(args) => args.run(context),
+            Self::Show(args) => args.run(context),
         }
     }
 }
