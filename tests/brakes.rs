@@ -137,6 +137,32 @@ fn without_brakes_all_of_it_goes_out() {
 }
 
 #[test]
+fn a_playbook_has_a_limit_of_its_own_that_counts_over_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = HttpSink::start(Duration::ZERO);
+    let mut daemon = daemon(folder.path(), &sink, "");
+    let settings = std::fs::read_to_string(folder.path().join("soard.yaml")).unwrap();
+    let limit = "playbooks: { isolat: { limit: { at_most: 2, within: 1h }, release: { by: admin } } }\n";
+    support::write(folder.path(), "soard.yaml", &format!("{settings}{limit}"));
+    let refused = said(&daemon, &["reload"]);
+    assert!(refused.contains("no playbook `isolat`") && refused.contains("did you mean `isolate`?"), "{refused}");
+    support::write(folder.path(), "soard.yaml", &format!("{settings}{}", limit.replace("isolat", "isolate")));
+    assert!(daemon.soard(&["reload"]).status.success());
+    post(&daemon, &["web-1", "web-2"]);
+    wait_for("both", || (got(&sink, "/edr").len() == 2).then_some(()));
+    daemon.kill();
+    daemon.start();
+    post(&daemon, &["web-3"]);
+    let asked = wait_open(&daemon, 1);
+    let question = asked[0]["request"]["question"].as_str().unwrap();
+    assert!(question.contains("2 went out within 1h, which is the limit of playbook isolate"), "{question}");
+    assert_eq!(asked[0]["request"]["by"], json!(["admin"]));
+    decide(&daemon, "approve", "web-3");
+    wait_for("all of it", || (got(&sink, "/edr").len() == 3).then_some(()));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_guard_that_guards_nothing_is_refused_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let sink = HttpSink::start(Duration::ZERO);

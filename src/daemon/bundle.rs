@@ -126,6 +126,12 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
             faults.push(fault.suggest(format, formats.names()));
         }
     }
+    for (name, place) in names.iter().flat_map(|names| &names.limited) {
+        if let Some(known) = playbooks.as_ref().filter(|known| !known.names().any(|known| known == name)) {
+            let fault = Diagnostic::error("unknown-playbook", place.clone(), format!("no playbook `{name}`"));
+            faults.push(fault.suggest(name, known.names()));
+        }
+    }
     for place in names.iter().flat_map(|names| &names.guarded).filter(|_| rules.guard.is_empty()) {
         let message = format!("the list `{}` is empty: nothing is guarded", guard::LIST);
         let fault = Diagnostic::error("guard-nothing", place.clone(), message);

@@ -178,12 +178,6 @@ fn actions(settings: &Settings) -> Result<Actions, DaemonError> {
     Actions::new(settings.destinations.clone(), &secret).map_err(DaemonError::Destinations)
 }
 
-/// What makes the links of mails that ask people.
-fn links(settings: &Settings, journal: &str) -> Result<Links, LinksError> {
-    let public_url = settings.server.as_ref().and_then(|server| server.public_url.clone());
-    Links::open(&settings.state, public_url, journal)
-}
-
 /// The running parts.
 struct Daemon {
     control: Control,
@@ -219,7 +213,7 @@ impl Daemon {
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
-        let links = Arc::new(links(&settings, &journal_id)?);
+        let links = Arc::new(Links::of(&settings, &journal_id)?);
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
         let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());

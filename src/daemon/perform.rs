@@ -296,7 +296,7 @@ fn asked(world: &World, job: &Evaluate, evaluated: Evaluated) -> Asked {
         let effect = addressees::addressed(step.effect, job.digest.as_deref());
         NewStep {
             mode: effect.destination().map(|name| settings.mode(name).unwrap_or_default()),
-            brakes: settings.brakes(&effect),
+            brakes: settings.brakes(&effect, &job.run.playbook),
             recipients: addressees::recipients(world, settings, job, &effect),
             effect,
             args_sha256: step.args_sha256,

@@ -113,10 +113,10 @@ impl Control {
         for (name, destination) in settings.iter() {
             let Target::Email(email) = &destination.target else { continue };
             for to in &email.to {
-                all.entry(folded(&to.email.to_string())).or_default().push(name.to_owned());
+                all.entry(folded(to.email.as_ref())).or_default().push(name.to_owned());
             }
         }
-        let listed = settings.recipients.iter().map(|listed| folded(&listed.mailbox.email.to_string()));
+        let listed = settings.recipients.iter().map(|listed| folded(listed.mailbox.email.as_ref()));
         let waiting = known.digests.iter().map(|(.., digest)| folded(&digest.to.address));
         let named = known.recipients.addresses().map(str::to_owned);
         for address in listed.chain(waiting).chain(named) {
@@ -180,11 +180,11 @@ impl Control {
     /// The addresses that mails may go to, in lower case.
     fn addresses(&self) -> BTreeSet<String> {
         let settings = &self.settings().destinations;
-        let listed = settings.recipients.iter().map(|listed| folded(&listed.mailbox.email.to_string()));
+        let listed = settings.recipients.iter().map(|listed| folded(listed.mailbox.email.as_ref()));
         let mut all: BTreeSet<String> = listed.collect();
         for (_, destination) in settings.iter() {
             let Target::Email(email) = &destination.target else { continue };
-            all.extend(email.to.iter().map(|to| folded(&to.email.to_string())));
+            all.extend(email.to.iter().map(|to| folded(to.email.as_ref())));
             if email.to_owner {
                 all.extend(self.bundle().rules.owners.addresses().map(folded));
             }

@@ -51,17 +51,21 @@ pub struct Names {
     pub pinned: Vec<(String, Place)>,
     /// Where destinations ask for the list of what is never to be touched.
     pub guarded: Vec<Place>,
+    /// Playbooks that have a limit, and where.
+    pub limited: Vec<(String, Place)>,
 }
 
 impl Settings {
     /// What rules and playbooks may refer to.
     pub fn names(&self) -> Names {
+        let limited = self.destinations.playbooks.iter();
         Names {
             sources: self.sources.iter().map(|source| source.name.to_string()).collect(),
             webhooks: self.destinations.names("webhook").into_iter().map(String::from).collect(),
             emails: self.destinations.names("email").into_iter().map(String::from).collect(),
             pinned: self.pinned.clone(),
             guarded: self.destinations.guarded(),
+            limited: limited.map(|(name, settings)| (name.clone(), settings.place.clone())).collect(),
         }
     }
 }
@@ -105,7 +109,7 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     let sources = map.get("sources").map(|node| sources::read_settings(node, faults)).unwrap_or_default();
     let exports = map.get("exports").map(|node| exports::read_exports(node, faults)).unwrap_or_default();
     let recipients = map.get("recipients").map(|node| read_recipients(node, faults)).unwrap_or_default();
-    let destinations = destinations::read_settings(map.get("destinations"), recipients, faults);
+    let destinations = destinations::read_settings(map.get("destinations"), map.get("playbooks"), recipients, faults);
     let mut journal = map.get("journal").and_then(|node| Policy::read(node, faults)).unwrap_or_default();
     journal.keys.iter_mut().for_each(|key| key.rebase(dir));
     let place = map.place();

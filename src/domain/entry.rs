@@ -316,6 +316,9 @@ pub struct Step {
     /// It counts for its destination's limit in the window that ends then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts_until: Option<Timestamp>,
+    /// It counts for its playbook's limit in the window that ends then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook_counts_until: Option<Timestamp>,
     /// The outcome of a step that soard answers itself; the others get a `result` entry.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use crate::domain::brakes::Counted;
 use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
@@ -239,9 +240,9 @@ fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: 
 }
 
 /// The run is a digest's.
-fn tells(state: &mut State, id: &RunId, digest: Option<&Box<Digest>>) {
+fn tells(state: &mut State, id: &RunId, digest: Option<&Digest>) {
     if let Some(run) = state.runs.get_mut(id) {
-        run.digest = digest.cloned();
+        run.digest = digest.cloned().map(Box::new);
     }
 }
 
@@ -264,7 +265,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
             }
             for run in runs {
                 start(state, entry, run, bundle.clone(), alerts.clone());
-                tells(state, run, digest.as_ref());
+                tells(state, run, digest.as_deref());
                 // What a digest tells of has not run for its alerts.
                 for alert in alerts.iter().filter(|_| digest.is_none()) {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
@@ -332,6 +333,9 @@ fn apply_steps(state: &mut State, entry: &Entry, id: &RunId, steps: &[Step]) {
         }
         if let (Some(until), Some(destination)) = (step.counts_until, step.effect.destination()) {
             state.limits.count(destination, until);
+        }
+        if let Some(until) = step.playbook_counts_until {
+            state.limits.count(&Counted::Playbook(id.playbook.clone()).to_string(), until);
         }
     }
 }
@@ -417,7 +421,7 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::RunRestart { run, starts, alerts, bundle, digest } => {
             unhalt(state, run);
             start(state, entry, starts, bundle.clone(), alerts.clone());
-            tells(state, starts, digest.as_ref());
+            tells(state, starts, digest.as_deref());
             by_hand(state, starts, operator);
         }
         Order::RunRetry { run, again } => go_on(state, entry, run, again),

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::approval::{ApprovalRequest, Choice, Outcome, QUESTION_CHARS_MAX};
-use crate::domain::brakes::{Brakes, Limit};
+use crate::domain::brakes::{Bound, Brakes, Counted, Limit, Release};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::id::ApprovalId;
+use crate::domain::text::one_line;
 use crate::engine::approvals;
 use crate::engine::state::State;
 use crate::rules::guard::Guard;
@@ -16,7 +17,7 @@ use crate::rules::guard::Guard;
 /// Windows up to which those that are over are not looked for.
 const OVER_KEPT: usize = 1024;
 
-/// What went out of late: one window for each destination that has a limit, or for each address and severity.
+/// What went out of late: one window for each destination or playbook that has a limit, or for each address and severity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Windows(BTreeMap<String, Window>);
@@ -41,8 +42,8 @@ pub enum Brake {
 /// What becomes of an effect at its intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes out, and counts until then where there is a limit.
-    Goes(Option<Timestamp>),
+    /// It goes out, and counts for these limits until then.
+    Goes(Vec<(Counted, Timestamp)>),
     /// People are asked first.
     Asks(Box<ApprovalRequest>),
 }
@@ -91,26 +92,34 @@ impl Windows {
 
 /// Whether an effect goes out by itself. The guard has the last word: what it stops does not count.
 pub(crate) fn judge(windows: &mut Windows, guard: &Guard, at: Timestamp, effect: &Effect, brakes: &Brakes) -> Verdict {
-    let Some(destination) = effect.destination() else { return Verdict::Goes(None) };
-    let until = brakes.limit.map(|limit| windows.room(destination, limit, at).ok_or(limit));
-    let full = until.and_then(Result::err);
-    let full = full.map(|Limit { at_most, within }| format!("{at_most} went out within {within}, which is its limit"));
-    let named = if brakes.guard { guard.names(effect) } else { None };
-    let touched = named.map(|(name, entry)| match name == entry {
-        true => format!("It names {name}, which is never to be touched"),
-        false => format!("It names {name}, and {entry} is never to be touched"),
-    });
-    if let Some(why) = touched.or(full) {
-        return Verdict::Asks(Box::new(request(destination, &why, at, effect, brakes)));
+    let Some(destination) = effect.destination() else { return Verdict::Goes(Vec::new()) };
+    let asks = |why: &str, release: &Release| Verdict::Asks(Box::new(request(destination, why, at, effect, release)));
+    if let Some(release) = &brakes.guard
+        && let Some((name, entry)) = guard.names(effect)
+    {
+        let why = match name == entry {
+            true => format!("It names {name}, which is never to be touched"),
+            false => format!("It names {name}, and {entry} is never to be touched"),
+        };
+        return asks(&why, release);
     }
-    let until = until.and_then(Result::ok);
-    if let Some(until) = until {
-        windows.count(destination, until);
+    let mut counts = Vec::new();
+    for Bound { of, limit, release } in &brakes.bounds {
+        let Some(until) = windows.room(&of.to_string(), *limit, at) else {
+            let Limit { at_most, within } = limit;
+            let whose = match of {
+                Counted::Destination(_) => "which is its limit".to_owned(),
+                Counted::Playbook(name) => format!("which is the limit of playbook {name}"),
+            };
+            return asks(&format!("{at_most} went out within {within}, {whose}"), release);
+        };
+        counts.push((of.clone(), until));
     }
-    Verdict::Goes(until)
+    counts.iter().for_each(|(of, until)| windows.count(&of.to_string(), *until));
+    Verdict::Goes(counts)
 }
 
-fn request(destination: &str, why: &str, at: Timestamp, effect: &Effect, brakes: &Brakes) -> ApprovalRequest {
+fn request(destination: &str, why: &str, at: Timestamp, effect: &Effect, release: &Release) -> ApprovalRequest {
     let what = match effect {
         Effect::Webhook(request) => {
             let path = request.path.iter().map(|part| format!("/{part}")).collect::<String>();
@@ -121,7 +130,7 @@ fn request(destination: &str, why: &str, at: Timestamp, effect: &Effect, brakes:
         other => other.kind().to_owned(),
     };
     let question = format!("Send this to {destination}? {why}: {what}");
-    let mut plain: String = question.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut plain = one_line(&question);
     if let Some((cut, _)) = plain.char_indices().nth(QUESTION_CHARS_MAX) {
         plain.truncate(cut - plain[..cut].chars().next_back().map_or(0, char::len_utf8));
         plain.push('…');
@@ -129,9 +138,9 @@ fn request(destination: &str, why: &str, at: Timestamp, effect: &Effect, brakes:
     ApprovalRequest {
         id: None,
         question: plain,
-        by: brakes.by.clone(),
+        by: release.by.clone(),
         not_by: None,
-        until: brakes.deadline.after(at),
+        until: release.deadline.after(at),
         otherwise: Choice::Deny,
         notify: None,
     }

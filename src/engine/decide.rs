@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::brakes::Brakes;
+use crate::domain::brakes::{Brakes, Counted};
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Attempt, Begin, Due, Entry, Facts, Intent, Quarantine, RunEnd, Step, StepResult};
 use crate::domain::id::{RunId, Trigger};
@@ -144,13 +144,20 @@ fn is_for_nobody_at_all(step: &Step) -> bool {
 /// no limit.
 fn judge(step: &mut Step, mails: &mut Mails<'_>, brakes: Brakes, judge: impl FnOnce(&Effect, &Brakes) -> Verdict) {
     let unsent = step.mail.as_ref().is_some_and(MailPlan::is_for_nobody);
-    let brakes = Brakes { limit: brakes.limit.filter(|_| !unsent), ..brakes };
+    let brakes = if unsent { Brakes { bounds: Vec::new(), ..brakes } } else { brakes };
     match judge(&step.effect, &brakes) {
         Verdict::Asks(request) => {
             step.release = Some(*request);
             step.mail.iter_mut().for_each(|plan| mails.let_go(plan));
         }
-        Verdict::Goes(until) => step.counts_until = until,
+        Verdict::Goes(counts) => {
+            for (of, until) in counts {
+                match of {
+                    Counted::Destination(_) => step.counts_until = Some(until),
+                    Counted::Playbook(_) => step.playbook_counts_until = Some(until),
+                }
+            }
+        }
     }
 }
 
@@ -175,5 +182,16 @@ fn number(state: &State, run: &RunId, n: u32, step: NewStep) -> Step {
     let key = step.effect.destination().map(|_| EffectKey::new(&state.journal, run, n));
     let mode = key.as_ref().map(|_| step.mode.unwrap_or_default());
     let NewStep { effect, args_sha256, value, .. } = step;
-    Step { n, effect, args_sha256, key, mode, release: None, mail: None, counts_until: None, value }
+    Step {
+        n,
+        effect,
+        args_sha256,
+        key,
+        mode,
+        release: None,
+        mail: None,
+        counts_until: None,
+        playbook_counts_until: None,
+        value,
+    }
 }

@@ -131,10 +131,11 @@ fn group_hash(state: &State, destination: &str, address: &str) -> u64 {
     state.hash(&["digest", destination, &folded(address)])
 }
 
-/// What a script gets of a mail that nobody gets now, or of one that somebody does not.
+/// What a script gets of a mail that nobody gets now, or of one that somebody does not. A reply that says nothing of recipients
+/// stays as it is: earlier attempts have more to say.
 pub fn told(plan: &MailPlan, reply: &mut Value) {
     if !reply.is_object() {
-        *reply = json!({});
+        return;
     }
     let later: BTreeMap<&str, &str> = plan.later.iter().map(|it| (&*it.to.address, it.why.as_str())).collect();
     let left_out: BTreeMap<&str, &str> = plan.not.iter().map(|it| (&*it.address, it.why.as_str())).collect();
@@ -211,4 +212,19 @@ fn join(group: &mut Group, known: &Alerts, alert: AlertRef, why: Wait) {
         _ => new,
     };
     *digest.more.entry(counted).or_default() += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_says_nothing_of_recipients_stays_as_it_is() {
+        let plan = MailPlan { severity: Severity::High, to: vec![], later: vec![], not: vec![], to_all: false };
+        let (mut nothing, mut taken) = (Value::Null, json!({ "accepted": ["a@example.com"] }));
+        told(&plan, &mut nothing);
+        told(&plan, &mut taken);
+        assert_eq!(nothing, Value::Null, "what earlier attempts brought takes its place");
+        assert_eq!(taken, json!({ "accepted": ["a@example.com"], "later": {}, "left_out": {} }));
+    }
 }

@@ -51,7 +51,7 @@ struct World {
 fn parse(yaml: &str) -> (Settings, Faults) {
     let mut faults = Faults::default();
     let node = node::parse(&"soard.yaml".into(), yaml).expect("the test's YAML parses");
-    (read_settings(Some(&node), Recipients::default(), &mut faults), faults)
+    (read_settings(Some(&node), None, Recipients::default(), &mut faults), faults)
 }
 
 /// The value of every secret in these tests is in its reference.

@@ -12,7 +12,7 @@ use soard::rules::known::{Known, PlaybookEntries};
 const ROUTES: &str = "
 route:
   - { id: each, title: Each, owner: a@example.com, match: { kind: each }, playbooks: [chain], continue: true }
-  - { id: more, title: More, owner: a@example.com, match: { kind: each }, playbooks: [parallel, waits, catches, asks] }
+  - { id: more, title: More, owner: a@example.com, match: { kind: each }, playbooks: [parallel, waits, catches, asks, mails] }
   - id: grouped
     title: Grouped
     owner: a@example.com
@@ -29,7 +29,7 @@ route:
   - { id: rest, title: Rest, owner: a@example.com, playbooks: [] }
 ";
 
-const PLAYBOOKS: [(&str, &str); 7] = [
+const PLAYBOOKS: [(&str, &str); 9] = [
     (
         "chain",
         r#"fn on_alert(alert) {
@@ -80,6 +80,14 @@ const PLAYBOOKS: [(&str, &str); 7] = [
             two[0]
         }"#,
     ),
+    (
+        "mails",
+        r#"fn on_alert(alert) {
+            email("at_least");
+            try { email("at_most", #{ subject: alert.title }); } catch (error) { log(error.kind); }
+        }"#,
+    ),
+    ("digest", include_str!("../../playbooks/digest.rhai")),
     ("once", r#"fn on_alert(alert) { webhook("at_most", #{ id: alert.id }); }"#),
     (
         "group",

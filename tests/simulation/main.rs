@@ -5,6 +5,7 @@
 
 mod content;
 mod generated;
+mod mails;
 mod random;
 mod words;
 mod world;
@@ -14,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use content::Content;
+use mails::Waiting;
 use soard::domain::decision::{Anew, Reason};
 use soard::domain::effect::{Effect, EffectKey, Mode};
 use soard::domain::entry::{Due, End, Facts, Step};
@@ -55,15 +57,17 @@ fn live(content: &Content, seed: u64, fault: Fault) -> Result<usize, String> {
 
 fn check(world: &World) -> Result<(), String> {
     let mut effects: BTreeMap<EffectKey, Known> = BTreeMap::new();
-    let (mut story, mut words) = (Story::default(), Words::default());
+    let (mut story, mut words, mut waiting) = (Story::default(), Words::default(), Waiting::default());
     for (line, seq) in world.durable.iter().zip(1..) {
         if line.seq != seq {
             return Err(format!("entry {seq} is missing"));
         }
         let facts = line.facts();
         story.read(line.seq, &facts, &mut effects)?;
+        waiting.read(&facts)?;
         words.read(line.at, &facts)?;
     }
+    waiting.end(world.state())?;
     acknowledged(world, &story)?;
     settled(&effects, &story)?;
     delivered(world, &effects)?;
@@ -346,7 +350,9 @@ const SEEN: &[&str] = &[
     "finished asks",
     "finished catches",
     "finished chain",
+    "finished digest",
     "finished group",
+    "finished mails",
     "finished once",
     "finished parallel",
     "finished waits",

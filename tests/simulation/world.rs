@@ -29,6 +29,7 @@ use soard::engine::tasks::{self, Evaluate, Send, Task};
 use soard::playbooks::evaluate::{self, Then};
 
 use crate::content::Content;
+use crate::mails;
 use crate::random::Random;
 use crate::words;
 
@@ -347,13 +348,17 @@ impl<'a> World<'a> {
         let mode = |effect: &Effect| {
             effect.destination().map(|name| if name == "at_most" { Mode::AtMostOnce } else { Mode::AtLeastOnce })
         };
-        let step = |step: evaluate::NewStep| NewStep {
-            mode: mode(&step.effect),
-            brakes: None,
-            recipients: Vec::new(),
-            effect: step.effect,
-            args_sha256: step.args_sha256,
-            value: step.value,
+        let (now, digest) = (self.state.at, job.digest.as_deref());
+        let step = |step: evaluate::NewStep| {
+            let effect = mails::addressed(step.effect, digest);
+            NewStep {
+                mode: mode(&effect),
+                brakes: None,
+                recipients: mails::recipients(&effect, digest, now),
+                effect,
+                args_sha256: step.args_sha256,
+                value: step.value,
+            }
         };
         let steps = evaluated.steps.into_iter().map(step).collect();
         let end = match evaluated.then {

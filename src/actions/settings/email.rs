@@ -218,8 +218,8 @@ pub(super) fn host(node: &Node, faults: &mut Faults) -> Option<String> {
 fn recipients(node: &Node, all: &Recipients, faults: &mut Faults) -> Vec<Mailbox> {
     let mut mailboxes: Vec<Mailbox> = Vec::new();
     let same = |mailbox: &Mailbox| {
-        let address = folded(&mailbox.email.to_string());
-        move |other: &Mailbox| folded(&other.email.to_string()) == address
+        let address = folded(mailbox.email.as_ref());
+        move |other: &Mailbox| folded(other.email.as_ref()) == address
     };
     let (roles, addresses): (Vec<&Node>, Vec<&Node>) =
         one_or_many(node).iter().partition(|item| matches!(item.value, Value::Map(_)));
@@ -228,7 +228,7 @@ fn recipients(node: &Node, all: &Recipients, faults: &mut Faults) -> Vec<Mailbox
         if mailboxes.iter().any(same(&mailbox)) {
             faults.error("recipient-twice", &item.place, format!("{} is given twice", mailbox.email));
         }
-        let listed = all.get(&mailbox.email.to_string());
+        let listed = all.get(mailbox.email.as_ref());
         mailbox.name = mailbox.name.or_else(|| listed?.mailbox.name.clone());
         mailboxes.push(mailbox);
     }

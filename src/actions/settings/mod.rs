@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::actions::retry::Schedule;
-use crate::actions::settings::brakes::BrakeSettings;
+use crate::actions::settings::brakes::{BrakeSettings, PlaybookSettings, read_playbooks};
 use crate::actions::settings::email::{EmailSettings, Transport};
 use crate::actions::settings::recipients::Recipients;
 use crate::actions::settings::webhook::{Text, WebhookSettings};
@@ -32,6 +32,8 @@ pub struct Settings {
     destinations: BTreeMap<String, Destination>,
     /// What those want who get mails.
     pub recipients: Recipients,
+    /// Limits of playbooks, by name.
+    pub playbooks: BTreeMap<String, PlaybookSettings>,
 }
 
 /// One destination.
@@ -104,10 +106,17 @@ impl Settings {
         self.get(name).map(|destination| destination.mode)
     }
 
-    /// The brakes that an effect meets at its destination; a mail that tells of a question meets none.
-    pub fn brakes(&self, effect: &Effect) -> Option<Brakes> {
+    /// The brakes that an effect of a playbook meets; a mail that tells of a question meets none.
+    pub fn brakes(&self, effect: &Effect, playbook: &str) -> Option<Brakes> {
         let name = effect.destination().filter(|_| !matches!(effect, Effect::Approve(_)))?;
-        Some(self.get(name)?.brakes.as_ref()?.brakes.clone())
+        let of_destination = self.get(name).and_then(|destination| destination.brakes.as_ref());
+        let of_playbook = self.playbooks.get(playbook);
+        if of_destination.is_none() && of_playbook.is_none() {
+            return None;
+        }
+        let mut brakes = of_destination.map(|brakes| brakes.brakes(name)).unwrap_or_default();
+        brakes.bounds.extend(of_playbook.map(|settings| settings.bound(playbook)));
+        Some(brakes)
     }
 
     /// Who gets a mail to this destination about something that these people own, and what they want; nobody, when it takes
@@ -196,8 +205,14 @@ impl Target {
 }
 
 /// Reads `destinations:` of soard.yaml, given `recipients:`; every fault is noted, and what is faulty is left out.
-pub fn read_settings(node: Option<&Node>, recipients: Recipients, faults: &mut Faults) -> Settings {
-    let mut settings = Settings { destinations: BTreeMap::new(), recipients };
+pub fn read_settings(
+    node: Option<&Node>,
+    playbooks: Option<&Node>,
+    recipients: Recipients,
+    faults: &mut Faults,
+) -> Settings {
+    let playbooks = playbooks.map(|node| read_playbooks(node, faults)).unwrap_or_default();
+    let mut settings = Settings { destinations: BTreeMap::new(), recipients, playbooks };
     let map = node.and_then(|node| MapReader::new(node, "a map of destinations by name", faults));
     let Some(mut map) = map else { return settings };
     for (name, node) in map.rest() {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::actions::settings::brakes::BrakeSettings;
 use crate::actions::settings::email::{EmailSettings, Tls, Transport};
 use crate::actions::settings::webhook::{Login, Text, WebhookSettings};
 use crate::actions::settings::{Destination, Target};
-use crate::domain::brakes::{Brakes, Limit};
+use crate::domain::brakes::{Limit, Release};
 use crate::domain::effect::Mode;
 
 impl Destination {
@@ -19,10 +20,10 @@ impl Destination {
                 format!("opens after {} failures in a row, for {}", self.breaker.failures, self.breaker.open),
             ),
         ]);
-        if let Some(Brakes { limit, guard, by, deadline }) = self.brakes.as_ref().map(|settings| &settings.brakes) {
+        if let Some(BrakeSettings { limit, guarded, release: Release { by, deadline } }) = &self.brakes {
             let limit = limit.map(|Limit { at_most, within }| format!("{at_most} within {within}"));
             told.extend(limit.map(|limit| ("limit".to_owned(), limit)));
-            if *guard {
+            if guarded.is_some() {
                 told.insert("guard".to_owned(), "what lists/never_touch names waits".to_owned());
             }
             told.insert("released by".to_owned(), format!("{} within {deadline}", by.join(" or ")));

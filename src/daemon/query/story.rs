@@ -101,7 +101,18 @@ fn step(run: &str, n: u32, effect: Effect, value: Value) -> Step {
     let key = effect.destination().map(|_| key(run, n));
     let mode = key.as_ref().map(|_| Mode::AtLeastOnce);
     let (release, mail, counts_until, value) = (None, None, None, (!value.is_null()).then_some(value));
-    Step { n, effect, args_sha256: "0".repeat(64), key, mode, release, mail, counts_until, value }
+    Step {
+        n,
+        effect,
+        args_sha256: "0".repeat(64),
+        key,
+        mode,
+        release,
+        mail,
+        counts_until,
+        playbook_counts_until: None,
+        value,
+    }
 }
 
 fn webhook(destination: &str) -> Effect {

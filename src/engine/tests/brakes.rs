@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::domain::approval::{Choice, Decider};
-use crate::domain::brakes::{Brakes, Limit};
+use crate::domain::brakes::{Bound, Brakes, Counted, Limit, Release};
 use crate::domain::effect::{Class, Effect, EffectKey};
 use crate::domain::entry::{End, Facts};
 use crate::domain::id::{ApprovalId, RunId};
@@ -35,8 +35,16 @@ fn ask(world: &mut World, run: &RunId, bodies: &[&str], brakes: &Brakes) -> (Vec
 }
 
 fn limited(at_most: u64) -> Brakes {
-    let limit = Some(Limit { at_most, within: Span::from_secs(3600) });
-    Brakes { limit, guard: false, by: vec!["approver".into()], deadline: Span::from_secs(600) }
+    bounded(Counted::Destination("hook".into()), at_most)
+}
+
+fn bounded(of: Counted, at_most: u64) -> Brakes {
+    let limit = Limit { at_most, within: Span::from_secs(3600) };
+    Brakes { bounds: vec![Bound { of, limit, release: release() }], guard: None }
+}
+
+fn release() -> Release {
+    Release { by: vec!["approver".into()], deadline: Span::from_secs(600) }
 }
 
 fn decided(world: &mut World, id: u64, choice: Choice) -> Vec<Task> {
@@ -126,12 +134,41 @@ fn what_nobody_lets_go_ends_with_the_reason_and_is_no_dead_letter() {
 }
 
 #[test]
+fn a_limit_of_a_playbook_counts_what_it_sends_anywhere_and_stands_beside_the_destinations() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = started(&mut world);
+    let of_playbook = bounded(Counted::Playbook(run.playbook.clone()), 3);
+    let both = |at_most| {
+        let mut brakes = limited(at_most);
+        brakes.bounds.extend(of_playbook.bounds.clone());
+        brakes
+    };
+    // The destination lets two go; what it stops does not count for the playbook.
+    let (tasks, asks) = ask(&mut world, &run, &["a", "b", "c"], &both(2));
+    assert_eq!((sends(&tasks).len(), asks), (2, vec![2]));
+    for step in [0, 1] {
+        let key = key(&world, &run, step);
+        world.put(Input::Done { key, reply: done(Class::Ok) }).unwrap();
+    }
+    decided(&mut world, 1, Choice::Deny);
+    world.put(Input::Done { key: key(&world, &run, 2), reply: done(Class::Rejected) }).unwrap();
+    // One more is within the playbook's limit, wherever it goes, and the next is not.
+    let (tasks, asks) = ask(&mut world, &run, &["d", "e"], &both(1_000));
+    assert_eq!((sends(&tasks).len(), asks), (1, vec![4]));
+    let question = &world.state.approvals.get(ApprovalId(2)).unwrap().request.question;
+    assert!(
+        question.contains(&format!("3 went out within 1h, which is the limit of playbook {}", run.playbook)),
+        "{question}"
+    );
+}
+
+#[test]
 fn the_guard_has_the_last_word_and_a_cancelled_run_asks_nobody() {
     let mut world = World::new(PLAIN, NONE);
     let files = BTreeMap::from([("lists/never_touch.txt".to_owned(), "dc-*".to_owned())]);
     world.rules.guard = compile(&files, &Known::default()).0.guard;
     let run = started(&mut world);
-    let guarded = Brakes { guard: true, ..limited(1) };
+    let guarded = Brakes { guard: Some(release()), ..limited(1) };
     let (tasks, asks) = ask(&mut world, &run, &["DC-01", "web-1", "web-2"], &guarded);
     assert_eq!((sends(&tasks), asks), (vec![key(&world, &run, 1)], vec![0, 2]), "what the guard stops does not count");
     let question = &world.state.approvals.get(ApprovalId(1)).unwrap().request.question;
@@ -147,5 +184,5 @@ fn the_guard_has_the_last_word_and_a_cancelled_run_asks_nobody() {
 
 fn ask_unguarded(world: &mut World) -> Vec<u32> {
     let run = started(world);
-    ask(world, &run, &["DC-01"], &Brakes { limit: None, ..limited(1) }).1
+    ask(world, &run, &["DC-01"], &Brakes::default()).1
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::alert::Severity;
 use crate::domain::approval::{ApprovalRequest, Choice};
-use crate::domain::brakes::{Brakes, Limit};
+use crate::domain::brakes::{Bound, Brakes, Counted, Limit, Release};
 use crate::domain::effect::{Class, Effect, EffectKey, EmailRequest};
 use crate::domain::entry::{BundleFacts, Due, End, Facts, Step};
 use crate::domain::id::{GroupId, RunId};
@@ -47,6 +47,12 @@ fn run(world: &mut World, severity: &str) -> RunId {
 }
 
 /// The run asks for mails to these destinations at once.
+fn one_a_minute() -> Brakes {
+    let (of, limit) = (Counted::Destination("oncall".into()), Limit { at_most: 1, within: Span::from_secs(60) });
+    let release = Release { by: vec!["approver".into()], deadline: Span::from_secs(60) };
+    Brakes { bounds: vec![Bound { of, limit, release }], guard: None }
+}
+
 fn asks(world: &mut World, run: &RunId, effects: Vec<(Effect, Vec<Recipient>, Option<Brakes>)>) -> Vec<Step> {
     let known_steps = world.state.runs[run].steps;
     let step = |(effect, recipients, brakes)| NewStep {
@@ -156,12 +162,7 @@ fn below_the_minimum_and_unsubscribed_nobody_is_told_and_the_run_goes_on_at_once
     let picky = someone("picky@example.com", Wants { at_least: Severity::High, ..Wants::default() });
     unsubscribe(&mut world, "ann@example.com");
     let run = run(&mut world, "medium");
-    let limit = Brakes {
-        limit: Some(Limit { at_most: 1, within: Span::from_secs(60) }),
-        guard: false,
-        by: vec![],
-        deadline: Span::from_secs(60),
-    };
+    let limit = one_a_minute();
     let steps = asks(&mut world, &run, vec![(mail("oncall"), vec![ann(), picky.clone()], Some(limit))]);
     assert_eq!(
         steps[0].value,
@@ -288,14 +289,7 @@ fn what_brakes_stop_goes_to_all_who_want_it_once_people_let_it() {
     let mut world = World::new(PLAIN, NONE);
     let none = Wants { caps: Caps { high: Some(0), medium: Some(0), low: Some(0) }, ..Wants::default() };
     let capped = someone("capped@example.com", none);
-    let limit = || {
-        Some(Brakes {
-            limit: Some(Limit { at_most: 1, within: Span::from_secs(60) }),
-            guard: false,
-            by: vec!["approver".into()],
-            deadline: Span::from_secs(60),
-        })
-    };
+    let limit = || Some(one_a_minute());
     let run = run(&mut world, "medium");
     let only_later = (mail("oncall"), vec![capped.clone()], limit());
     let all = || (mail("oncall"), vec![ann(), capped.clone()], limit());
