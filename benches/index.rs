@@ -85,6 +85,17 @@ fn main() {
     }
     let (times, held) = timed(|| readers.query(held).expect("an answer"));
     print(&times, &held.len().to_string(), "suppressions with what they hold");
+    pages(&readers, now);
+    drop(readers);
+    close(writer.into_connection());
+    std::fs::write(folder.path().join("soard.yaml"), "state: .\n").expect("a settings file");
+    for format in ["csv", "jsonl", "ocsf", "cef"] {
+        command(folder.path(), format);
+    }
+}
+
+/// Exports everything as OCSF, page by page, in this process.
+fn pages(readers: &Readers, now: Timestamp) {
     let before = peak();
     let began = Instant::now();
     let (mut exported, mut bytes) = (0, 0);
@@ -101,13 +112,6 @@ fn main() {
     }
     rate("\nexported as OCSF, page by page", exported, began);
     println!("{} MiB of findings; peak of memory {before} before, {} after", bytes >> 20, peak());
-
-    drop(readers);
-    close(writer.into_connection());
-    std::fs::write(folder.path().join("soard.yaml"), "state: .\n").expect("a settings file");
-    for format in ["csv", "jsonl", "ocsf", "cef"] {
-        command(folder.path(), format);
-    }
 }
 
 /// Runs `soard export` itself on the state folder, and prints how long it takes and the most memory that it has.
