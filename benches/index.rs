@@ -3,7 +3,9 @@
 //! `cargo bench --bench index [ALERTS]` writes a journal of that many alerts of about 1 KB (one million unless told
 //! otherwise), builds the index from it by the code that the daemon runs, lets it follow a burst of 20,000 more, and asks.
 
+use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use soard::index::noise::{NoiseRequest, noise};
 use soard::index::place::Place;
 use soard::index::query::{ROWS_MAX, Request, Sort, list};
 use soard::index::readers::Readers;
+use soard::index::schema::close;
 use soard::journal::writer::Journal;
 use soard::journal::{self, Draft, Settings};
 
@@ -98,13 +101,48 @@ fn main() {
     }
     rate("\nexported as OCSF, page by page", exported, began);
     println!("{} MiB of findings; peak of memory {before} before, {} after", bytes >> 20, peak());
+
+    drop(readers);
+    close(writer.into_connection());
+    std::fs::write(folder.path().join("soard.yaml"), "state: .\n").expect("a settings file");
+    for format in ["csv", "jsonl", "ocsf", "cef"] {
+        command(folder.path(), format);
+    }
+}
+
+/// Runs `soard export` itself on the state folder, and prints how long it takes and the most memory that it has.
+fn command(dir: &Path, format: &str) {
+    let began = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
+    command.arg("--dir").arg(dir).args(["export", "--all", "--format", format]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the command starts");
+    let mut out = child.stdout.take().expect("it was asked for");
+    let (mut buffer, mut bytes, mut lines, mut most) = (vec![0; 1 << 20], 0, 0, String::new());
+    loop {
+        let n = out.read(&mut buffer).expect("its output");
+        if n == 0 {
+            break;
+        }
+        bytes += n;
+        lines += buffer[..n].iter().filter(|byte| **byte == b'\n').count() as u64;
+        most = peak_of(&format!("/proc/{}/status", child.id())).unwrap_or(most);
+    }
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "soard export --format {format}: {status}");
+    rate(&format!("soard export --format {format}"), lines, began);
+    println!("  {} MiB; peak of memory {most}", bytes >> 20);
 }
 
 /// The most memory that this process has had.
 fn peak() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.unwrap_or_default().trim().to_owned()
+    peak_of("/proc/self/status").unwrap_or_default()
+}
+
+/// The most memory that a process has had, while it lives.
+fn peak_of(status: &str) -> Option<String> {
+    let status = std::fs::read_to_string(status).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().to_owned())
 }
 
 /// Each kind of query, on what is rare, what is common, and what is nowhere.

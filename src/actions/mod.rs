@@ -4,6 +4,7 @@
 pub mod email;
 mod folder;
 pub mod message;
+pub mod peer;
 mod probe;
 pub mod retry;
 pub mod scrub;

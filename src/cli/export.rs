@@ -11,6 +11,9 @@ use crate::cli::fault::{Exit, Fault};
 use crate::cli::index::wait::wait;
 use crate::cli::output;
 use crate::daemon::report::{IndexReport, Indexed};
+use crate::domain::export::Format;
+use crate::export;
+use crate::export::notice::Notice;
 use crate::export::ocsf;
 use crate::index::query::{ROWS_MAX, Request, Sort};
 use crate::index::row::Row;
@@ -48,6 +51,8 @@ enum Form {
     Jsonl,
     /// A line of JSON for each alert: an OCSF Detection Finding
     Ocsf,
+    /// A line of ArcSight's Common Event Format for each alert
+    Cef,
 }
 
 impl Args {
@@ -87,6 +92,9 @@ impl Args {
             Form::Csv => csv::body(rows),
             Form::Jsonl => rows.iter().map(|row| output::json_line(row) + "\n").collect(),
             Form::Ocsf => rows.iter().map(|row| ocsf::line(row) + "\n").collect(),
+            Form::Cef => {
+                rows.iter().map(|row| export::line(&Notice::listed(row.clone()), Format::Cef, None) + "\n").collect()
+            }
         }
     }
 }

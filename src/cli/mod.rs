@@ -11,6 +11,7 @@ mod deliveries;
 mod destinations;
 mod explain;
 mod export;
+mod exports;
 mod fault;
 mod hold;
 mod index;
@@ -109,7 +110,7 @@ enum Command {
     /// Keep alerts quiet for a while
     #[command(subcommand)]
     Silence(silence::Command),
-    /// Write alerts for other systems: CSV, JSON Lines, OCSF
+    /// Write alerts for other systems: CSV, JSON Lines, OCSF, CEF
     Export(export::Args),
     /// Say why something happened: what was decided then, by which rule at which file and line
     Why(why::Args),
@@ -122,6 +123,9 @@ enum Command {
     /// Look after where playbooks send to, and try it out
     #[command(subcommand)]
     Destinations(destinations::Command),
+    /// Look after where alerts and changes go on to as they happen, and try it out
+    #[command(subcommand)]
+    Exports(exports::Command),
     /// Show what playbooks ask people
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -200,6 +204,7 @@ impl Command {
             Self::Runs(command) => command.run(context),
             Self::Deliveries(command) => command.run(context),
             Self::Destinations(command) => command.run(context),
+            Self::Exports(command) => command.run(context),
             Self::Approvals(command) => command.run(context),
             Self::Approve(args) => args.run(context),
             Self::Deny(args) => args.run(context),

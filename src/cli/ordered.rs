@@ -63,6 +63,7 @@ pub fn upkeep(upkeep: &Upkeep) -> String {
         Upkeep::IndexRebuild => "had the index built anew".to_owned(),
         Upkeep::Samples { formats } if formats.is_empty() => "sent samples of all formats".to_owned(),
         Upkeep::Samples { formats } => format!("sent samples of {}", safe(formats.join(", "))),
+        Upkeep::ExportTest { export } => format!("tried export {} out", safe(export)),
         Upkeep::QuarantineRetry { record_no } => format!("sent quarantined record {record_no} through again"),
     }
 }

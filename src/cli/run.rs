@@ -58,7 +58,9 @@ fn fault(folder: &Path, error: DaemonError) -> Fault {
         DaemonError::Links(_) => {
             "links that were mailed with another key are refused; soard approve and deny decide, too"
         }
-        DaemonError::Destinations(_) => "a secret is given as { file: … }, { credential: … } or { env: … }",
+        DaemonError::Destinations(_) | DaemonError::Exports(_) => {
+            "a secret is given as { file: … }, { credential: … } or { env: … }"
+        }
         DaemonError::Key(_) => "nothing was signed or sent; the journal is as it was",
         DaemonError::Source(_) => "what was accepted is on record; cure the source and start the daemon again",
         DaemonError::Fatal(_) => "what was accepted is on record; start the daemon again",

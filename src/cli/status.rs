@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::Context;
 use crate::cli::access::spoken;
+use crate::cli::exports;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::hold::list::waiting;
 use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
@@ -92,11 +93,19 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     }
     page.labelled(0, "totals", totals(status));
     page.gap();
-    let mut text = page.into_text();
-    text.push_str(&sources(&status.sources).render(look));
+    page.into_text() + &tables(status, look)
+}
+
+/// Sources, destinations and exports.
+fn tables(status: &Status, look: &Look) -> String {
+    let mut text = sources(&status.sources).render(look);
     text.push_str(&oddities(&status.sources));
     text.push('\n');
     text.push_str(&destinations(&status.destinations, look).render(look));
+    if !status.exports.is_empty() {
+        text.push('\n');
+        text.push_str(&exports::list::table(&status.exports, look).render(look));
+    }
     text
 }
 

@@ -354,6 +354,7 @@ fn status_report() -> Status {
             failed: 1,
             last_error: Some("the destination answered 503".into()),
         }],
+        exports: Vec::new(),
         alerts: AlertCounts {
             total: 9,
             by_status: [("active".to_owned(), 7), ("dismissed".to_owned(), 2)].into(),
@@ -507,6 +508,8 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Retry { done, .. } => done.send(Err("no format takes it yet".into())).unwrap(),
             Command::Destinations(done) => done.send(Vec::new()).unwrap(),
             Command::TryOut { done, .. } => done.send(Ok(None)).unwrap(),
+            Command::Exports(done) => done.send(Vec::new()).unwrap(),
+            Command::TryOutExport { done, .. } => done.send(Ok(None)).unwrap(),
             Command::Tokens(done) => done.send(Vec::new()).unwrap(),
             Command::Approvals(done) => done.send(Vec::new()).unwrap(),
             Command::Holds(done) => done.send(HoldsReport::default()).unwrap(),

@@ -15,6 +15,7 @@ pub mod decide;
 pub mod destinations;
 pub mod document;
 pub mod door;
+pub mod exports;
 pub mod failure;
 pub mod holds;
 pub mod journal;
@@ -52,6 +53,7 @@ pub fn routes() -> Routes {
     changes::add(&mut routes);
     runs::add(&mut routes);
     destinations::add(&mut routes);
+    exports::add(&mut routes);
     approvals::add(&mut routes);
     holds::add(&mut routes);
     recipients::add(&mut routes);

@@ -275,3 +275,52 @@ fn nothing_left(status: StatusCode, left: Left) -> Response {
     let why = left.refused.unwrap_or_else(|| "there were no alerts".into());
     said(status, "good", "There is nothing left to acknowledge", &format!("{why}. Nothing was changed now."))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use jiff::Timestamp;
+    use serde_json::Value;
+    use tokio::sync::{mpsc, watch};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::daemon::api::Api;
+    use crate::daemon::auth::Gate;
+    use crate::daemon::links::Links;
+    use crate::daemon::query::story;
+    use crate::index::follow::Follower;
+    use crate::index::place::Place;
+
+    async fn status(router: &Router, method: &str, path: &str) -> StatusCode {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_link_that_expired_is_gone_and_asks_the_daemon_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = story::journal(&folder.path().join("journal"));
+        let follower = Follower::start(Place::of(folder.path()), journal.reader(), || {});
+        let links = Arc::new(Links::open(folder.path(), Some(String::new()), "j").unwrap());
+        let ((commands, mut inbox), (_stop, stop)) = (mpsc::channel(1), watch::channel(false));
+        let (reader, index, gate) = (journal.reader(), follower.index(), Arc::new(Gate::default()));
+        let api = Api { reader, index, commands, gate, links: links.clone(), stop };
+        let router = routes(Arc::new(Shared::new(api, Value::Null)));
+        let about = About::Alert("a-1.0".parse().unwrap());
+        for (days, expected) in [(8, StatusCode::GONE), (61, StatusCode::GONE)] {
+            let at = clock::now().checked_sub(jiff::Span::new().hours(days * 24)).unwrap();
+            let own = &links.own(Some(about), "oncall", ["a@example.com"].into_iter(), at)["a@example.com"];
+            let link = if days == 8 { &own.acknowledge } else { &own.unsubscribe };
+            for method in ["GET", "POST"] {
+                assert_eq!(status(&router, method, link.as_ref().unwrap()).await, expected, "{method}, {days} days");
+            }
+        }
+        let own = &links.own(Some(about), "x", ["a@example.com"].into_iter(), Timestamp::MAX)["a@example.com"];
+        let forged = format!("{}a", own.unsubscribe.as_ref().unwrap());
+        assert_eq!(status(&router, "POST", &forged).await, StatusCode::FORBIDDEN);
+        assert_eq!(status(&router, "GET", "/mail/resolve/a-1.0/x/1/y").await, StatusCode::FORBIDDEN);
+        assert!(inbox.try_recv().is_err());
+        follower.finish(Duration::ZERO);
+    }
+}

@@ -15,7 +15,8 @@ use crate::daemon::links::Links;
 use crate::daemon::order::Ordered;
 use crate::daemon::recipients::RecipientReport;
 use crate::daemon::report::{
-    DestinationReport, HoldsReport, KeyReport, ReloadReport, ResendReport, RetryReport, Status, TrialReport,
+    DestinationReport, ExportReport, HoldsReport, KeyReport, ReloadReport, ResendReport, RetryReport, Status,
+    TrialReport,
 };
 use crate::daemon::resend::Resend;
 use crate::daemon::samples::SamplesReport;
@@ -98,6 +99,17 @@ pub enum Command {
         /// Why; may be empty.
         comment: String,
         /// What the peer said; `None`: there is no such destination.
+        done: oneshot::Sender<Result<Option<TrialReport>, String>>,
+    },
+    /// Tell how each export stands, and how it is set up.
+    Exports(oneshot::Sender<Vec<(ExportReport, BTreeMap<String, String>)>>),
+    /// Send one marked record to an export's peer.
+    TryOutExport {
+        /// Which.
+        name: String,
+        /// Sequence number of the entry that ordered it.
+        seq: u64,
+        /// What the peer said; `None`: there is no such export.
         done: oneshot::Sender<Result<Option<TrialReport>, String>>,
     },
     /// Send dead letters again.

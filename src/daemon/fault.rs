@@ -19,6 +19,8 @@ pub enum Fault {
     EvaluateInside,
     /// Send what is on hold.
     SendOnHold,
+    /// Move an export's cursor before its peer has taken the records.
+    MoveCursorEarly,
     /// Do not wait for room on a full disk.
     GiveUpOnFullDisk,
     /// Replay as a version of soard would that computes steps in another way.
@@ -39,6 +41,7 @@ pub fn from_env() -> Option<Fault> {
         "forget-results" => Some(Fault::ForgetResults),
         "replay-otherwise" => Some(Fault::ReplayOtherwise),
         "give-up-on-full-disk" => Some(Fault::GiveUpOnFullDisk),
+        "move-cursor-early" => Some(Fault::MoveCursorEarly),
         "evaluate-inside" => Some(Fault::EvaluateInside),
         _ => None,
     }

@@ -10,12 +10,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daemon::core::{Dropping, Message};
+use crate::daemon::exports::Exports;
 use crate::daemon::opening::record;
 use crate::daemon::{clock, snapshot, stop};
 use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
@@ -72,13 +74,14 @@ pub async fn run(
     policy: Policy,
     reader: Reader,
     core: mpsc::Sender<Message>,
+    exports: Arc<Exports>,
     mut stop: watch::Receiver<bool>,
 ) {
     let drops = policy.keep.is_some() || policy.size.is_some();
     if !drops && policy.compress_after == After::Never {
         return;
     }
-    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, ends: Ends::new() };
+    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, exports, ends: Ends::new() };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -110,6 +113,7 @@ struct Keeper {
     policy: Policy,
     reader: Reader,
     core: mpsc::Sender<Message>,
+    exports: Arc<Exports>,
     ends: Ends,
 }
 
@@ -129,6 +133,7 @@ impl Keeper {
         let (needed, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
         self.finish(dropped)?;
         let (closed, all) = self.closed().await?;
+        let needed = needed.min(self.exports.needed(&closed, clock::now()));
         let chosen = retention::choose(&closed, all, &self.policy, clock::now(), needed);
         let Some((count, by)) = chosen else { return Ok(()) };
         let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();

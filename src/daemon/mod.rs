@@ -16,6 +16,7 @@ pub mod clock;
 pub mod control;
 pub mod core;
 pub mod deliver;
+pub mod exports;
 pub mod fault;
 pub mod history;
 pub mod holds;
@@ -48,6 +49,7 @@ pub mod stop;
 pub mod suppressions;
 pub mod systemd;
 pub mod tally;
+pub mod timer;
 pub mod trial;
 pub mod workers;
 
@@ -60,9 +62,8 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -73,6 +74,7 @@ use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock::Steady;
 use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message, Pending};
+use crate::daemon::exports::Exports;
 use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::links::{Links, LinksError};
@@ -130,6 +132,9 @@ pub enum DaemonError {
     /// A secret cannot be read, or a destination cannot be set up.
     #[error("cannot set up the destinations: {}", .0.join("; "))]
     Destinations(Vec<String>),
+    /// An export cannot be set up.
+    #[error("cannot set up the exports: {}", .0.join("; "))]
+    Exports(Vec<String>),
     /// A source cannot go on.
     #[error("a source stopped")]
     Source(#[from] SourceError),
@@ -173,12 +178,6 @@ fn actions(settings: &Settings) -> Result<Actions, DaemonError> {
     Actions::new(settings.destinations.clone(), &secret).map_err(DaemonError::Destinations)
 }
 
-/// What makes the links of mails that ask people.
-fn links(settings: &Settings, journal: &str) -> Result<Links, LinksError> {
-    let public_url = settings.server.as_ref().and_then(|server| server.public_url.clone());
-    Links::open(&settings.state, public_url, journal)
-}
-
 /// The running parts.
 struct Daemon {
     control: Control,
@@ -209,18 +208,17 @@ impl Daemon {
         let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
         bundles.keep(&bundle).map_err(unusable)?;
+        let (stop, (fatal_sender, fatal)) = (Stop::default(), mpsc::unbounded_channel());
+        let (index, exports) = followers(&settings, &reader, &fatal_sender)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
         let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
-        let links = Arc::new(links(&settings, &journal_id)?);
+        let links = Arc::new(Links::of(&settings, &journal_id)?);
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
 
-        let (core_inbox, inbox) = mpsc::channel(INBOX_MAX);
-        let (task_queue, tasks) = mpsc::unbounded_channel();
-        let (fatal_sender, fatal) = mpsc::unbounded_channel();
-        let (next_due, due) = watch::channel(None);
+        let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
+        let ((next_due, due), room) = (watch::channel(None), Arc::new(AtomicBool::new(true)));
         let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
-        let (stop, room) = (Stop::default(), Arc::new(AtomicBool::new(true)));
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
         let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
@@ -242,6 +240,7 @@ impl Daemon {
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
         sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
+        exports.start(&fatal_sender, &stop.performer);
 
         let world = Arc::new(World {
             workers: start_workers(&fatal_sender),
@@ -255,6 +254,7 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             holds,
             links: links.clone(),
+            exports: exports.clone(),
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
@@ -262,11 +262,10 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &stop));
-        guard("timer", &fatal_sender, timer(due, core_inbox.clone(), stop.performer.subscribe()));
+        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &exports, &stop));
+        guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
-        let (core, index) = (core_inbox, start_index(&control.settings().state, &reader, &fatal_sender));
-        let (commands, gone) = (control.commands(), stop.intake.subscribe());
+        let (core, commands, gone) = (core_inbox, control.commands(), stop.intake.subscribe());
         let api = Api { reader, index: index.index(), commands, gate, links, stop: gone };
         let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
@@ -284,7 +283,7 @@ impl Daemon {
             &self.fatal_sender,
             reload::watch(dir, state, self.control.loads(), to, self.stop.intake.subscribe()),
         );
-        guard("watchdog", &self.fatal_sender, watchdog(self.core.clone()));
+        guard("watchdog", &self.fatal_sender, timer::watchdog(self.core.clone()));
         self.control.announce("ready");
         let ends = !self.sources.is_empty();
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -345,6 +344,7 @@ impl Daemon {
         if !self.performer.is_finished() && timeout(GRACE, &mut self.performer).await.is_err() {
             tracing::warn!("requests are still under way; their intents are on record");
         }
+        self.control.world().exports.finish(GRACE).await;
         let _ = self.core.send(Message::Stop).await;
         let core = self.core_thread;
         let closed = tokio::task::spawn_blocking(move || core.join()).await;
@@ -371,10 +371,22 @@ fn keeper(
     settings: &Settings,
     reader: &Reader,
     core: &mpsc::Sender<Message>,
+    exports: &Arc<Exports>,
     stop: &Stop,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-    keep::run(folder, policy, reader.clone(), core.clone(), stop.performer.subscribe())
+    keep::run(folder, policy, reader.clone(), core.clone(), exports.clone(), stop.performer.subscribe())
+}
+
+/// What follows the journal: the index, and the exports, which ask it.
+fn followers(
+    settings: &Settings,
+    reader: &Reader,
+    fatal: &mpsc::UnboundedSender<String>,
+) -> Result<(Follower, Arc<Exports>), DaemonError> {
+    let index = start_index(&settings.state, reader, fatal);
+    let exports = Exports::open(settings, reader, &index.index());
+    Ok((index, exports.map_err(DaemonError::Exports)?))
 }
 
 /// Keeps the index up with the journal.
@@ -391,45 +403,6 @@ fn guard(name: &'static str, fatal: &mpsc::UnboundedSender<String>, part: impl F
             let _ = fatal.send(format!("the {name} died: {error}"));
         }
     });
-}
-
-/// Wakes the core when its earliest timer is due.
-async fn timer(
-    mut due: watch::Receiver<Option<Timestamp>>,
-    core: mpsc::Sender<Message>,
-    mut stop: watch::Receiver<bool>,
-) {
-    /// Wall clocks jump: look again at least this often.
-    const LOOK_AGAIN: Duration = Duration::from_secs(1);
-    loop {
-        let next = *due.borrow_and_update();
-        let wait = next.map(|next| Duration::try_from(next.duration_since(clock::now())).unwrap_or(Duration::ZERO));
-        if wait == Some(Duration::ZERO) && core.send(Message::Tick).await.is_err() {
-            return;
-        }
-        // A told core announces its next instant once it has served this one.
-        let pause = wait.filter(|wait| !wait.is_zero()).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
-        tokio::select! {
-            changed = due.changed() => if changed.is_err() { return },
-            // The core's clock may be ahead of the wall clock; it knows what is due.
-            () = tokio::time::sleep(pause), if next.is_some() => drop(core.send(Message::Tick).await),
-            () = stop::told(&mut stop) => return,
-        }
-    }
-}
-
-/// Tells systemd that the daemon lives, as long as the core answers.
-async fn watchdog(core: mpsc::Sender<Message>) {
-    let Some(period) = systemd::watchdog_period() else { return };
-    loop {
-        tokio::time::sleep(period / 2).await;
-        let (to, answer) = oneshot::channel();
-        let asked = timeout(period / 2, core.send(Message::Report(to))).await;
-        if asked.is_ok_and(|sent| sent.is_ok()) && timeout(period / 2, answer).await.is_ok_and(|answer| answer.is_ok())
-        {
-            systemd::alive();
-        }
-    }
 }
 
 fn prepare_thread(

@@ -23,6 +23,7 @@ use crate::daemon::addressees;
 use crate::daemon::bundle::{Bundle, Bundles};
 use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::exports::Exports;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, History, Replay, Unread};
 use crate::daemon::lanes::{self, Job};
@@ -60,6 +61,8 @@ pub struct World {
     pub holds: watch::Receiver<Arc<Holds>>,
     /// Makes the links of mails that ask people.
     pub links: Arc<Links>,
+    /// What goes on to other systems as it happens.
+    pub exports: Arc<Exports>,
     /// Told when the destinations were loaded anew.
     pub renewed: Notify,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.

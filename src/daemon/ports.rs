@@ -35,6 +35,15 @@ impl Ports {
         counters: &SourceCounters,
         gate: &Arc<Gate>,
     ) -> Result<Self, DaemonError> {
+        // The socket first: whoever finds the address open finds the daemon there as well.
+        let path = settings::socket(&settings.state);
+        let unusable = |cause| DaemonError::State { path: path.clone(), cause };
+        if path.exists() {
+            // The journal's lock is ours, so no other daemon listens there.
+            fs::remove_file(&path).map_err(unusable)?;
+        }
+        let socket = UnixListener::bind(&path).map_err(unusable)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
         let server = match &settings.server {
             Some(server) => {
                 let endpoints = control::endpoints(settings, intake, counters, gate)?;
@@ -44,14 +53,6 @@ impl Ports {
             }
             None => None,
         };
-        let path = settings::socket(&settings.state);
-        let unusable = |cause| DaemonError::State { path: path.clone(), cause };
-        if path.exists() {
-            // The journal's lock is ours, so no other daemon listens there.
-            fs::remove_file(&path).map_err(unusable)?;
-        }
-        let socket = UnixListener::bind(&path).map_err(unusable)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(unusable)?;
         Ok(Self { server, socket })
     }
 

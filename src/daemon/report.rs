@@ -40,6 +40,9 @@ pub struct Status {
     pub sources: Vec<SourceReport>,
     /// Every destination, by name.
     pub destinations: Vec<DestinationReport>,
+    /// Every export, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<ExportReport>,
     /// The alerts on record.
     pub alerts: AlertCounts,
     /// Totals since the journal began, by name.
@@ -248,12 +251,63 @@ pub struct DestinationReport {
     pub last_error: Option<String>,
 }
 
+/// How an export stands; the counts are since the daemon was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportReport {
+    /// Its name in `soard.yaml`.
+    pub name: String,
+    /// `file`, `http` or `syslog`.
+    pub kind: String,
+    /// `json`, `ocsf` or `cef`.
+    pub format: String,
+    /// Everything up to this entry of the journal was taken.
+    pub entry: u64,
+    /// How many entries follow it.
+    pub behind: u64,
+    /// For how many seconds the first of them with something to send has waited.
+    pub lag_secs: u64,
+    /// `starting`, `following`, `sending` or `waiting`.
+    pub doing: String,
+    /// When the batch that waits is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Timestamp>,
+    /// Notices that were taken.
+    pub sent: u64,
+    /// Attempts that were not.
+    pub failed: u64,
+    /// Attempts in a row that were not.
+    pub failing: u64,
+    /// Entries that retention dropped before they were exported.
+    pub missed: u64,
+    /// How often it went back because the journal was another one than it had read.
+    pub set_back: u64,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// The snapshot that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotReport>,
+}
+
+/// A snapshot that is under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SnapshotReport {
+    /// The entry as of which it was taken.
+    pub entry: u64,
+    /// When.
+    pub at: Timestamp,
+    /// How many alerts it has.
+    pub alerts: u64,
+    /// How many of them were taken.
+    pub taken: u64,
+}
+
 /// What a peer said to one marked message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialReport {
-    /// Name of the destination.
+    /// Name of the destination or of the export.
     pub destination: String,
-    /// `webhook` or `email`.
+    /// `webhook` or `email`; of an export `file`, `http` or `syslog`.
     pub kind: String,
     /// Sequence number of the entry that ordered it.
     pub seq: u64,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::actions::settings as destinations;
+use crate::actions::settings::exports::{self, Exports};
 use crate::actions::settings::recipients::read_recipients;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::journal::policy::Policy;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub journal: Policy,
     /// Where effects go.
     pub destinations: destinations::Settings,
+    /// What goes on to other systems as it happens.
+    pub exports: Exports,
     /// The formats that sources pin, and where they do.
     pub pinned: Vec<(String, Place)>,
 }
@@ -104,6 +107,7 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     let state = map.text("state", faults);
     let server = map.get("server").map(|node| http::read_server_settings(node, faults));
     let sources = map.get("sources").map(|node| sources::read_settings(node, faults)).unwrap_or_default();
+    let exports = map.get("exports").map(|node| exports::read_exports(node, faults)).unwrap_or_default();
     let recipients = map.get("recipients").map(|node| read_recipients(node, faults)).unwrap_or_default();
     let destinations = destinations::read_settings(map.get("destinations"), map.get("playbooks"), recipients, faults);
     let mut journal = map.get("journal").and_then(|node| Policy::read(node, faults)).unwrap_or_default();
@@ -123,9 +127,9 @@ fn check(dir: &Path, node: &node::Node, faults: &mut Faults) -> Option<Settings>
     }
     map.finish(faults);
     let state = state_dir(dir, state.as_deref());
-    let destinations = destinations.relative_to(dir);
+    let (destinations, exports) = (destinations.relative_to(dir), exports.relative_to(dir));
     let pinned = pinned(node);
-    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, journal, destinations, pinned };
+    let mut settings = Settings { dir: dir.to_owned(), state, server, sources, journal, destinations, exports, pinned };
     for source in &mut settings.sources {
         source.rebase(dir);
     }

@@ -156,6 +156,11 @@ pub enum Upkeep {
         /// Of these formats; none means of all.
         formats: Vec<String>,
     },
+    /// It sends one marked record to an export's peer.
+    ExportTest {
+        /// Name of the export.
+        export: String,
+    },
     /// It sends a quarantined record through again.
     QuarantineRetry {
         /// Ordinal of the record.
@@ -248,6 +253,7 @@ mod tests {
             r#"{"upkeep":"reload"}"#,
             r#"{"upkeep":"key_rotate"}"#,
             r#"{"upkeep":"index_rebuild"}"#,
+            r#"{"upkeep":{"export_test":{"export":"siem"}}}"#,
             r#"{"upkeep":{"samples":{"formats":["falco"]}}}"#,
             r#"{"upkeep":{"quarantine_retry":{"record_no":17}}}"#,
             r#"{"hold":{"on":"everything"}}"#,

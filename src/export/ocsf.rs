@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::alert::{Severity, Status};
 use crate::domain::attack;
+use crate::export::notice::{Notice, Sort};
 use crate::index::row::Row;
 
 /// Version of the schema.
@@ -24,9 +25,77 @@ pub fn line(row: &Row) -> String {
     finding(row).to_string()
 }
 
+/// What a notice of an export tells: the finding as it stood then. What is about the export itself is a base event.
+pub(super) fn of(notice: &Notice) -> Value {
+    let Some(row) = &notice.alert else { return base_event(notice) };
+    let mut event = finding_of(row, activity_of(notice, row));
+    event["time"] = notice.at.as_millisecond().into();
+    event["metadata"]["sequence"] = notice.seq.into();
+    if let Some(comment) = notice.changes.iter().find_map(|change| change.comment.clone()) {
+        event["comment"] = comment.into();
+    }
+    tell(&mut event, notice);
+    event
+}
+
+/// Puts what soard says of the notice beside what it says of the alert.
+fn tell(event: &mut Value, notice: &Notice) {
+    let told = Notice { alert: None, ..notice.clone() };
+    let Ok(Value::Object(told)) = serde_json::to_value(told) else { return };
+    for (name, value) in told {
+        event["unmapped"]["soard"][name] = value;
+    }
+}
+
+/// A notice without an alert that is known.
+fn base_event(notice: &Notice) -> Value {
+    const OTHER: u64 = 99;
+    let mut event = json!({
+        "class_uid": 0,
+        "class_name": "Base Event",
+        "category_uid": 0,
+        "category_name": "Uncategorized",
+        "activity_id": OTHER,
+        "activity_name": notice.notice.as_str(),
+        "type_uid": OTHER,
+        "type_name": format!("Base Event: {}", notice.notice.as_str()),
+        "severity_id": 1,
+        "severity": "Informational",
+        "time": notice.at.as_millisecond(),
+        "message": notice.message(),
+        "metadata": {
+            "version": VERSION,
+            "uid": format!("{}.{}", notice.seq, notice.n),
+            "sequence": notice.seq,
+            "log_provider": "soard",
+            "product": { "name": "soard", "vendor_name": "soard" },
+        },
+        "unmapped": { "soard": {} },
+    });
+    tell(&mut event, notice);
+    event
+}
+
+/// A change that leaves an alert closed closes the finding.
+fn activity_of(notice: &Notice, row: &Row) -> (u64, &'static str) {
+    let stands = notice.changes.iter().any(|change| matches!(&*change.what, "status" | "seen"));
+    match notice.notice {
+        Sort::Alert if !notice.is_snapshot => CREATE,
+        Sort::Change if stands && !row.status.is_open() => CLOSE,
+        _ => UPDATE,
+    }
+}
+
+const CREATE: (u64, &str) = (1, "Create");
+const UPDATE: (u64, &str) = (2, "Update");
+const CLOSE: (u64, &str) = (3, "Close");
+
 /// The finding.
 pub fn finding(row: &Row) -> Value {
-    let (activity_id, activity) = activity(row);
+    finding_of(row, activity(row))
+}
+
+fn finding_of(row: &Row, (activity_id, activity): (u64, &str)) -> Value {
     let (severity_id, severity) = severity(row.severity);
     let (status_id, status) = status(row.status);
     let mut finding = json!({
@@ -64,9 +133,9 @@ pub fn finding(row: &Row) -> Value {
 
 fn activity(row: &Row) -> (u64, &'static str) {
     match row.status {
-        Status::Resolved | Status::Dismissed => (3, "Close"),
-        _ if row.count > 1 => (2, "Update"),
-        _ => (1, "Create"),
+        Status::Resolved | Status::Dismissed => CLOSE,
+        _ if row.count > 1 => UPDATE,
+        _ => CREATE,
     }
 }
 

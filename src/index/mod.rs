@@ -27,6 +27,7 @@ pub mod query;
 pub mod readers;
 pub mod related;
 pub mod row;
+pub mod rows;
 pub mod schema;
 pub mod search;
 pub mod story;

@@ -297,6 +297,16 @@ impl Row {
         Changed { status: self.status != status, severity: self.severity != severity }
     }
 
+    /// As this sighting left it, whatever came after.
+    pub fn stood(&mut self, seq: u64, at: Timestamp, taken: &Taken) {
+        let count = match taken.decision.reasons.first() {
+            Some(Reason::Duplicate { count, .. }) => *count,
+            _ => 1,
+        };
+        self.again(seq, at, taken);
+        self.count = count;
+    }
+
     fn see(&mut self, seq: u64, at: Timestamp, taken: &Taken) {
         let alert = &taken.alert;
         self.count += 1;

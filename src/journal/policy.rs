@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::domain::bytes::Bytes;
 use crate::domain::secret::SecretRef;
 use crate::domain::time::{BadSpan, Span};
 use crate::yaml::node::Node;
@@ -54,23 +55,6 @@ impl FromStr for After {
     }
 }
 
-/// A number of bytes, written as `512KiB`, `64MiB`, `20GiB` or `2TiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(pub u64);
-
-impl FromStr for Bytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-        let parse = || {
-            let (number, shift) = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
-            number.trim_end().parse::<u64>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0).map(Self)
-        };
-        parse().ok_or_else(|| format!("{text:?} is no number of bytes; write 512KiB, 64MiB, 20GiB or 2TiB"))
-    }
-}
-
 impl Policy {
     /// Reads the map below `journal`.
     pub fn read(node: &Node, faults: &mut Faults) -> Option<Self> {
@@ -97,14 +81,5 @@ mod tests {
         assert_eq!("7d".parse(), Ok(COMPRESS_AFTER));
         assert_eq!("never".parse(), Ok(After::Never));
         assert!("soon".parse::<After>().is_err());
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!("64MiB".parse(), Ok(Bytes(64 << 20)));
-        assert_eq!("3 GiB".parse(), Ok(Bytes(3 << 30)));
-        for bad in ["", "64", "64MB", "0KiB", "-1GiB", "99999999999999TiB"] {
-            assert!(bad.parse::<Bytes>().is_err(), "{bad}");
-        }
     }
 }

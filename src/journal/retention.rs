@@ -157,7 +157,7 @@ pub fn remove(dir: &Path, last: u64) -> Result<(), JournalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::policy::Bytes;
+    use crate::domain::bytes::Bytes;
 
     #[test]
     fn age_goes_before_size_and_what_is_needed_stops_both() {

@@ -186,3 +186,21 @@ impl Checked<'_> {
         self.faults.push(Diagnostic::error(code, place(self.file, at), message));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_alert_put_into_a_question_neither_ends_its_line_nor_turns_it_around() {
+        let options: Map = [("by", "approver"), ("within", "1h"), ("otherwise", "deny")]
+            .into_iter()
+            .map(|(key, value)| (key.into(), Dynamic::from(value.to_owned())))
+            .collect();
+        let question = "Isolate web-1\u{2028}(\u{202e}ton\u{202c} a\u{200b}b\u{2066}c\u{2069}\u{200f})\n?".to_owned();
+        let effect = effect(&Dynamic::from(question), &options, Timestamp::UNIX_EPOCH);
+        let Ok(Effect::Approve(asked)) = effect else { panic!("it is asked all the same") };
+        assert_eq!(asked.question, "Isolate web-1 (ton abc) ?");
+        assert!(check_question("a\u{2029}b").is_err(), "nor may one that is written out");
+    }
+}

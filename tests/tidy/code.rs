@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actions", &["domain", "yaml"]),
     ("index", &["domain", "yaml", "journal"]),
     ("export", &["domain", "index"]),
-    ("daemon", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index"]),
+    ("daemon", &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "export"]),
     (
         "console",
         &["domain", "yaml", "rules", "engine", "playbooks", "journal", "sources", "actions", "index", "daemon"],

@@ -203,7 +203,7 @@ fn tls(node: &Node, faults: &mut Faults) -> Option<Tls> {
     }
 }
 
-fn host(node: &Node, faults: &mut Faults) -> Option<String> {
+pub(super) fn host(node: &Node, faults: &mut Faults) -> Option<String> {
     let text = reader::text(node, faults)?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
     if text.len() <= 253 && text.chars().all(good) {

@@ -2,6 +2,7 @@
 
 pub mod brakes;
 pub mod email;
+pub mod exports;
 pub mod probe;
 pub mod recipients;
 pub mod told;
@@ -215,7 +216,7 @@ pub fn read_settings(
     let map = node.and_then(|node| MapReader::new(node, "a map of destinations by name", faults));
     let Some(mut map) = map else { return settings };
     for (name, node) in map.rest() {
-        check_name(name, faults);
+        check_name(name, "a destination", faults);
         if let Some(destination) = destination(node, &settings.recipients, faults) {
             settings.destinations.insert(name.text.clone(), destination);
         }
@@ -223,10 +224,10 @@ pub fn read_settings(
     settings
 }
 
-fn check_name(name: &Key, faults: &mut Faults) {
+fn check_name(name: &Key, what: &str, faults: &mut Faults) {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.text.len() > 64 || name.text.is_empty() || !name.text.chars().all(good) {
-        let message = format!("`{}` is not a name for a destination", name.text);
+        let message = format!("`{}` is not a name for {what}", name.text);
         let fault = Diagnostic::error("destination-name", name.place.clone(), message);
         faults.push(fault.help("use at most 64 lower-case letters, digits, `-` and `_`"));
     }

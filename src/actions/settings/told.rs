@@ -36,7 +36,7 @@ impl Destination {
     }
 }
 
-fn of_webhook(webhook: &WebhookSettings) -> Vec<(String, String)> {
+pub(super) fn of_webhook(webhook: &WebhookSettings) -> Vec<(String, String)> {
     let login = webhook.login.as_ref().map(|login| match login {
         Login::Bearer(secret) => format!("a bearer token from {secret}"),
         Login::Basic { username, password } => format!("{username}, with a password from {password}"),

@@ -159,7 +159,7 @@ pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Destination> {
     Some(common.destination(mode, Target::Webhook(Box::new(settings))))
 }
 
-fn url(node: &Node, allow_http: bool, faults: &mut Faults) -> Option<Text> {
+pub(super) fn url(node: &Node, allow_http: bool, faults: &mut Faults) -> Option<Text> {
     let text = text_or_secret(node, faults)?;
     if let Text::Plain(plain) = &text
         && let Err((message, help)) = check_url(plain, allow_http)
@@ -206,7 +206,7 @@ fn method(node: &Node, faults: &mut Faults) -> Option<Method> {
     None
 }
 
-fn headers(node: &Node, faults: &mut Faults) -> BTreeMap<String, Text> {
+pub(super) fn headers(node: &Node, faults: &mut Faults) -> BTreeMap<String, Text> {
     let Some(mut map) = MapReader::new(node, "a map of headers", faults) else { return BTreeMap::new() };
     let mut headers = BTreeMap::new();
     for (name, node) in map.rest() {
@@ -236,7 +236,7 @@ fn body(node: &Node, faults: &mut Faults) -> BTreeMap<String, Text> {
     fields.into_iter().filter_map(|(name, node)| Some((name.text.clone(), text_or_secret(node, faults)?))).collect()
 }
 
-fn login(map: &mut MapReader<'_>, faults: &mut Faults) -> Option<Login> {
+pub(super) fn login(map: &mut MapReader<'_>, faults: &mut Faults) -> Option<Login> {
     let bearer = map.get("bearer");
     let basic = map.get("basic");
     if let (Some(_), Some(basic)) = (bearer, basic) {

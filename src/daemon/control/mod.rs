@@ -233,6 +233,13 @@ impl Control {
                 let world = self.world.clone();
                 tokio::spawn(async move { drop(done.send(trial::try_out(&world, name, who, comment).await)) });
             }
+            Command::Exports(done) => drop(done.send(self.exports())),
+            Command::TryOutExport { name, seq, done } => {
+                let world = self.world.clone();
+                tokio::spawn(async move {
+                    drop(done.send(world.exports.try_out(&world, name, seq).await));
+                });
+            }
             Command::Resend { ask, done } => {
                 let world = self.world.clone();
                 tokio::spawn(async move { drop(done.send(resend::resend(&world, ask).await)) });
@@ -336,8 +343,10 @@ impl Control {
         if settings.sources != self.settings.sources
             || settings.server != self.settings.server
             || settings.state != self.settings.state
+            || settings.exports != self.settings.exports
         {
-            warnings.push("`state`, `sources` or `server` changed: they take effect at the next start".into());
+            warnings
+                .push("`state`, `sources`, `server` or `exports` changed: they take effect at the next start".into());
         }
         if changed {
             let bundle = Arc::new(bundle);

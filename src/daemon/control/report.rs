@@ -7,7 +7,9 @@ use crate::actions::settings::Destination;
 use crate::daemon::clock;
 use crate::daemon::control::Control;
 use crate::daemon::core::CoreReport;
-use crate::daemon::report::{AlertCounts, BundleReport, DestinationReport, JournalReport, SourceReport, Status};
+use crate::daemon::report::{
+    AlertCounts, BundleReport, DestinationReport, ExportReport, JournalReport, SourceReport, Status,
+};
 
 impl Control {
     pub(super) async fn status(&self) -> Option<Status> {
@@ -26,6 +28,7 @@ impl Control {
             index: None,
             sources: self.source_reports(),
             destinations,
+            exports: self.world.exports.reports(self.world.history.journal.head().seq),
             alerts: AlertCounts { total: core.alerts as u64, by_status: core.by_status, by_severity: core.by_severity },
             totals: serde_json::from_value(serde_json::to_value(&core.totals).unwrap_or_default()).unwrap_or_default(),
             runs_open: core.runs as u64,
@@ -68,6 +71,16 @@ impl Control {
     pub(super) fn destinations(&self, core: &CoreReport) -> Vec<(DestinationReport, BTreeMap<String, String>)> {
         let told = self.settings.destinations.iter().map(|(_, destination)| destination.told());
         self.destination_reports(core).into_iter().zip(told).collect()
+    }
+
+    pub(super) fn exports(&self) -> Vec<(ExportReport, BTreeMap<String, String>)> {
+        let exports = &self.world.exports;
+        let mut told = exports.told();
+        let reports = exports.reports(self.world.history.journal.head().seq).into_iter();
+        reports
+            .map(|report| (told.remove(&report.name).unwrap_or_default(), report))
+            .map(|(told, report)| (report, told))
+            .collect()
     }
 
     fn destination_reports(&self, core: &CoreReport) -> Vec<DestinationReport> {

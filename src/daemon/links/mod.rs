@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::Sha256;
 
+use crate::daemon::settings::Settings;
 use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::effect::EmailRequest;
 use crate::domain::id::ApprovalId;
@@ -64,6 +65,15 @@ pub struct LinksError {
 }
 
 impl Links {
+    /// Of a daemon with these settings.
+    ///
+    /// # Errors
+    /// As [`Links::open`].
+    pub fn of(settings: &Settings, journal: &str) -> Result<Self, LinksError> {
+        let public_url = settings.server.as_ref().and_then(|server| server.public_url.clone());
+        Self::open(&settings.state, public_url, journal)
+    }
+
     /// With the key of the state folder, which is made when there is none.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Sends one HTTP request and says what came of it.
 
+pub(super) mod lines;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +31,7 @@ const HEADERS_MAX: usize = 32;
 /// Most headers of a reply that a script sees, and the length of each in characters.
 const REPLY_HEADERS_MAX: (usize, usize) = (64, 1024);
 /// Longest wait for a connection; it fails without doubt, so it is tried again even where doubles are forbidden.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// HTTP clients, shared by the destinations that need the same.
 #[derive(Default)]

@@ -1,0 +1,29 @@
+//! `soard exports`: where alerts and changes go on to as they happen.
+
+pub mod list;
+pub mod show;
+pub mod test;
+
+use crate::cli::Context;
+use crate::cli::fault::{Exit, Fault};
+
+/// What to do with exports.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List exports and how they stand
+    List(list::Args),
+    /// Show how one is set up and stands
+    Show(show::Args),
+    /// Send one marked notice, and tell what the peer says at each stage
+    Test(test::Args),
+}
+
+impl Command {
+    pub(super) fn run(&self, context: &Context) -> Result<Exit, Fault> {
+        match self {
+            Self::List(args) => args.run(context),
+            Self::Show(args) => args.run(context),
+            Self::Test(args) => args.run(context),
+        }
+    }
+}
