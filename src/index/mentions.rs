@@ -115,7 +115,8 @@ fn of_steps(run: &RunId, steps: &[Step]) -> impl Iterator<Item = Subject> {
         Effect::SetStatus { alert, .. } | Effect::Tag { alert, .. } => Some(Subject::Alert(*alert)),
         _ => None,
     });
-    std::iter::once(about(run)).chain(changed)
+    let digests = steps.iter().filter_map(|step| step.mail.as_ref()).flat_map(|plan| &plan.later);
+    std::iter::once(about(run)).chain(changed).chain(digests.map(|later| Subject::Group(later.group)))
 }
 
 fn joined(taken: &Taken) -> impl Iterator<Item = GroupId> {

@@ -233,7 +233,7 @@ fn check_name(name: &Key, what: &str, faults: &mut Faults) {
     }
     if name.text == DIGEST {
         let message = format!("`{DIGEST}` stands for the destination of each digest, and cannot be the name of one");
-        faults.push(Diagnostic::error("destination-name", name.place.clone(), message).help("take another name"));
+        faults.push(Diagnostic::error("reserved-destination", name.place.clone(), message).help("take another name"));
     }
 }
 

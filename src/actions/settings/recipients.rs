@@ -84,7 +84,7 @@ pub fn read_recipients(node: &Node, faults: &mut Faults) -> Recipients {
     for (key, node) in map.rest() {
         let Some(listed) = listed(key, node, others.clone(), faults) else { continue };
         if all.listed.insert(folded(&key.text), listed).is_some() {
-            faults.error("recipient-twice", &key.place, format!("{} is listed twice", key.text));
+            faults.error("recipient-listed-twice", &key.place, format!("{} is listed twice", key.text));
         }
     }
     if all.listed.len() > RECIPIENTS_MAX {
@@ -117,7 +117,7 @@ fn listed(key: &Key, node: &Node, others: Reading, faults: &mut Faults) -> Optio
     let mailbox = address(&key.text).filter(|mailbox| mailbox.name.is_none());
     let Some(Mailbox { email, .. }) = mailbox else {
         let message = format!("{:?} is not a mail address", key.text);
-        let fault = Diagnostic::error("bad-address", key.place.clone(), message);
+        let fault = Diagnostic::error("bad-recipient", key.place.clone(), message);
         faults.push(fault.help("write the address alone, such as `ann@example.com`, or \"*\" for all others"));
         return None;
     };
@@ -282,14 +282,14 @@ mod tests {
         let codes: Vec<(&str, u32)> = faults.iter().map(|(code, line, _)| (*code, *line)).collect();
         let expected = [
             ("bad-role", 1),
-            ("bad-address", 1),
+            ("bad-recipient", 1),
             ("bad-severity", 2),
             ("unknown-key", 2),
             ("missing-key", 3),
             ("bad-quiet-hours", 4),
             ("wrong-type", 4),
             ("unknown-zone", 5),
-            ("recipient-twice", 5),
+            ("recipient-listed-twice", 5),
             ("wrong-type", 6),
             ("unknown-key", 6),
         ];
