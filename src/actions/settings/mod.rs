@@ -217,6 +217,12 @@ pub fn read_settings(
     let Some(mut map) = map else { return settings };
     for (name, node) in map.rest() {
         check_name(name, "a destination", faults);
+        if name.text == DIGEST {
+            let message =
+                format!("`{DIGEST}` stands for the destination of each digest, and cannot be the name of one");
+            let fault = Diagnostic::error("reserved-destination", name.place.clone(), message);
+            faults.push(fault.help("take another name"));
+        }
         if let Some(destination) = destination(node, &settings.recipients, faults) {
             settings.destinations.insert(name.text.clone(), destination);
         }
@@ -230,10 +236,6 @@ fn check_name(name: &Key, what: &str, faults: &mut Faults) {
         let message = format!("`{}` is not a name for {what}", name.text);
         let fault = Diagnostic::error("destination-name", name.place.clone(), message);
         faults.push(fault.help("use at most 64 lower-case letters, digits, `-` and `_`"));
-    }
-    if name.text == DIGEST {
-        let message = format!("`{DIGEST}` stands for the destination of each digest, and cannot be the name of one");
-        faults.push(Diagnostic::error("reserved-destination", name.place.clone(), message).help("take another name"));
     }
 }
 
