@@ -128,7 +128,7 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     }
     for (name, place) in names.iter().flat_map(|names| &names.limited) {
         if let Some(known) = playbooks.as_ref().filter(|known| !known.names().any(|known| known == name)) {
-            let fault = Diagnostic::error("unknown-playbook", place.clone(), format!("no playbook `{name}`"));
+            let fault = Diagnostic::error("limit-playbook", place.clone(), format!("no playbook `{name}`"));
             faults.push(fault.suggest(name, known.names()));
         }
     }
