@@ -47,6 +47,11 @@ impl<'a> Mails<'a> {
         Self { state, at, severity, digest, counted, opened }
     }
 
+    /// They are those of a digest's run.
+    pub(crate) fn are_a_digests(&self) -> bool {
+        self.digest
+    }
+
     /// Who gets a mail, and when, unless brakes stop it.
     pub(crate) fn plan(&mut self, effect: &Effect, recipients: Vec<Recipient>) -> Option<MailPlan> {
         let destination = effect.destination().filter(|_| !recipients.is_empty())?;

@@ -306,6 +306,20 @@ fn what_brakes_stop_goes_to_all_who_want_it_once_people_let_it() {
 }
 
 #[test]
+fn no_limit_of_a_destination_stops_a_digest() {
+    let mut world = World::new(PLAIN, NONE);
+    let none = Wants { caps: Caps { high: Some(0), medium: Some(0), low: Some(0) }, ..Wants::default() };
+    let (one, other) = (someone("one@example.com", none.clone()), someone("other@example.com", none));
+    mailed(&mut world, "high", "oncall", &[one.clone(), other.clone()]);
+    world.pass(8 * 3600);
+    for to in [one, other] {
+        let (_, _, run) = closes(&mut world);
+        let steps = asks(&mut world, &run, vec![(mail("oncall"), vec![to], Some(one_a_minute()))]);
+        assert_eq!((&steps[0].release, steps[0].counts_until), (&None, None), "what waited is not stopped again");
+    }
+}
+
+#[test]
 fn a_digest_that_runs_again_tells_the_same_recipient() {
     let mut world = World::new(PLAIN, NONE);
     let none = Caps { high: Some(0), medium: Some(0), low: Some(0) };
