@@ -5,6 +5,7 @@
 
 pub mod cursor;
 mod follow;
+mod pace;
 mod page;
 mod snapshot;
 mod trial;
