@@ -68,11 +68,13 @@ pub struct Refusal {
     pub after: Option<Span>,
     /// The peer takes no batch of this size.
     pub too_large: bool,
+    /// The peer has said clearly that it does not take this, or not now; otherwise it may have been too slow.
+    pub is_clear: bool,
 }
 
 impl From<String> for Refusal {
     fn from(why: String) -> Self {
-        Self { why, after: None, too_large: false }
+        Self { why, after: None, too_large: false, is_clear: false }
     }
 }
 

@@ -153,7 +153,8 @@ impl Task {
             };
             let next = self.next_try(first, attempt, &refusal);
             self.refused(&refusal, attempt, next);
-            if self.pace.refused(&refusal, first.len()) {
+            // A smaller batch is another one; after mere failures the waits go on to grow.
+            if self.pace.refused(&refusal, first.len()) && refusal.too_large {
                 attempt = 0;
             }
             let wait = Duration::try_from(next.duration_since(clock::now())).unwrap_or_default();

@@ -8,16 +8,21 @@ const NOTICES_MAX: usize = 500;
 /// Batches in a row after which larger ones are tried again.
 const TAKEN_BEFORE_MORE: u32 = 4;
 
+/// Failures in a row after which a batch is taken to be too large for the time that there is.
+const FAILED_BEFORE_FEWER: u32 = 3;
+
 /// How large batches are for now.
 #[derive(Debug)]
 pub(super) struct Pace {
     most: usize,
     taken: u32,
+    /// Failures in a row that are no clear refusals.
+    failed: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { most: NOTICES_MAX, taken: 0 }
+        Self { most: NOTICES_MAX, taken: 0, failed: 0 }
     }
 }
 
@@ -29,6 +34,7 @@ impl Pace {
 
     /// A batch was taken.
     pub(super) fn taken(&mut self) {
+        self.failed = 0;
         self.taken += 1;
         if self.taken >= TAKEN_BEFORE_MORE {
             (self.most, self.taken) = ((self.most * 2).min(NOTICES_MAX), 0);
@@ -38,9 +44,10 @@ impl Pace {
     /// A batch of so many notices was not taken; whether the next one is to be smaller.
     pub(super) fn refused(&mut self, refusal: &Refusal, notices: usize) -> bool {
         self.taken = 0;
-        let is_smaller = refusal.too_large && notices > 1;
+        self.failed = if refusal.is_clear { 0 } else { self.failed + 1 };
+        let is_smaller = notices > 1 && (refusal.too_large || self.failed >= FAILED_BEFORE_FEWER);
         if is_smaller {
-            self.most = notices / 2;
+            (self.most, self.failed) = (notices / 2, 0);
         }
         is_smaller
     }
@@ -51,7 +58,7 @@ mod tests {
     use super::*;
 
     fn too_large() -> Refusal {
-        Refusal { too_large: true, ..Refusal::from("413".to_owned()) }
+        Refusal { too_large: true, is_clear: true, ..Refusal::from("413".to_owned()) }
     }
 
     #[test]
@@ -69,5 +76,18 @@ mod tests {
         assert_eq!(pace.most(), 2);
         (0..100).for_each(|_| pace.taken());
         assert_eq!(pace.most(), NOTICES_MAX);
+    }
+
+    #[test]
+    fn a_batch_that_is_too_slow_three_times_becomes_smaller_and_a_clear_refusal_does_not_count() {
+        let mut pace = Pace::default();
+        let slow = Refusal::from("not confirmed within 30.0 s".to_owned());
+        let clear = Refusal { is_clear: true, ..slow.clone() };
+        for refusal in [&slow, &slow, &clear, &slow, &slow] {
+            assert!(!pace.refused(refusal, 100));
+        }
+        assert!(pace.refused(&slow, 100));
+        assert_eq!(pace.most(), 50);
+        assert!((0..9).all(|_| !pace.refused(&slow, 1)), "one notice is no less");
     }
 }
