@@ -78,7 +78,7 @@ pub enum Found {
     Whole(Cursor),
     /// There is none.
     None,
-    /// It cannot be read, for this reason.
+    /// It cannot be understood, for this reason.
     Unusable(String),
 }
 
@@ -89,17 +89,29 @@ impl Cursor {
     }
 
     /// Reads the one of an export.
-    pub fn read(state: &Path, export: &str) -> Found {
+    ///
+    /// # Errors
+    /// When it is there and the system does not give it.
+    pub fn read(state: &Path, export: &str) -> io::Result<Found> {
         let text = match fs::read(path(state, export)) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::None,
-            Err(error) => return Found::Unusable(error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::None),
+            Err(error) => return Err(error),
         };
-        match serde_json::from_slice::<Self>(&text) {
+        Ok(match serde_json::from_slice::<Self>(&text) {
             Ok(cursor) if cursor.version == VERSION => Found::Whole(cursor),
             Ok(cursor) => Found::Unusable(format!("it has version {}", cursor.version)),
             Err(error) => Found::Unusable(error.to_string()),
-        }
+        })
+    }
+
+    /// Keeps one that cannot be understood as `NAME.json.bad`, for whoever can.
+    ///
+    /// # Errors
+    /// When the system refuses it.
+    pub fn keep_bad(state: &Path, export: &str) -> io::Result<()> {
+        let whole = path(state, export);
+        fs::rename(&whole, whole.with_extension("json.bad"))
     }
 
     /// Writes it, whole or not at all.
@@ -181,12 +193,12 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written_and_the_written_form_stays() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem"), Found::None));
+        assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::None));
         let mut cursor = Cursor::new("siem", mark(7), Timestamp::UNIX_EPOCH);
         cursor.advance(mark(9));
         cursor.snapshot = Some(Spooled { seq: 9, at: Timestamp::UNIX_EPOCH, alerts: 3, done: 1 });
         cursor.write(folder.path()).unwrap();
-        let Found::Whole(read) = Cursor::read(folder.path(), "siem") else { panic!("not read") };
+        let Found::Whole(read) = Cursor::read(folder.path(), "siem").unwrap() else { panic!("not read") };
         assert_eq!(read, cursor);
         let text = fs::read_to_string(path(folder.path(), "siem")).unwrap();
         let (seven, nine) = (mark(7).hash, mark(9).hash);
@@ -197,9 +209,9 @@ mod tests {
             )
         );
         fs::write(path(folder.path(), "siem"), text.replace("\"version\":1", "\"version\":2")).unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem"), Found::Unusable(why) if why == "it has version 2"));
+        assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(why) if why == "it has version 2"));
         fs::write(path(folder.path(), "siem"), "{").unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem"), Found::Unusable(_)));
+        assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(_)));
     }
 
     #[test]

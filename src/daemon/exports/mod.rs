@@ -201,9 +201,11 @@ fn following(export: &Export, peer: Peer, cursor: &Cursor, journal: &Reader, ind
     Following { feed, peer: tokio::sync::Mutex::new(peer), standing: Mutex::new(standing) }
 }
 
-/// The cursor as it was left. A new export begins as it says; one whose cursor cannot be read begins anew, since nothing may be left out.
+/// The cursor as it was left. A new export begins as it says; one whose cursor cannot be understood begins anew,
+/// since nothing may be left out. One that the system does not give stays as it is.
 fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result<Cursor, String> {
-    let start: Mark = match Cursor::read(state, name) {
+    let found = Cursor::read(state, name).map_err(|error| format!("cannot read its cursor: {error}"))?;
+    let start: Mark = match found {
         Found::Whole(cursor) => return Ok(cursor),
         Found::None if export.from_start => Receipt::empty().into(),
         Found::None => journal.head().into(),
@@ -212,8 +214,9 @@ fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result
             tracing::error!(
                 export,
                 why,
-                "the export's cursor cannot be read; it begins anew with the oldest entry on record"
+                "the export's cursor cannot be understood and is kept as `.bad`; it begins anew with the oldest entry on record"
             );
+            Cursor::keep_bad(state, name).map_err(|error| format!("cannot set its bad cursor aside: {error}"))?;
             Receipt::empty().into()
         }
     };
@@ -250,5 +253,31 @@ mod tests {
         assert_eq!(needed(&closed, 0, young(2)), Some(30), "the first two are too old to be kept");
         assert_eq!(needed(&closed, 0, young(9)), None);
         assert_eq!(needed(&closed, 40, young(0)), None);
+    }
+
+    fn export(more: &str) -> Export {
+        let text = format!("siem: {{ file: {{ path: out.jsonl }}{more} }}");
+        let node = crate::yaml::node::parse(&"soard.yaml".into(), &text).unwrap();
+        let mut faults = crate::yaml::reader::Faults::default();
+        let exports = crate::actions::settings::exports::read_exports(&node, &mut faults);
+        exports.iter().next().unwrap().1.clone()
+    }
+
+    #[test]
+    fn a_cursor_that_is_bad_is_kept_and_one_that_the_system_does_not_give_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = crate::daemon::query::story::journal(folder.path());
+        let (state, reader) = (folder.path().join("state"), journal.reader());
+        let path = state.join("exports/siem.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        let export = export("");
+        assert_eq!(cursor(&state, "siem", &export, &reader).unwrap().mark.seq, 0);
+        assert_eq!(std::fs::read_to_string(state.join("exports/siem.json.bad")).unwrap(), "{");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let why = cursor(&state, "siem", &export, &reader).unwrap_err();
+        assert!(why.starts_with("cannot read its cursor"), "{why}");
+        assert!(path.is_dir(), "it is left as it is");
     }
 }
