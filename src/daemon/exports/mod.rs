@@ -29,7 +29,7 @@ use crate::daemon::settings::{self, Settings};
 use crate::daemon::{clock, fault, guard};
 use crate::export::notice::Wanted;
 use crate::index::follow::Index;
-use crate::journal::Receipt;
+use crate::journal::{JournalError, Receipt};
 use crate::journal::reader::Reader;
 use crate::journal::retention::Closed;
 
@@ -207,7 +207,7 @@ fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result
     let found = Cursor::read(state, name).map_err(|error| format!("cannot read its cursor: {error}"))?;
     let start: Mark = match found {
         Found::Whole(cursor) => return Ok(cursor),
-        Found::None if export.from_start => Receipt::empty().into(),
+        Found::None if export.from_start => oldest(journal).map_err(|error| format!("cannot read the journal: {error}"))?,
         Found::None => journal.head().into(),
         Found::Unusable(why) => {
             let export = name;
@@ -223,6 +223,12 @@ fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result
     let cursor = Cursor::new(name, start, clock::now());
     cursor.write(state).map_err(|error| format!("cannot write its cursor: {error}"))?;
     Ok(cursor)
+}
+
+/// Before the oldest entry on record: what was dropped before the export was there is no gap.
+fn oldest(journal: &Reader) -> Result<Mark, JournalError> {
+    let line = journal.lines(1).next().transpose()?;
+    Ok(line.map_or_else(|| Receipt::empty().into(), |line| Mark { seq: line.seq - 1, hash: line.prev }))
 }
 
 fn needed(closed: &[Closed], entry: u64, is_kept: impl Fn(Timestamp) -> bool) -> Option<u64> {
@@ -279,5 +285,21 @@ mod tests {
         let why = cursor(&state, "siem", &export, &reader).unwrap_err();
         assert!(why.starts_with("cannot read its cursor"), "{why}");
         assert!(path.is_dir(), "it is left as it is");
+    }
+
+    #[test]
+    fn a_new_export_begins_with_the_oldest_entry_on_record_and_misses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::journal::Settings { segment_bytes_max: 4096, ..crate::journal::Settings::default() };
+        let (journal, _) = crate::journal::open(folder.path(), settings, &mut |_| Ok(())).unwrap();
+        let reader = journal.reader();
+        assert_eq!(oldest(&reader).unwrap(), Receipt::empty().into(), "there is nothing yet");
+        crate::daemon::query::story::append(&journal, crate::daemon::query::story::facts());
+        assert_eq!(oldest(&reader).unwrap(), Receipt::empty().into());
+        reader.forget(reader.head().seq - 1);
+        let first = reader.lines(1).next().unwrap().unwrap();
+        assert!(first.seq > 1);
+        let begun = cursor(&folder.path().join("state"), "siem", &export(", from: start"), &reader).unwrap();
+        assert_eq!(begun.mark, Mark { seq: first.seq - 1, hash: first.prev });
     }
 }
