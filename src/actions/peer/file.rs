@@ -53,8 +53,12 @@ fn append(settings: &FileSettings, bytes: &[u8], is_known: bool) -> io::Result<(
         set_aside(path, settings.keep)?;
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
-    cut_back(&mut file)?;
-    file.write_all(bytes)?;
+    let end = cut_back(&mut file)?;
+    if let Err(error) = file.write_all(bytes) {
+        // A full disk leaves no part of a batch behind.
+        let _ = file.set_len(end);
+        return Err(error);
+    }
     file.sync_all()?;
     if is_full || length.is_none() || !is_known {
         File::open(folder)?.sync_all()?;
@@ -78,8 +82,9 @@ fn set_aside(path: &Path, keep: u32) -> io::Result<()> {
     fs::rename(path, numbered(1))
 }
 
-/// Cuts off a line that a crash or a full disk left unfinished: its batch was not taken, and is written again.
-fn cut_back(file: &mut File) -> io::Result<()> {
+/// Cuts off a line that a crash left unfinished: its batch was not taken, and is written again. A file without any whole line may be anybody's,
+/// so it is left alone.
+fn cut_back(file: &mut File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut end = length;
     let mut bytes = Vec::new();
@@ -94,7 +99,13 @@ fn cut_back(file: &mut File) -> io::Result<()> {
         }
         end = from;
     }
-    if end < length { file.set_len(end) } else { Ok(()) }
+    if end == 0 && length > 0 {
+        return Err(io::Error::other("it has no whole line, so it may not be the export's; move it away"));
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(end)
 }
 
 #[cfg(test)]
@@ -121,7 +132,8 @@ mod tests {
         );
         assert!(!folder.path().join("out.jsonl.3").exists());
         fs::write(&path, "no end").unwrap();
-        append(&settings, b"nine\n", true).unwrap();
-        assert_eq!(read("out.jsonl"), "nine\n");
+        let refused = append(&settings, b"nine\n", true).unwrap_err().to_string();
+        assert!(refused.contains("no whole line"), "{refused}");
+        assert_eq!(read("out.jsonl"), "no end", "it is left as it was");
     }
 }
