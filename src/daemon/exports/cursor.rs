@@ -57,6 +57,9 @@ pub struct Cursor {
     pub mark: Mark,
     /// When the last snapshot was begun; where there was none yet, when the export was.
     pub snapshot_at: Timestamp,
+    /// A calendar for snapshots is set, and time is counted for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_calendar: bool,
     /// The snapshot that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Spooled>,
@@ -85,7 +88,18 @@ pub enum Found {
 impl Cursor {
     /// Behind this entry.
     pub fn new(export: &str, mark: Mark, now: Timestamp) -> Self {
-        Self { version: VERSION, export: export.into(), mark, snapshot_at: now, snapshot: None, trail: Vec::new() }
+        let (export, snapshot, trail) = (export.into(), None, Vec::new());
+        Self { version: VERSION, export, mark, snapshot_at: now, has_calendar: false, snapshot, trail }
+    }
+
+    /// Notes whether a calendar for snapshots is set; where there was none before, time counts from now. Whether that is anything new.
+    pub fn note_calendar(&mut self, is_set: bool, now: Timestamp) -> bool {
+        let is_new = is_set != self.has_calendar;
+        if is_new && is_set {
+            self.snapshot_at = now;
+        }
+        self.has_calendar = is_set;
+        is_new
     }
 
     /// Reads the one of an export.
@@ -212,6 +226,18 @@ mod tests {
         assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(why) if why == "it has version 2"));
         fs::write(path(folder.path(), "siem"), "{").unwrap();
         assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(_)));
+    }
+
+    #[test]
+    fn the_first_snapshot_is_counted_from_when_its_calendar_is_set() {
+        let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1_000_000).unwrap());
+        let mut cursor = Cursor::new("siem", mark(7), then);
+        assert!(!cursor.note_calendar(false, now) && cursor.snapshot_at == then);
+        assert!(cursor.note_calendar(true, now) && cursor.snapshot_at == now);
+        let later = Timestamp::from_second(2_000_000).unwrap();
+        assert!(!cursor.note_calendar(true, later) && cursor.snapshot_at == now, "one that was missed is taken");
+        assert!(cursor.note_calendar(false, later) && cursor.note_calendar(true, later));
+        assert_eq!(cursor.snapshot_at, later);
     }
 
     #[test]

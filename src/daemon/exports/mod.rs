@@ -206,7 +206,12 @@ fn following(export: &Export, peer: Peer, cursor: &Cursor, journal: &Reader, ind
 fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result<Cursor, String> {
     let found = Cursor::read(state, name).map_err(|error| format!("cannot read its cursor: {error}"))?;
     let start: Mark = match found {
-        Found::Whole(cursor) => return Ok(cursor),
+        Found::Whole(mut cursor) => {
+            if cursor.note_calendar(export.snapshot.is_some(), clock::now()) {
+                kept(&cursor, state)?;
+            }
+            return Ok(cursor);
+        }
         Found::None if export.from_start => oldest(journal).map_err(|error| format!("cannot read the journal: {error}"))?,
         Found::None => journal.head().into(),
         Found::Unusable(why) => {
@@ -220,9 +225,14 @@ fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result
             Receipt::empty().into()
         }
     };
-    let cursor = Cursor::new(name, start, clock::now());
-    cursor.write(state).map_err(|error| format!("cannot write its cursor: {error}"))?;
+    let mut cursor = Cursor::new(name, start, clock::now());
+    cursor.note_calendar(export.snapshot.is_some(), clock::now());
+    kept(&cursor, state)?;
     Ok(cursor)
+}
+
+fn kept(cursor: &Cursor, state: &Path) -> Result<(), String> {
+    cursor.write(state).map_err(|error| format!("cannot write its cursor: {error}"))
 }
 
 /// Before the oldest entry on record: what was dropped before the export was there is no gap.
