@@ -1,7 +1,7 @@
 //! Continuous exports: alerts and their changes, sent on as they happen, each at least once and in order.
 //!
 //! An export reads the journal behind its cursor, one task each, never the core: a peer that is slow or dead holds up nobody else. It reads only what
-//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `snapshot`.
+//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `pace`, `snapshot`.
 
 pub mod cursor;
 mod follow;
