@@ -170,7 +170,8 @@ impl Batch<'_> {
     fn key(&self, body: &[u8]) -> String {
         let ends = self.pieces.first().zip(self.pieces.last());
         let at = |piece: &Piece| (piece.seq, piece.n);
-        let ((first, first_n), (last, last_n)) = ends.map_or_else(Default::default, |(first, last)| (at(first), at(last)));
+        let ((first, first_n), (last, last_n)) =
+            ends.map_or_else(Default::default, |(first, last)| (at(first), at(last)));
         let mut key = format!("{}-{first}-{first_n}-{last}-{last_n}-", self.export);
         for byte in &Sha256::digest(body)[..KEY_DIGEST_BYTES] {
             let _ = write!(key, "{byte:02x}");

@@ -223,7 +223,9 @@ mod tests {
             )
         );
         fs::write(path(folder.path(), "siem"), text.replace("\"version\":1", "\"version\":2")).unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(why) if why == "it has version 2"));
+        assert!(
+            matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(why) if why == "it has version 2")
+        );
         fs::write(path(folder.path(), "siem"), "{").unwrap();
         assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(_)));
     }

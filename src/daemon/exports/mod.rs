@@ -1,7 +1,7 @@
 //! Continuous exports: alerts and their changes, sent on as they happen, each at least once and in order.
 //!
 //! An export reads the journal behind its cursor, one task each, never the core: a peer that is slow or dead holds up nobody else. It reads only what
-//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `snapshot`.
+//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `pace`, `snapshot`.
 
 pub mod cursor;
 mod follow;
@@ -29,9 +29,9 @@ use crate::daemon::settings::{self, Settings};
 use crate::daemon::{clock, fault, guard};
 use crate::export::notice::Wanted;
 use crate::index::follow::Index;
-use crate::journal::{JournalError, Receipt};
 use crate::journal::reader::Reader;
 use crate::journal::retention::Closed;
+use crate::journal::{JournalError, Receipt};
 
 /// All exports of a daemon.
 pub struct Exports {
@@ -212,7 +212,9 @@ fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result
             }
             return Ok(cursor);
         }
-        Found::None if export.from_start => oldest(journal).map_err(|error| format!("cannot read the journal: {error}"))?,
+        Found::None if export.from_start => {
+            oldest(journal).map_err(|error| format!("cannot read the journal: {error}"))?
+        }
         Found::None => journal.head().into(),
         Found::Unusable(why) => {
             let export = name;
