@@ -1,5 +1,6 @@
 //! Settings of an email destination.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lettre::message::Mailbox;
@@ -74,20 +75,26 @@ pub enum Tls {
 impl EmailSettings {
     /// Who gets a mail about something that these people own.
     pub fn recipients(&self, owners: &[String]) -> Vec<Addressee> {
-        let mut recipients: Vec<Mailbox> = Vec::new();
-        if self.to_owner {
-            for mailbox in owners.iter().filter_map(|owner| address(owner)) {
-                if recipients.len() < RECIPIENTS_MAX && !recipients.iter().any(|known| known.email == mailbox.email) {
-                    recipients.push(mailbox);
-                }
-            }
-        }
-        let all = if recipients.is_empty() { &self.to } else { &recipients };
+        let mut all = self.owners(owners);
+        all.truncate(RECIPIENTS_MAX);
+        let all = if all.is_empty() { &self.to } else { &all };
         all.iter().map(addressee).collect()
     }
 
     pub(super) fn secrets(&self) -> Vec<&SecretRef> {
         match &self.transport {
+    /// How many of these owners get no mail since there are too many of them.
+    pub fn owners_left_out(&self, owners: &[String]) -> usize {
+        self.owners(owners).len().saturating_sub(RECIPIENTS_MAX)
+    }
+
+    /// The owners who can be written to, each once.
+    fn owners(&self, owners: &[String]) -> Vec<Mailbox> {
+        let mut known = BTreeSet::new();
+        let all = owners.iter().filter(|_| self.to_owner).filter_map(|owner| address(owner));
+        all.filter(|mailbox| known.insert(folded(mailbox.email.as_ref()))).collect()
+    }
+
             Transport::Smtp(smtp) => smtp.login.iter().map(|(_, password)| password).collect(),
             Transport::Folder(_) => Vec::new(),
         }
