@@ -236,7 +236,8 @@ impl Errand {
             facts: vec![("To", self.to.clone())],
             class: "deny",
             verb: "Send me no more of these".into(),
-            note: "The others go on getting them, and soard goes on recording and acting. Whoever runs soard can take it back."
+            note: "Questions that soard asks there stop too, as long as somebody else gets them. The others go on getting all of \
+                   it, and soard goes on recording and acting. Whoever runs soard can take it back."
                 .into(),
             ..Question::default()
         };
@@ -310,13 +311,13 @@ mod tests {
         let about = About::Alert("a-1.0".parse().unwrap());
         for (days, expected) in [(8, StatusCode::GONE), (61, StatusCode::GONE)] {
             let at = clock::now().checked_sub(jiff::Span::new().hours(days * 24)).unwrap();
-            let own = &links.own(Some(about), "oncall", ["a@example.com"].into_iter(), at)["a@example.com"];
+            let own = &links.own(about, Some("oncall"), ["a@example.com"].into_iter(), at)["a@example.com"];
             let link = if days == 8 { &own.acknowledge } else { &own.unsubscribe };
             for method in ["GET", "POST"] {
                 assert_eq!(status(&router, method, link.as_ref().unwrap()).await, expected, "{method}, {days} days");
             }
         }
-        let own = &links.own(Some(about), "x", ["a@example.com"].into_iter(), Timestamp::MAX)["a@example.com"];
+        let own = &links.own(about, Some("x"), ["a@example.com"].into_iter(), Timestamp::MAX)["a@example.com"];
         let forged = format!("{}a", own.unsubscribe.as_ref().unwrap());
         assert_eq!(status(&router, "POST", &forged).await, StatusCode::FORBIDDEN);
         assert_eq!(status(&router, "GET", "/mail/resolve/a-1.0/x/1/y").await, StatusCode::FORBIDDEN);

@@ -29,6 +29,8 @@ pub struct EmailSettings {
     pub to: Vec<Mailbox>,
     /// A mail goes to the owners of what it is about instead, where there are any with an address.
     pub to_owner: bool,
+    /// Each mail offers its recipient to get no more of them.
+    pub unsubscribe: bool,
 }
 
 /// The way a mail goes.
@@ -81,8 +83,6 @@ impl EmailSettings {
         all.iter().map(addressee).collect()
     }
 
-    pub(super) fn secrets(&self) -> Vec<&SecretRef> {
-        match &self.transport {
     /// How many of these owners get no mail since there are too many of them.
     pub fn owners_left_out(&self, owners: &[String]) -> usize {
         self.owners(owners).len().saturating_sub(RECIPIENTS_MAX)
@@ -95,6 +95,8 @@ impl EmailSettings {
         all.filter(|mailbox| known.insert(folded(mailbox.email.as_ref()))).collect()
     }
 
+    pub(super) fn secrets(&self) -> Vec<&SecretRef> {
+        match &self.transport {
             Transport::Smtp(smtp) => smtp.login.iter().map(|(_, password)| password).collect(),
             Transport::Folder(_) => Vec::new(),
         }
@@ -137,8 +139,9 @@ pub(super) fn read(node: &Node, all: &Recipients, faults: &mut Faults) -> Option
     let reply_to = map.get("reply_to").and_then(|node| read_mailbox(node, faults));
     let to = map.need("to", faults).map(|node| recipients(node, all, faults)).unwrap_or_default();
     let to_owner = map.flag("to_owner", faults).unwrap_or(false);
+    let unsubscribe = map.flag("unsubscribe", faults).unwrap_or(true);
     map.finish(faults);
-    let settings = EmailSettings { transport: transport?, from: from?, reply_to, to, to_owner };
+    let settings = EmailSettings { transport: transport?, from: from?, reply_to, to, to_owner, unsubscribe };
     let mode = common.mode.unwrap_or(Mode::AtLeastOnce);
     Some(common.destination(mode, Target::Email(Box::new(settings))))
 }

@@ -142,6 +142,11 @@ impl Settings {
         matches!(self.get(name).map(|found| &found.target), Some(Target::Email(email)) if email.to_owner)
     }
 
+    /// Whether mails to this destination offer their recipients to get no more of them.
+    pub fn offers_unsubscribe(&self, name: &str) -> bool {
+        matches!(self.get(name).map(|found| &found.target), Some(Target::Email(email)) if email.unsubscribe)
+    }
+
     /// Where destinations ask for the guard, which needs the bundle's list.
     pub fn guarded(&self) -> Vec<Place> {
         self.destinations.values().filter_map(|destination| destination.brakes.as_ref()?.guarded.clone()).collect()
