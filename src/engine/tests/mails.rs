@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::alert::Severity;
 use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::brakes::{Bound, Brakes, Counted, Limit, Release};
-use crate::domain::effect::{Class, Effect, EffectKey, EmailRequest};
+use crate::domain::effect::{Class, Effect, EffectKey, EmailRequest, Reply};
 use crate::domain::entry::{BundleFacts, Due, End, Facts, Step};
 use crate::domain::id::{GroupId, RunId};
 use crate::domain::mail::{Caps, Daily, Digest, MailPlan, Quiet, Recipient, Wait, Wants};
@@ -17,7 +17,7 @@ use crate::domain::time::Span;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::orders::Wish;
 use crate::engine::tasks::{self, Task};
-use crate::engine::tests::{NONE, PLAIN, World, done};
+use crate::engine::tests::{NONE, PLAIN, World, done, retry};
 
 /// The tests begin at midnight, and the digest goes out at eight.
 const EIGHT: &str = "2030-01-01T08:00:00Z";
@@ -321,4 +321,65 @@ fn a_digest_that_runs_again_tells_the_same_recipient() {
     let (id, again) = world.state.runs.iter().find(|(id, _)| id.playbook == "digest").unwrap();
     assert_eq!((id.to_string(), again.digest.as_deref()), ("g-1/digest~2".to_owned(), Some(&digest)));
     assert!(at(EIGHT) > world.at, "its own time counts");
+}
+
+/// An outcome without success, with what is known of the recipients.
+fn gave_up(world: &mut World, key: &EffectKey, value: Value) {
+    let reply = Reply { class: Class::Dead, status: None, value, error: Some("gave up".into()) };
+    world.put(Input::Done { key: key.clone(), reply }).unwrap();
+}
+
+fn ends(world: &mut World, run: &RunId) {
+    world.ask(run, vec![], Some(End::Failed { error: "it is dead".into(), place: None })).unwrap();
+}
+
+/// What the mails have to know that are sent when a run goes on, by step.
+fn goes_on(world: &mut World, run: &RunId) -> Vec<(u32, Option<Value>)> {
+    let tasks = world.order(Wish::Retry(run.clone()), "mended").unwrap();
+    let sends = tasks.into_iter().filter_map(|task| match task {
+        Task::Send(send) => Some((send.step, send.progress)),
+        _ => None,
+    });
+    sends.collect()
+}
+
+#[test]
+fn a_run_that_goes_on_mails_nobody_who_has_the_mail_or_may_have_it() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = run(&mut world, "high");
+    asks(&mut world, &run, vec![(mail("oncall"), vec![], None)]);
+    let key = EffectKey::new(&world.state.journal, &run, 0);
+    // The first attempt is the last: only its outcome says what it brought.
+    let told =
+        json!({ "accepted": ["a@example.com"], "refused": { "b@example.com": "550" }, "unknown": ["c@example.com"] });
+    gave_up(&mut world, &key, told);
+    ends(&mut world, &run);
+    let known = json!({ "accepted": ["a@example.com"], "refused": {}, "unknown": ["c@example.com"] });
+    assert_eq!(goes_on(&mut world, &run), [(0, Some(known))]);
+
+    // What came of it when it was sent alone counts as well.
+    gave_up(&mut world, &key, json!({ "accepted": ["a@example.com"], "refused": {} }));
+    ends(&mut world, &run);
+    let order = retry(&world, &key, &run);
+    world.put(order).unwrap();
+    gave_up(&mut world, &key, json!({ "accepted": ["a@example.com", "b@example.com"], "refused": {} }));
+    let known = json!({ "accepted": ["a@example.com", "b@example.com"], "refused": {} });
+    assert_eq!(goes_on(&mut world, &run), [(0, Some(known))]);
+}
+
+#[test]
+fn what_is_sent_again_while_its_run_is_open_is_not_sent_twice_when_that_goes_on() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = run(&mut world, "high");
+    asks(&mut world, &run, vec![(mail("oncall"), vec![], None), (mail("soc"), vec![], None)]);
+    let [first, second] = [0, 1].map(|step| EffectKey::new(&world.state.journal, &run, step));
+    gave_up(&mut world, &first, json!({ "accepted": ["a@example.com"], "refused": {} }));
+    let order = retry(&world, &first, &run);
+    world.put(order).unwrap();
+    let value = json!({ "accepted": ["a@example.com", "b@example.com"], "refused": {} });
+    let reply = Reply { class: Class::Ok, status: None, value: value.clone(), error: None };
+    world.put(Input::Done { key: first, reply }).unwrap();
+    gave_up(&mut world, &second, Value::Null);
+    ends(&mut world, &run);
+    assert_eq!(goes_on(&mut world, &run), [(0, Some(value)), (1, None)]);
 }
