@@ -8,16 +8,18 @@ use serde_json::{Map, Value, json};
 use crate::domain::alert::Severity;
 use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::brakes::{Bound, Brakes, Counted, Limit, Release};
+use crate::domain::decision::AlertRef;
 use crate::domain::effect::{Class, Effect, EffectKey, EmailRequest, Reply};
 use crate::domain::entry::{BundleFacts, Due, End, Facts, Step};
 use crate::domain::id::{GroupId, RunId};
-use crate::domain::mail::{Caps, Daily, Digest, MailPlan, Quiet, Recipient, Wait, Wants};
+use crate::domain::mail::{Caps, DIGEST_ALERTS_MAX, Daily, Digest, MailPlan, Quiet, Recipient, Wait, Wants};
 use crate::domain::recipient::Addressee;
+use crate::domain::record::Position;
 use crate::domain::time::Span;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::orders::Wish;
 use crate::engine::tasks::{self, Task};
-use crate::engine::tests::{NONE, PLAIN, World, done, retry};
+use crate::engine::tests::{GROUP, NONE, PLAIN, World, done, retry};
 
 /// The tests begin at midnight, and the digest goes out at eight.
 const EIGHT: &str = "2030-01-01T08:00:00Z";
@@ -44,6 +46,12 @@ fn run(world: &mut World, severity: &str) -> RunId {
     let id = format!("{}", world.state.records + 1);
     let taken = world.alert(json!({ "external_id": id, "severity": severity }));
     RunId::first(crate::domain::id::Trigger::Alert(taken.id), "mail")
+}
+
+/// They get mails in digests only.
+fn patient() -> Recipient {
+    let none = Caps { high: Some(0), medium: Some(0), low: Some(0) };
+    someone("bo@example.com", Wants { at_least: Severity::Informational, caps: none, ..Wants::default() })
 }
 
 /// The run asks for mails to these destinations at once.
@@ -321,6 +329,66 @@ fn a_digest_that_runs_again_tells_the_same_recipient() {
     let (id, again) = world.state.runs.iter().find(|(id, _)| id.playbook == "digest").unwrap();
     assert_eq!((id.to_string(), again.digest.as_deref()), ("g-1/digest~2".to_owned(), Some(&digest)));
     assert!(at(EIGHT) > world.at, "its own time counts");
+}
+
+/// What waits when alerts join one by one.
+#[derive(Default)]
+struct OneByOne {
+    alerts: Vec<AlertRef>,
+    waits: u64,
+    more: BTreeMap<Severity, u64>,
+}
+
+impl OneByOne {
+    fn join(&mut self, world: &World, alert: AlertRef) {
+        let severity = |alert: &AlertRef| world.state.alerts.get(alert.id).unwrap().peak;
+        if self.alerts.iter().any(|member| member.id == alert.id) {
+            return;
+        }
+        self.waits += 1;
+        if self.alerts.len() < DIGEST_ALERTS_MAX {
+            return self.alerts.push(alert);
+        }
+        let least = self.alerts.iter().enumerate().map(|(place, member)| (severity(member), place)).min();
+        let (least, place) = least.unwrap();
+        let counted = least.min(severity(&alert));
+        if least < severity(&alert) {
+            self.alerts.remove(place);
+            self.alerts.push(alert);
+        }
+        *self.more.entry(counted).or_default() += 1;
+    }
+}
+
+#[test]
+fn the_alerts_of_a_group_wait_as_if_they_came_one_by_one() {
+    let mut world = World::new(GROUP, NONE);
+    let mut slow = OneByOne::default();
+    for round in 0..6_usize {
+        let alert = |n: usize| {
+            let severity = Severity::ALL[(n * n + n * round) % (round.min(3) + 1)];
+            json!({ "external_id": format!("{round}-{n}"), "kind": "k", "severity": severity })
+        };
+        world.record(Position::Stdin { line: 1 }, &(0..70).map(alert).collect::<Vec<_>>());
+        world.pass(30);
+        let Some(Due::Group { runs, alerts, .. }) = world.due() else { panic!("the group closes") };
+        asks(
+            &mut world,
+            &runs[0],
+            vec![(mail("oncall"), vec![patient()], None), (mail("oncall"), vec![patient()], None)],
+        );
+        for alert in alerts.iter().chain(&alerts) {
+            slow.join(&world, *alert);
+        }
+        let group = world.state.groups.values().find(|group| group.digest.is_some()).unwrap();
+        let digest = group.digest.as_deref().unwrap();
+        assert_eq!(
+            (&group.alerts, &digest.more, digest.waits[&Wait::Cap]),
+            (&slow.alerts, &slow.more, slow.waits),
+            "round {round}"
+        );
+    }
+    assert!(slow.more.len() >= 2, "{:?}", slow.more);
 }
 
 /// An outcome without success, with what is known of the recipients.
