@@ -228,12 +228,14 @@ impl Named {
         named
     }
 
-    /// Whether the alert is named already.
+    /// Whether the alert is named already; a later body takes the place of an earlier one.
     fn renew(&mut self, alert: AlertRef) -> bool {
         let Some(member) = self.places.get(&alert.id).and_then(|place| self.alerts.get_mut(place)) else {
             return false;
         };
-        *member = alert;
+        if alert.seq > member.seq {
+            *member = alert;
+        }
         true
     }
 

@@ -19,7 +19,7 @@ use crate::domain::time::Span;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::orders::Wish;
 use crate::engine::tasks::{self, Task};
-use crate::engine::tests::{GROUP, NONE, PLAIN, World, done, retry};
+use crate::engine::tests::{GROUP, NONE, PLAIN, World, done, retry, runs};
 
 /// The tests begin at midnight, and the digest goes out at eight.
 const EIGHT: &str = "2030-01-01T08:00:00Z";
@@ -389,6 +389,24 @@ fn the_alerts_of_a_group_wait_as_if_they_came_one_by_one() {
         );
     }
     assert!(slow.more.len() >= 2, "{:?}", slow.more);
+}
+
+#[test]
+fn a_body_that_waits_is_not_replaced_by_an_earlier_one() {
+    let route = "route:\n  - { id: high, title: H, owner: a@example.com, match: { severity: high }, playbooks: [ticket] }\n  \
+                 - { id: all, title: A, owner: a@example.com, playbooks: [mail] }";
+    let mut world = World::new(route, NONE);
+    let low = world.alert(json!({ "external_id": "1", "severity": "low" }));
+    let high = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    let risen = world.state.seq;
+    // The run that began with the low one is slow to ask.
+    for taken in [high, low] {
+        let run = runs(&taken)[0].parse().unwrap();
+        asks(&mut world, &run, vec![(mail("oncall"), vec![patient()], None)]);
+    }
+    world.pass(8 * 3600);
+    let Some(Due::Group { alerts, .. }) = world.due() else { panic!("the digest closes") };
+    assert_eq!(alerts.iter().map(|alert| alert.seq).collect::<Vec<_>>(), [risen]);
 }
 
 /// An outcome without success, with what is known of the recipients.
