@@ -17,7 +17,7 @@ use crate::domain::recipient::Addressee;
 pub const DIGEST: &str = "digest";
 
 /// Alerts that a digest names, the worst of those that wait; further ones are counted.
-pub const DIGEST_ALERTS_MAX: usize = 200;
+pub const DIGEST_ALERTS_MAX: usize = 100;
 
 /// Days in a row that quiet hours are followed through.
 const QUIET_DAYS_MAX: usize = 8;
