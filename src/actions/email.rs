@@ -46,12 +46,6 @@ struct Progress {
     unknown: Vec<String>,
 }
 
-/// What another drive has to know of a mail that ended without success: who took it. Who refused it is asked again.
-pub fn resumed(value: &Value) -> Option<Value> {
-    let accepted = value.get("accepted")?.as_array().filter(|accepted| !accepted.is_empty())?;
-    Some(json!({"accepted": accepted, "refused": {}}))
-}
-
 impl Mailer {
     pub(super) fn new(
         settings: &EmailSettings,
