@@ -438,11 +438,14 @@ fn a_question_goes_to_whom_the_destination_names_and_not_to_whom_an_alert_does()
     post(&daemon, "ask", "web-1");
     let of = |subject: &str| {
         let mail = wait_for(subject, || mails.got().into_iter().find(|mail| mail.headers["subject"].contains(subject)));
-        (mail.headers["to"].clone(), mail.body)
+        let leaves = (mail.headers.contains_key("list-unsubscribe"), mail.body.contains("/mail/unsubscribe/"));
+        (mail.headers["to"].clone(), leaves, mail.body)
     };
-    assert_eq!(of("for the owner").0, "shop@example.com", "the control");
-    let (to, body) = of("approve? Isolate web-1?");
+    let (to, leaves, _) = of("for the owner");
+    assert_eq!((&*to, leaves), ("shop@example.com", (true, true)), "the control");
+    let (to, leaves, body) = of("approve? Isolate web-1?");
     assert_eq!(to, "oncall@example.com", "{body}");
+    assert_eq!(leaves, (false, false), "a question is no newsletter: {body}");
     links(&daemon, &body);
     assert_eq!(mails.got().len(), 2, "one of each");
     assert_eq!(daemon.stop(), Some(0));

@@ -236,7 +236,7 @@ fn next(random: &mut u64) -> u64 {
 
 fn key(got: &Got) -> String {
     let id = got.headers.get("webhook-id").or_else(|| got.headers.get("message-id")).expect("every effect has a key");
-    id.trim_start_matches("msg_").trim_start_matches('<').split('@').next().unwrap().to_owned()
+    id.trim_start_matches("msg_").trim_start_matches('<').split(['@', '.']).next().unwrap().to_owned()
 }
 
 /// Everything that is wrong with what was left behind.

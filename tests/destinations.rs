@@ -59,6 +59,8 @@ fn one_marked_message_is_sent_and_each_stage_is_told() {
         "greeting",
         "MAIL FROM",
         "RCPT TO a@example.com",
+        "DATA",
+        "MAIL FROM",
         "RCPT TO b@example.com",
         "DATA",
         "message",
@@ -66,8 +68,12 @@ fn one_marked_message_is_sent_and_each_stage_is_told() {
     assert_eq!((code, stages(&report)), (Some(0), good.map(|name| (name.to_owned(), true)).to_vec()), "{report}");
     assert_eq!(said(&report, "message"), "250 taken");
     let got = smtp.got();
-    assert_eq!((got.len(), &*got[0].headers["subject"]), (1, "[soard test] destination oncall"));
-    assert!(got[0].headers["message-id"].contains(report["key"].as_str().unwrap()), "{:?}", got[0].headers);
+    let to: Vec<&str> = got.iter().map(|mail| &*mail.headers["to"]).collect();
+    assert_eq!(to, ["a@example.com", "b@example.com"], "one for each");
+    for mail in got {
+        assert_eq!(mail.headers["subject"], "[soard test] destination oncall");
+        assert!(mail.headers["message-id"].contains(report["key"].as_str().unwrap()), "{:?}", mail.headers);
+    }
 
     let (code, report) = test("ticket");
     assert_eq!((code, &report["good"], said(&report, "request")), (Some(0), &json!(true), "200 OK: {\"ok\":true}"));

@@ -183,6 +183,7 @@ fn a_groups_link_acknowledges_what_is_still_active_and_its_thread_goes_on_with_t
     let unsubscribe = link(&daemon, &second, "unsubscribe");
     assert_eq!(second.headers["list-unsubscribe"], format!("<http://127.0.0.1:{}{unsubscribe}>", daemon.port));
     says(&daemon, "GET", &unsubscribe, 200, "No more mails of oncall?");
+    says(&daemon, "GET", &unsubscribe, 200, "Questions that soard asks there stop too");
     let before = orders(&daemon).len();
     let (status, body) = ask(&daemon, "POST", &unsubscribe, "List-Unsubscribe=One-Click");
     assert_eq!((status, body.contains("ann@example.com gets no more mails of oncall")), (200, true), "{body}");
@@ -192,5 +193,26 @@ fn a_groups_link_acknowledges_what_is_still_active_and_its_thread_goes_on_with_t
     assert_eq!((told.len(), &told[0]["order"]), (1, &wanted));
     says(&daemon, "POST", &unsubscribe, 409, "You get no more of these mails");
     says(&daemon, "GET", &unsubscribe, 410, "You get no more of these mails");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn mails_to_a_shared_mailbox_offer_nobody_to_end_them_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, mails) = (HttpSink::start(Duration::ZERO), SmtpSink::start());
+    let mut daemon = daemon(folder.path(), &sink, &mails);
+    post(&daemon, "one", "one");
+    let usual = mails_to(&mails, "ann", 1).remove(0);
+    let text_before = std::fs::read_to_string(folder.path().join("soard.yaml")).unwrap();
+    let shared = text_before.replace("bo@example.com]", "bo@example.com], unsubscribe: false");
+    support::write(folder.path(), "soard.yaml", &shared);
+    let output = daemon.soard(&["reload"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    post(&daemon, "two", "one");
+    let shared = mails_to(&mails, "ann", 2).remove(1);
+    let offers =
+        |mail: &Got| (mail.headers.contains_key("list-unsubscribe"), text(mail).contains("/mail/unsubscribe/"));
+    assert_eq!((offers(&usual), offers(&shared)), ((true, true), (false, false)));
+    link(&daemon, &shared, "acknowledge");
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -75,7 +75,9 @@ fn a_run_that_failed_with_its_destination_goes_on_when_that_is_back() {
     let intent = journal.iter().find(|entry| entry["k"] == "intent").unwrap();
     let key = intent["d"]["steps"][1]["key"].as_str().unwrap();
     assert!(sink.got()[0].headers["idempotency-key"].contains(key), "another key than the first attempts had");
-    let order = &journal.iter().find(|entry| entry["k"] == "operator").unwrap()["d"];
+    let orders: Vec<_> = journal.iter().filter(|entry| entry["k"] == "operator").map(|entry| &entry["d"]).collect();
+    assert_eq!(orders[0]["order"]["upkeep"], "reload", "{orders:?}");
+    let order = orders[1];
     assert_eq!(order["comment"], "the receiver is back");
     assert!(order["actor"].as_str().unwrap().contains("uid "), "{order}");
     let logged = journal.iter().filter(|entry| entry.to_string().contains("begins")).count();

@@ -139,7 +139,13 @@ fn on_record() {
     for from in (0..ON_RECORD).step_by(INTAKE_ALERTS) {
         post_all(soard.source(), &batches(from, INTAKE_ALERTS.min(ON_RECORD - from)), CONNECTIONS);
     }
-    println!("soard: {ON_RECORD} alerts on record, {:.0} MiB", soard.resident_mib());
+    println!("soard: {ON_RECORD} alerts just put on record, {:.0} MiB", soard.resident_mib());
+    let waited = soard.come_to_rest();
+    println!(
+        "soard: at rest {:.0} s later, with the index up to date, {:.0} MiB",
+        waited.as_secs_f64(),
+        soard.resident_mib()
+    );
     let again = soard.restart();
     println!("soard: listens {:.2} s after a restart, {:.0} MiB", again.start.as_secs_f64(), again.resident_mib());
 }

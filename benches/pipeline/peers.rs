@@ -109,6 +109,17 @@ impl Peer {
         of(pid) + children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(of).sum::<f64>()
     }
 
+    /// Waits until it has done next to nothing for a while, but no longer than ten minutes; how long that took.
+    pub fn come_to_rest(&self) -> Duration {
+        let (began, mut quiet) = (Instant::now(), 0);
+        while quiet < 3 && began.elapsed() < Duration::from_secs(600) {
+            let before = self.cpu();
+            thread::sleep(Duration::from_secs(5));
+            quiet = if self.cpu() - before < Duration::from_millis(100) { quiet + 1 } else { 0 };
+        }
+        began.elapsed()
+    }
+
     /// Processor time used so far, user and system.
     pub fn cpu(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();

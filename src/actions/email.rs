@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,10 +14,11 @@ use serde_json::{Value, json};
 use crate::actions::message::{Mark, OwnLinks};
 use crate::actions::settings::email::{EmailSettings, Transport, mailbox};
 use crate::actions::smtp::{Delivered, Letter, Reason, Server};
-use crate::actions::templates::{Rendered, Subject};
+use crate::actions::templates::{Background, Rendered, Subject, Templates};
 use crate::actions::trial::{self, Stages};
 use crate::actions::{Outcome, Request, Trial, folder, message, resolve, scrub};
-use crate::domain::effect::{Class, EmailRequest, Mode, Reply};
+use crate::domain::effect::{Class, EffectKey, EmailRequest, Mode, Reply};
+use crate::domain::id::RunId;
 use crate::domain::secret::{Secret, SecretRef};
 
 /// Longest subject that a script gives, in characters.
@@ -44,12 +46,6 @@ struct Progress {
     unknown: Vec<String>,
 }
 
-/// What another drive has to know of a mail that ended without success: who took it. Who refused it is asked again.
-pub fn resumed(value: &Value) -> Option<Value> {
-    let accepted = value.get("accepted")?.as_array().filter(|accepted| !accepted.is_empty())?;
-    Some(json!({"accepted": accepted, "refused": {}}))
-}
-
 impl Mailer {
     pub(super) fn new(
         settings: &EmailSettings,
@@ -71,9 +67,7 @@ impl Mailer {
         let progress = known.unwrap_or_default();
         let recipients = request.to.iter().filter_map(mailbox);
         let open: Vec<Mailbox> = recipients.filter(|to| !progress.settled(to.email.as_ref())).collect();
-        let letters: Result<Vec<Letter>, String> =
-            open.into_iter().map(|to| Ok(Letter { bytes: self.bytes(request, email, &to)?, to: to.email })).collect();
-        match (letters, &self.way) {
+        match (self.letters(request, email, open).await, &self.way) {
             (Err(fault), _) => Outcome::rejected(fault),
             (Ok(letters), Way::Folder(path)) => to_folder(path, request, letters, progress).await,
             (Ok(letters), Way::Smtp(_)) if letters.is_empty() => progress.done(None, String::new(), None),
@@ -123,17 +117,58 @@ impl Mailer {
         }
     }
 
-    fn bytes(&self, request: &Request<'_>, email: &EmailRequest, to: &Mailbox) -> Result<Vec<u8>, String> {
-        let Request { key, run, at, log_head, thread, .. } = *request;
+    /// Renders aside: a bundle's templates may take their time, and what waits for the network must not wait for them.
+    async fn letters(
+        &self,
+        request: &Request<'_>,
+        email: &EmailRequest,
+        open: Vec<Mailbox>,
+    ) -> Result<Vec<Letter>, String> {
+        let draft = Draft {
+            settings: self.settings.clone(),
+            email: email.clone(),
+            key: request.key.clone(),
+            run: request.run.clone(),
+            at: request.at,
+            log_head: request.log_head.to_owned(),
+            thread: request.thread.map(ToOwned::to_owned),
+            input: request.input.clone(),
+            background: request.background.clone(),
+            templates: request.templates.clone(),
+            links: request.links.clone(),
+        };
+        let all = move || open.into_iter().map(|to| Ok(Letter { bytes: draft.bytes(&to)?, to: to.email })).collect();
+        tokio::task::spawn_blocking(all).await.expect("templates and what they show are values")
+    }
+}
+
+/// A mail before it is rendered for each recipient, apart from the attempt that sends it.
+struct Draft {
+    settings: EmailSettings,
+    email: EmailRequest,
+    key: EffectKey,
+    run: RunId,
+    at: Timestamp,
+    log_head: String,
+    thread: Option<String>,
+    input: Value,
+    background: Background,
+    templates: Templates,
+    links: BTreeMap<String, OwnLinks>,
+}
+
+impl Draft {
+    fn bytes(&self, to: &Mailbox) -> Result<Vec<u8>, String> {
+        let Self { settings, email, key, run, input, background, .. } = self;
         let none = OwnLinks::default();
-        let links = request.links.get(&to.email.to_string()).unwrap_or(&none);
-        let Request { input, background, .. } = *request;
+        let links = self.links.get(&to.email.to_string()).unwrap_or(&none);
+        let (at, log_head, thread) = (self.at, &*self.log_head, self.thread.as_deref());
         let subject = Subject { input, run, key, at, data: &email.data, background, links };
-        let rendered = request.templates.render(&email.template, &subject)?;
+        let rendered = self.templates.render(&email.template, &subject)?;
         let own_subject = email.subject.as_deref().map(|text| scrub::line(text, SUBJECT_CHARS_MAX));
         let own_subject = own_subject.filter(|text| !text.is_empty());
         let rendered = Rendered { subject: own_subject.unwrap_or(rendered.subject.clone()), ..rendered };
-        message::build(&self.settings, &rendered, &Mark { key, run: Some(run), to, thread, links, at, log_head })
+        message::build(settings, &rendered, &Mark { key, run: Some(run), to, thread, links, at, log_head })
     }
 }
 

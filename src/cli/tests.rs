@@ -518,6 +518,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>) {
             Command::Silences(done) => done.send(Vec::new()).unwrap(),
             Command::Today(done) => drop(done),
             Command::Body(_, done) => done.send(None).unwrap(),
+            Command::Active(.., done) => drop(done),
         }
     }
 }

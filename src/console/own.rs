@@ -2,6 +2,7 @@
 //!
 //! As with approvals, GET and HEAD change nothing. A POST acts at once, so that a mail program may end mails by itself (RFC 8058).
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::domain::entry::{Due, Facts};
 use crate::domain::id::{AlertId, Trigger};
 use crate::domain::operator::{Operator, Order, Who};
 use crate::engine::orders::Wish;
+use crate::engine::triage::Active;
 use crate::index::related::one;
 use crate::sources::http::Peer;
 
@@ -59,12 +61,6 @@ struct Errand {
     shared: Arc<Shared>,
     to: String,
     link: OwnLink,
-}
-
-/// What is left to acknowledge, and what is said of the rest.
-struct Left {
-    alerts: Vec<AlertId>,
-    refused: Option<String>,
 }
 
 async fn show(State(shared): State<Arc<Shared>>, link: Opened) -> Response {
@@ -109,15 +105,19 @@ async fn answer(
 
 impl Errand {
     async fn ask_to_acknowledge(self) -> Result<Response, Failure> {
-        let Some(left) = self.left().await? else { return Ok(dropped()) };
-        let Some(first) = left.alerts.first() else { return Ok(nothing_left(StatusCode::GONE, left)) };
-        let what = if left.alerts.len() == 1 { first.to_string() } else { format!("{} alerts", left.alerts.len()) };
+        let Some(Active { alerts, refused }) = self.left().await? else { return Ok(dropped()) };
+        let Some(first) = alerts.first() else { return Ok(nothing_left(StatusCode::GONE, refused)) };
+        let count = alerts.len().min(ACKNOWLEDGED_MAX);
+        let what = if count == 1 { first.to_string() } else { format!("{count} alerts") };
         let mut facts = vec![("As", self.to.clone())];
-        for id in left.alerts.iter().take(TITLES_MAX) {
+        for id in alerts.iter().take(TITLES_MAX) {
             facts.push(("Alert", self.titled(*id).await));
         }
-        if left.alerts.len() > TITLES_MAX {
-            facts.push(("", format!("and {} more", left.alerts.len() - TITLES_MAX)));
+        if count > TITLES_MAX {
+            facts.push(("", format!("and {} more", count - TITLES_MAX)));
+        }
+        if alerts.len() > count {
+            facts.push(("", "Others are active as well: open the link again for the next.".into()));
         }
         let question = Question {
             kicker: "Acknowledge",
@@ -132,43 +132,34 @@ impl Errand {
     }
 
     async fn acknowledge(self, who: Who) -> Result<Response, Failure> {
-        let Some(left) = self.left().await? else { return Ok(dropped()) };
-        if left.alerts.is_empty() {
-            return Ok(nothing_left(StatusCode::CONFLICT, left));
+        let Some(Active { alerts, refused }) = self.left().await? else { return Ok(dropped()) };
+        if alerts.is_empty() {
+            return Ok(nothing_left(StatusCode::CONFLICT, refused));
         }
-        let (now, rest) = left.alerts.split_at(left.alerts.len().min(ACKNOWLEDGED_MAX));
-        let told = self.order_all(now, &who, false).await?;
+        let (now, rest) = alerts.split_at(alerts.len().min(ACKNOWLEDGED_MAX));
+        let told = self.order_all(now, &who).await?;
         let done = told.iter().filter(|told| told.is_ok()).count();
         if done == 0 {
             // Somebody was faster.
-            let refused = told.into_iter().find_map(Result::err);
-            return Ok(nothing_left(StatusCode::CONFLICT, Left { alerts: Vec::new(), refused }));
+            return Ok(nothing_left(StatusCode::CONFLICT, told.into_iter().find_map(Result::err)));
         }
         let title = match now {
             [one] => format!("Acknowledged: {one}"),
             _ => format!("Acknowledged: {done} alerts"),
         };
-        let more = match rest.len() {
-            0 => "You can close this page.".to_owned(),
-            more => format!("{more} more are active: open the link again for the next."),
+        let more = match rest {
+            [] => "You can close this page.",
+            _ => "Others are active as well: open the link again for the next.",
         };
         let text = format!("In progress, by {}. {more}", self.to);
         Ok(said(StatusCode::OK, "good", &title, &text))
     }
 
-    /// The alerts that are still active; `None` when the journal does not have them any more.
-    async fn left(&self) -> Result<Option<Left>, Failure> {
+    /// The alerts that are still active, one more than can be acknowledged at most; `None` when the journal does not have
+    /// them any more.
+    async fn left(&self) -> Result<Option<Active>, Failure> {
         let Some(all) = self.alerts().await? else { return Ok(None) };
-        let who = Who { actor: String::new(), address: None };
-        let told = self.order_all(&all, &who, true).await?;
-        let mut left = Left { alerts: Vec::new(), refused: None };
-        for (alert, told) in all.into_iter().zip(told) {
-            match told {
-                Ok(()) => left.alerts.push(alert),
-                Err(why) => left.refused = Some(why),
-            }
-        }
-        Ok(Some(left))
+        self.shared.command(|done| Command::Active(all, ACKNOWLEDGED_MAX + 1, done)).await.map(Some)
     }
 
     /// What the mail was about.
@@ -192,20 +183,15 @@ impl Errand {
         Ok(found.map(|alerts| alerts.into_iter().map(|alert| alert.id).take(LOOKED_AT_MAX).collect()))
     }
 
-    /// Gives each alert the order, or asks whether it could be given.
-    async fn order_all(
-        &self,
-        alerts: &[AlertId],
-        who: &Who,
-        dry_run: bool,
-    ) -> Result<Vec<Result<(), String>>, Failure> {
-        let heard = !dry_run && self.shared.command(Command::Today).await?.bundle.rules.hears_status();
+    /// Gives each alert the order.
+    async fn order_all(&self, alerts: &[AlertId], who: &Who) -> Result<Vec<Result<(), String>>, Failure> {
+        let heard = self.shared.command(Command::Today).await?.bundle.rules.hears_status();
         let mut waiting = Vec::new();
         for alert in alerts.iter().copied() {
             let latest = if heard { latest(&self.shared, alert).await?.map(Box::new) } else { None };
             let (who, comment, wish) = (who.clone(), ACKNOWLEDGED.to_owned(), Wish::Acknowledge { alert, latest });
             let (done, answer) = oneshot::channel();
-            let ordered = Command::Order(Box::new(Ordered { who, comment, wish, dry_run, done }));
+            let ordered = Command::Order(Box::new(Ordered { who, comment, wish, dry_run: false, done }));
             self.shared.api.commands.send(ordered).await.map_err(|_| Failure::busy("the daemon is stopping"))?;
             waiting.push(answer);
         }
@@ -236,7 +222,8 @@ impl Errand {
             facts: vec![("To", self.to.clone())],
             class: "deny",
             verb: "Send me no more of these".into(),
-            note: "The others go on getting them, and soard goes on recording and acting. Whoever runs soard can take it back."
+            note: "Questions that soard asks there stop too, as long as somebody else gets them. The others go on getting all of \
+                   it, and soard goes on recording and acting. Whoever runs soard can take it back."
                 .into(),
             ..Question::default()
         };
@@ -271,8 +258,8 @@ fn dropped() -> Response {
     said(StatusCode::GONE, "bad", "There is nothing left to acknowledge", text)
 }
 
-fn nothing_left(status: StatusCode, left: Left) -> Response {
-    let why = left.refused.unwrap_or_else(|| "there were no alerts".into());
+fn nothing_left(status: StatusCode, refused: Option<impl Display>) -> Response {
+    let why = refused.map_or_else(|| "there were no alerts".to_owned(), |why| why.to_string());
     said(status, "good", "There is nothing left to acknowledge", &format!("{why}. Nothing was changed now."))
 }
 
@@ -289,6 +276,8 @@ mod tests {
     use crate::daemon::auth::Gate;
     use crate::daemon::links::Links;
     use crate::daemon::query::story;
+    use crate::domain::decision::{AlertRef, RuleRef};
+    use crate::domain::id::GroupId;
     use crate::index::follow::Follower;
     use crate::index::place::Place;
 
@@ -310,17 +299,49 @@ mod tests {
         let about = About::Alert("a-1.0".parse().unwrap());
         for (days, expected) in [(8, StatusCode::GONE), (61, StatusCode::GONE)] {
             let at = clock::now().checked_sub(jiff::Span::new().hours(days * 24)).unwrap();
-            let own = &links.own(Some(about), "oncall", ["a@example.com"].into_iter(), at)["a@example.com"];
+            let own = &links.own(about, Some("oncall"), ["a@example.com"].into_iter(), at)["a@example.com"];
             let link = if days == 8 { &own.acknowledge } else { &own.unsubscribe };
             for method in ["GET", "POST"] {
                 assert_eq!(status(&router, method, link.as_ref().unwrap()).await, expected, "{method}, {days} days");
             }
         }
-        let own = &links.own(Some(about), "x", ["a@example.com"].into_iter(), Timestamp::MAX)["a@example.com"];
+        let own = &links.own(about, Some("x"), ["a@example.com"].into_iter(), Timestamp::MAX)["a@example.com"];
         let forged = format!("{}a", own.unsubscribe.as_ref().unwrap());
         assert_eq!(status(&router, "POST", &forged).await, StatusCode::FORBIDDEN);
         assert_eq!(status(&router, "GET", "/mail/resolve/a-1.0/x/1/y").await, StatusCode::FORBIDDEN);
         assert!(inbox.try_recv().is_err());
+        follower.finish(Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn opening_the_link_of_a_large_group_asks_the_daemon_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = story::journal(&folder.path().join("journal"));
+        let alerts = (1..=2000).map(|record| AlertRef { id: AlertId { record, index: 0 }, seq: record, at: 0 });
+        let (group, rule) = (GroupId(7), RuleRef { id: "r".into(), place: "p".into() });
+        let alerts: Vec<AlertRef> = alerts.collect();
+        let due = Due::Group { group, rule, alerts, runs: Vec::new(), bundle: "b".into(), digest: None };
+        story::append(&journal, vec![(9_999, Facts::Due(due))]);
+        let began = story::facts().len() as u64 + 1;
+        let follower = Follower::start(Place::of(folder.path()), journal.reader(), || {});
+        let links = Arc::new(Links::open(folder.path(), Some(String::new()), "j").unwrap());
+        let ((commands, mut inbox), (_stop, stop)) = (mpsc::channel(1), watch::channel(false));
+        let (reader, index, gate) = (journal.reader(), follower.index(), Arc::new(Gate::default()));
+        let api = Api { reader, index, commands, gate, links: links.clone(), stop };
+        let router = routes(Arc::new(Shared::new(api, Value::Null)));
+        let counted = tokio::spawn(async move {
+            let mut count = 0;
+            while inbox.recv().await.is_some() {
+                count += 1;
+            }
+            count
+        });
+        let about = About::Group(group, began);
+        let own = &links.own(about, Some("oncall"), ["a@example.com"].into_iter(), clock::now())["a@example.com"];
+        let got = status(&router, "GET", own.acknowledge.as_ref().unwrap()).await;
+        assert_eq!(got, StatusCode::SERVICE_UNAVAILABLE, "nobody answers here");
+        drop(router);
+        assert_eq!(counted.await.unwrap(), 1);
         follower.finish(Duration::ZERO);
     }
 }

@@ -17,14 +17,14 @@ use crate::daemon::api::{Api, Command};
 use crate::daemon::clock;
 use crate::daemon::order::Ordered;
 use crate::daemon::query::why::Subject;
-use crate::daemon::query::{Lines, QueryError, lines, lines_about};
+use crate::daemon::query::{Lines, LogLine, QueryError, lines, lines_about};
 use crate::daemon::report::{IndexReport, Indexed, OrderReport};
 use crate::domain::operator::Who;
 use crate::domain::token::Caller;
 use crate::engine::orders::Wish;
 use crate::index::IndexError;
 use crate::index::follow::{Doing, Index};
-use crate::index::mentions::{Mentions, about_all};
+use crate::index::mentions::about_all;
 use crate::index::schema;
 
 /// How many queries read the journal at once; further ones wait.
@@ -78,14 +78,6 @@ pub struct Shared {
     scans: Arc<Semaphore>,
     order_scans: Arc<Semaphore>,
     queries: Arc<Semaphore>,
-}
-
-/// What of the journal is read.
-enum From {
-    /// Everything from this entry on.
-    Entry(u64),
-    /// What the index names.
-    About(Mentions),
 }
 
 impl Shared {
@@ -148,7 +140,7 @@ impl Shared {
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
-        self.scan_in(&self.scans, From::Entry(from), query).await
+        self.scan_in(&self.scans, from, query).await
     }
 
     /// Reads what is on record about something: the entries that the index names, or the whole journal while it cannot say.
@@ -182,12 +174,14 @@ impl Shared {
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
         let (index, reader) = (self.api.index.clone(), self.api.reader.clone());
-        let find = move || {
+        self.blocking_in(room, move |unless_stopped| {
             index.wait_for(reader.head().seq, FRESH_WAIT_MAX);
-            index.query(|conn| about_all(conn, &reader, subject.mentioned())).ok().flatten()
-        };
-        let about = tokio::task::spawn_blocking(find).await.map_err(|_| died())?;
-        self.scan_in(room, about.map_or(From::Entry(1), From::About), query).await
+            match index.query(|conn| about_all(conn, &reader, subject.mentioned())).ok().flatten() {
+                Some(about) => query(&mut lines_about(&reader, about).map(unless_stopped)),
+                None => query(&mut lines(&reader, 1).map(unless_stopped)),
+            }
+        })
+        .await
     }
 
     /// As [`Shared::scan`], for orders: whoever only looks does not keep them waiting.
@@ -199,26 +193,34 @@ impl Shared {
         from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
-        self.scan_in(&self.order_scans, From::Entry(from), query).await
+        self.scan_in(&self.order_scans, from, query).await
     }
 
     async fn scan_in<T: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
-        from: From,
+        from: u64,
         query: impl FnOnce(Lines<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Answer<T> {
+        let reader = self.api.reader.clone();
+        self.blocking_in(room, move |unless_stopped| query(&mut lines(&reader, from).map(unless_stopped))).await
+    }
+
+    /// Reads on a thread that may block, once there is room; what it reads ends when the daemon does.
+    async fn blocking_in<T: Send + 'static>(
+        &self,
+        room: &Arc<Semaphore>,
+        read: impl FnOnce(&dyn Fn(Result<LogLine, QueryError>) -> Result<LogLine, QueryError>) -> Result<T, QueryError>
+        + Send
+        + 'static,
+    ) -> Answer<T> {
         let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-        let (reader, stop) = (self.api.reader.clone(), self.api.stop.clone());
-        let scan = tokio::task::spawn_blocking(move || {
+        let stop = self.api.stop.clone();
+        let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let unless_stopped = move |line| if *stop.borrow() { Err(QueryError::Stopping) } else { line };
-            match from {
-                From::Entry(seq) => query(&mut lines(&reader, seq).map(unless_stopped)),
-                From::About(about) => query(&mut lines_about(&reader, about).map(unless_stopped)),
-            }
+            read(&|line| if *stop.borrow() { Err(QueryError::Stopping) } else { line })
         });
-        Ok(scan.await.map_err(|_| died())??)
+        Ok(reading.await.map_err(|_| died())??)
     }
 
     /// Asks the index once it has what is on record now, or after a while what it has.

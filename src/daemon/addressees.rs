@@ -28,7 +28,14 @@ pub fn recipients(world: &World, settings: &Settings, job: &Evaluate, effect: &E
         (Effect::Email(_), Some(digest)) if digest.destination == destination => {
             vec![Recipient { to: digest.to.clone(), wants: Wants::default() }]
         }
-        (Effect::Email(_), _) => settings.recipients(destination, &owners(world, settings, job, destination)),
+        (Effect::Email(_), _) => {
+            let owners = owners(world, settings, job, destination);
+            let left_out = settings.owners_left_out(destination, &owners);
+            if left_out > 0 {
+                tracing::warn!(run = %job.run, destination, left_out, "a mail has too many owners; the last ones do not get it");
+            }
+            settings.recipients(destination, &owners)
+        }
         // Who is asked is for the engineer to say, never for an alert that names its owner.
         (Effect::Approve(_), _) => settings.recipients(destination, &[]),
         _ => Vec::new(),

@@ -25,6 +25,7 @@ use crate::domain::id::AlertId;
 use crate::domain::operator::Who;
 use crate::domain::silence::Silence;
 use crate::domain::token::Token;
+use crate::engine::triage::Active;
 use crate::index::follow::Index;
 use crate::journal::reader::Reader;
 
@@ -88,6 +89,8 @@ pub enum Command {
     Today(oneshot::Sender<Today>),
     /// Tell the sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
+    /// Tell which of these alerts are active, so many at most.
+    Active(Vec<AlertId>, usize, oneshot::Sender<Active>),
     /// Tell how each destination stands, and how it is set up.
     Destinations(oneshot::Sender<Vec<(DestinationReport, BTreeMap<String, String>)>>),
     /// Send one marked message to a destination.

@@ -113,7 +113,8 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     if let (Some(names), Some(playbooks)) = (names, &playbooks) {
         check_destinations(&rules, playbooks, names, &mut faults);
     }
-    if playbook_names(&files).any(|name| name == DIGEST) && !entries(DIGEST).on_group {
+    // Runs go on with the bundle that they began with, whatever a newer soard asks of a digest.
+    if names.is_some() && playbook_names(&files).any(|name| name == DIGEST) && !entries(DIGEST).on_group {
         let place = Place::start(&format!("playbooks/{DIGEST}.rhai").into());
         let message = format!("the playbook `{DIGEST}` has no `on_group(alerts)`, so no digest would ever be sent");
         faults.push(
@@ -128,7 +129,7 @@ pub fn compile(files: Sources, commit: Option<String>, names: Option<&Names>) ->
     }
     for (name, place) in names.iter().flat_map(|names| &names.limited) {
         if let Some(known) = playbooks.as_ref().filter(|known| !known.names().any(|known| known == name)) {
-            let fault = Diagnostic::error("unknown-playbook", place.clone(), format!("no playbook `{name}`"));
+            let fault = Diagnostic::error("limit-playbook", place.clone(), format!("no playbook `{name}`"));
             faults.push(fault.suggest(name, known.names()));
         }
     }
@@ -169,7 +170,8 @@ fn below(files: &Sources, folder: &str, by: &str) -> Sources {
     inside.map(|(path, text)| (format!("{by}{path}"), text.clone())).collect()
 }
 
-/// A playbook that a route names must find its destinations; one that nothing names may lie there unused.
+/// A playbook that starts must find its destinations: one that a route names, or the digest's, which soard starts. One that
+/// nothing names may lie there unused.
 fn check_destinations(rules: &Rules, playbooks: &Playbooks, names: &Names, faults: &mut Vec<Diagnostic>) {
     let routed = rules.routed_playbooks();
     for Use { name, kind, place } in playbooks.destinations() {
@@ -178,7 +180,10 @@ fn check_destinations(rules: &Rules, playbooks: &Playbooks, names: &Names, fault
             UseKind::Email => (&names.emails, "email"),
         };
         let by = place.file.trim_start_matches("playbooks/").trim_end_matches(".rhai");
-        if known.contains(name) || !routed.contains(by) {
+        let is_routed = routed.contains(by);
+        // There, the name stands for where the alerts waited, and only there.
+        let stands_in = by == DIGEST && name == DIGEST && *kind == UseKind::Email && !is_routed;
+        if known.contains(name) || stands_in || !is_routed && by != DIGEST {
             continue;
         }
         let message = format!("no {what} destination `{name}` in soard.yaml");
@@ -405,4 +410,35 @@ fn read_tree(dir: &Path) -> io::Result<Sources> {
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The errors that loading ends with, by code and message.
+    fn errors(digest: &str, names: Option<&Names>) -> Vec<(&'static str, String)> {
+        let files = Sources::from([("playbooks/digest.rhai".to_owned(), digest.to_owned())]);
+        let faults = compile(files, None, names).faults.into_iter();
+        faults.filter(|fault| fault.gravity == Gravity::Error).map(|fault| (fault.code, fault.message)).collect()
+    }
+
+    #[test]
+    fn a_digest_that_could_not_be_sent_is_no_fault_of_a_bundle_that_runs_began_with() {
+        let of_old = "fn on_alert(alert) { }";
+        let found = errors(of_old, Some(&Names::default()));
+        assert_eq!(found.iter().map(|(code, _)| *code).collect::<Vec<_>>(), ["digest-entry"]);
+        assert_eq!(errors(of_old, None), []);
+    }
+
+    #[test]
+    fn destinations_of_ones_own_digest_are_checked_though_no_route_names_it() {
+        let names = Names { emails: ["oncall".to_owned()].into(), ..Names::default() };
+        let digest = |more: &str| format!("fn on_group(alerts) {{ email(\"digest\"); {more} }}");
+        assert_eq!(errors(&digest("email(\"oncall\");"), Some(&names)), []);
+        let typo = ("unknown-destination", "no email destination `oncal` in soard.yaml".to_owned());
+        assert_eq!(errors(&digest("email(\"oncal\");"), Some(&names)), [typo]);
+        let other = ("unknown-destination", "no webhook destination `digest` in soard.yaml".to_owned());
+        assert_eq!(errors(&digest("webhook(\"digest\", 1);"), Some(&names)), [other]);
+    }
 }

@@ -31,6 +31,7 @@ use crate::engine::holds::Holds;
 use crate::engine::input::Input;
 use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
+use crate::engine::triage::{self, Active};
 use crate::journal::line::DATA_BYTES_MAX;
 use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Done, Draft, Receipt};
@@ -52,6 +53,8 @@ pub enum Message {
     Order(Box<Ordered>),
     /// Sequence number of the entry that holds an alert's latest body.
     Body(AlertId, oneshot::Sender<Option<u64>>),
+    /// Which of these alerts are active, so many at most.
+    Active(Vec<AlertId>, usize, oneshot::Sender<Active>),
     /// The silences that hold and those that ended last.
     Silences(oneshot::Sender<Vec<Silence>>),
     /// The tokens, revoked ones included.
@@ -190,6 +193,7 @@ impl Core {
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
                 Message::Body(alert, to) => drop(to.send(self.state.alerts.get(alert).map(|slot| slot.seq))),
+                Message::Active(alerts, most, to) => drop(to.send(triage::active(&self.state, &alerts, most))),
                 Message::Silences(to) => drop(to.send(self.state.silences.all().cloned().collect())),
                 Message::Tokens(to) => drop(to.send(self.state.tokens.all().to_vec())),
                 Message::Approvals(to) => drop(to.send(self.state.approvals.all().cloned().collect())),

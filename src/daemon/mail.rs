@@ -85,15 +85,21 @@ pub(super) fn load(
             changed["alert"].take()
         }
     };
-    let about = About::of(job.run.trigger, job.began);
-    let addresses = to.iter().map(|to| to.address.as_str());
-    let links = world.links.own((!asks).then_some(about), &job.destination, addresses, asked);
+    let links = if asks { BTreeMap::new() } else { own_links(world, job, &to, asked) };
     let subject = match &digest {
         Some(digest) => format!("digests of {} for {}", digest.destination, folded(&digest.to.address)),
         None => subject(history, job.run.trigger, &refs)?,
     };
     let thread = Some(thread(&world.journal_id, &subject));
     Ok(Mail { input, background, bundle: Some(bundle), to, digest, thread, links })
+}
+
+/// What the recipients can do by links; a question has its own instead.
+fn own_links(world: &World, job: &Send, to: &[Addressee], asked: Timestamp) -> BTreeMap<String, OwnLinks> {
+    let offers = world.destinations.load().settings.offers_unsubscribe(&job.destination);
+    let destination = offers.then_some(job.destination.as_str());
+    let addresses = to.iter().map(|to| to.address.as_str());
+    world.links.own(About::of(job.run.trigger, job.began), destination, addresses, asked)
 }
 
 /// What mails of one thread have in common: the alert, or the route and the key of the group.

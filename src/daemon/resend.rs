@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use crate::actions::email;
 use crate::daemon::core::Message;
 use crate::daemon::history::History;
 use crate::daemon::perform::World;
 use crate::daemon::report::{NotResent, ResendReport};
 use crate::domain::effect::{Class, EffectKey, Mode};
 use crate::domain::entry::Facts;
+use crate::domain::mail;
 use crate::domain::operator::{Operator, Order, Who};
 use crate::engine::input::Input;
 use crate::engine::state::{LETTERS_MAX, Letter};
@@ -113,6 +113,6 @@ fn order(history: &History, result: u64, letter: Letter) -> Result<Order, String
         mode,
         // What was refused did not take effect; of the rest nobody knows.
         in_doubt: mode == Mode::Probe && class != Class::Rejected,
-        progress: email::resumed(&outcome.reply.value),
+        progress: mail::resumed(&outcome.reply.value),
     })
 }

@@ -7,6 +7,7 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::domain::alert::Severity;
 use crate::domain::id::GroupId;
@@ -16,7 +17,7 @@ use crate::domain::recipient::Addressee;
 pub const DIGEST: &str = "digest";
 
 /// Alerts that a digest names, the worst of those that wait; further ones are counted.
-pub const DIGEST_ALERTS_MAX: usize = 200;
+pub const DIGEST_ALERTS_MAX: usize = 100;
 
 /// Days in a row that quiet hours are followed through.
 const QUIET_DAYS_MAX: usize = 8;
@@ -296,6 +297,21 @@ impl MailPlan {
     }
 }
 
+/// What another drive has to know of a mail that ended without success: who took it, and for whom it is unclear where doubles
+/// are forbidden. Who refused it is asked again: a mailbox can be mended.
+pub fn resumed(value: &Value) -> Option<Value> {
+    let named = |list: &str| value.get(list).and_then(Value::as_array).filter(|named| !named.is_empty());
+    let (accepted, unknown) = (named("accepted"), named("unknown"));
+    if accepted.is_none() && unknown.is_none() {
+        return None;
+    }
+    let mut progress = json!({ "accepted": accepted.cloned().unwrap_or_default(), "refused": {} });
+    if let Some(unknown) = unknown {
+        progress["unknown"] = json!(unknown);
+    }
+    Some(progress)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,5 +376,24 @@ mod tests {
         // 02:30 does not exist on 29 March: it is half past three then.
         let skipped = Daily { minute: 2 * 60 + 30, zone: berlin() };
         assert_eq!(skipped.next(at("2026-03-28T12:00:00Z")), at("2026-03-29T01:30:00Z"));
+    }
+
+    #[test]
+    fn another_drive_knows_who_took_it_and_who_may_have_and_asks_again_who_refused() {
+        for (value, known) in [
+            (json!(null), None),
+            (json!({ "status": 200, "body": null }), None),
+            (json!({ "accepted": [], "refused": { "a@example.com": "550" } }), None),
+            (
+                json!({ "accepted": ["a@example.com"], "refused": { "b@example.com": "550" }, "later": {} }),
+                Some(json!({ "accepted": ["a@example.com"], "refused": {} })),
+            ),
+            (
+                json!({ "accepted": [], "refused": {}, "unknown": ["a@example.com"] }),
+                Some(json!({ "accepted": [], "refused": {}, "unknown": ["a@example.com"] })),
+            ),
+        ] {
+            assert_eq!(resumed(&value), known, "{value}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::decision::{AlertRef, Reason, RouteVerdict, RuleRef, Window};
 use crate::domain::effect::{Class, Effect};
 use crate::domain::entry::{Due, End, Entry, Facts, Intake, Log, Quarantine, RunEnd, Step, StepResult, Taken};
 use crate::domain::id::{RunId, Trigger};
-use crate::domain::mail::Digest;
+use crate::domain::mail::{self, Digest};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::approvals;
@@ -353,9 +353,7 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
         }
     }
     if result.resent {
-        return if is_ok {
-            learn(state, seq, result)
-        };
+        return learn(state, seq, result);
     }
     if flight.as_ref().is_some_and(|flight| flight.notice) {
         return;
@@ -366,14 +364,22 @@ fn apply_result(state: &mut State, seq: u64, result: &StepResult) {
     // What people did not let go is not sent again behind their backs.
     let failed = flight.filter(|flight| flight.brake.is_none());
     if let (Some(flight), Class::Rejected | Class::Dead) = (failed, result.reply.class) {
+        let flight = Flight { progress: mail::resumed(&result.reply.value), ..flight };
         run.refused.push(Refused { key: result.key.clone(), flight, seq });
     }
 }
 
-/// A letter that arrived at last: its run learns of it when an operator lets it go on, and asks no second time.
+/// What came of a letter that was sent again. Its run learns that it arrived when an operator lets it go on, and asks no second time.
 fn learn(state: &mut State, seq: u64, result: &StepResult) {
-    let Some(Halted { run, .. }) = state.halted.get_mut(&result.run) else { return };
+    let State { runs, halted, .. } = state;
+    let halted = halted.get_mut(&result.run).map(|halted| &mut halted.run);
+    let is_halted = halted.is_some();
+    let Some(run) = halted.or_else(|| runs.get_mut(&result.run)) else { return };
     let Some(at) = run.refused.iter().position(|refused| refused.key == result.key) else { return };
+    if !is_halted || result.reply.class != Class::Ok {
+        run.refused[at].flight.progress = mail::resumed(&result.reply.value);
+        return;
+    }
     let failed = run.refused.remove(at).seq;
     run.entries.iter_mut().filter(|known| **known == failed).for_each(|known| *known = seq);
 }

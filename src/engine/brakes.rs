@@ -1,6 +1,6 @@
 //! Brakes: which effects go out by themselves, and which wait until somebody lets them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,19 +14,33 @@ use crate::engine::approvals;
 use crate::engine::state::State;
 use crate::rules::guard::Guard;
 
-/// Windows up to which those that are over are not looked for.
-const OVER_KEPT: usize = 1024;
-
 /// What went out of late: one window for each destination or playbook that has a limit, or for each address and severity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Windows(BTreeMap<String, Window>);
+#[serde(from = "BTreeMap<String, Window>", into = "BTreeMap<String, Window>")]
+pub struct Windows {
+    known: BTreeMap<String, Window>,
+    /// When each ends, the next one first.
+    ends: BTreeSet<(Timestamp, String)>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Window {
     until: Timestamp,
     count: u64,
+}
+
+impl From<BTreeMap<String, Window>> for Windows {
+    fn from(known: BTreeMap<String, Window>) -> Self {
+        let ends = known.iter().map(|(key, window)| (window.until, key.clone())).collect();
+        Self { known, ends }
+    }
+}
+
+impl From<Windows> for BTreeMap<String, Window> {
+    fn from(windows: Windows) -> Self {
+        windows.known
+    }
 }
 
 /// What keeps an effect from going out.
@@ -51,7 +65,7 @@ pub(crate) enum Verdict {
 impl Windows {
     /// When the window ends that one more effect counts in; `None` when it is full.
     pub(crate) fn room(&self, destination: &str, limit: Limit, at: Timestamp) -> Option<Timestamp> {
-        match self.0.get(destination).filter(|window| window.until > at) {
+        match self.known.get(destination).filter(|window| window.until > at) {
             Some(window) => (window.count < limit.at_most).then_some(window.until),
             None => Some(limit.within.after(at)),
         }
@@ -64,29 +78,34 @@ impl Windows {
 
     /// How many count now, and until when.
     pub fn open(&self, key: &str, at: Timestamp) -> Option<(u64, Timestamp)> {
-        let window = self.0.get(key).filter(|window| window.until > at)?;
+        let window = self.known.get(key).filter(|window| window.until > at)?;
         Some((window.count, window.until))
     }
 
     /// What has a window.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.known.keys().map(String::as_str)
     }
 
-    /// Forgets windows that are over, when there are many.
+    /// Forgets windows that are over.
     pub(crate) fn forget(&mut self, at: Timestamp) {
-        if self.0.len() >= OVER_KEPT && self.0.len().is_power_of_two() {
-            self.0.retain(|_, window| window.until > at);
+        while let Some((_, key)) = self.ends.first().filter(|(until, _)| *until <= at) {
+            self.known.remove(key);
+            self.ends.pop_first();
         }
     }
 
     /// One more went out.
     pub(crate) fn count(&mut self, destination: &str, until: Timestamp) {
-        let window = self.0.entry(destination.to_owned()).or_insert(Window { until, count: 0 });
-        if window.until != until {
-            *window = Window { until, count: 0 };
+        if let Some(window) = self.known.get_mut(destination) {
+            if window.until == until {
+                window.count += 1;
+                return;
+            }
+            self.ends.remove(&(window.until, destination.to_owned()));
         }
-        window.count += 1;
+        self.known.insert(destination.to_owned(), Window { until, count: 1 });
+        self.ends.insert((until, destination.to_owned()));
     }
 }
 
@@ -183,5 +202,27 @@ mod tests {
             Some(at(125)),
             "a limit that was raised"
         );
+    }
+
+    #[test]
+    fn windows_that_are_over_are_forgotten_however_many_begin_at_once() {
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let mut windows = Windows::default();
+        for now in 0..1_000 {
+            windows.forget(at(now));
+            for n in 0..3 {
+                windows.count(&format!("low {n}-{now}@example.com"), at(now + 60));
+            }
+        }
+        assert_eq!(windows.names().count(), 3 * 60);
+        // One that began anew ends later than it did; and all of it is so after a restart.
+        windows.count("low 0-999@example.com", at(5_000));
+        let saved = serde_json::to_string(&windows).unwrap();
+        let mut windows: Windows = serde_json::from_str(&saved).unwrap();
+        windows.forget(at(4_000));
+        assert_eq!(windows.names().collect::<Vec<_>>(), ["low 0-999@example.com"]);
+        assert_eq!(windows.open("low 0-999@example.com", at(4_000)), Some((1, at(5_000))));
+        let text = r#"{"low 0-999@example.com":{"until":"1970-01-01T01:23:20Z","count":1}}"#;
+        assert_eq!(serde_json::to_string(&windows).unwrap(), text, "as earlier versions wrote it");
     }
 }

@@ -141,10 +141,11 @@ fn is_for_nobody_at_all(step: &Step) -> bool {
 }
 
 /// Brakes have the last word: what they stop waits for people, for all recipients, and what only a digest tells of uses up
-/// no limit.
+/// no limit. Nor does a digest, and none stops it: it is what is left of mails that something held back before. The guard looks at it.
 fn judge(step: &mut Step, mails: &mut Mails<'_>, brakes: Brakes, judge: impl FnOnce(&Effect, &Brakes) -> Verdict) {
     let unsent = step.mail.as_ref().is_some_and(MailPlan::is_for_nobody);
-    let brakes = if unsent { Brakes { bounds: Vec::new(), ..brakes } } else { brakes };
+    let tells_of_others = mails.are_a_digests() && matches!(step.effect, Effect::Email(_));
+    let brakes = if unsent || tells_of_others { Brakes { bounds: Vec::new(), ..brakes } } else { brakes };
     match judge(&step.effect, &brakes) {
         Verdict::Asks(request) => {
             step.release = Some(*request);

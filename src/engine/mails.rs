@@ -3,7 +3,7 @@
 //! A digest is a group: what waits for a recipient of a destination is gathered until its time, and then starts a playbook. So
 //! crashes, retries, bundles and operators meet it as they meet any other run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::domain::brakes::Limit;
 use crate::domain::decision::{AlertRef, RuleRef};
 use crate::domain::effect::Effect;
 use crate::domain::entry::{Entry, Step};
-use crate::domain::id::{GroupId, RunId};
+use crate::domain::id::{AlertId, GroupId, RunId};
 use crate::domain::mail::{
     DIGEST, DIGEST_ALERTS_MAX, Digest, Later, MailPlan, Never, Now, Omit, Recipient, Wait, Wants,
 };
@@ -45,6 +45,11 @@ impl<'a> Mails<'a> {
         let severity = run.alerts.iter().map(|alert| severity(&state.alerts, alert)).max().unwrap_or(Severity::High);
         let (digest, counted, opened) = (run.digest.is_some(), BTreeMap::new(), BTreeMap::new());
         Self { state, at, severity, digest, counted, opened }
+    }
+
+    /// They are those of a digest's run.
+    pub(crate) fn are_a_digests(&self) -> bool {
+        self.digest
     }
 
     /// Who gets a mail, and when, unless brakes stop it.
@@ -159,13 +164,15 @@ pub(crate) fn apply(state: &mut State, entry: &Entry, run: &RunId, step: &Step) 
             state.recipients.sent.count(&cap_key(plan.severity, &now.to.address), until);
         }
     }
-    let Some(alerts) = state.runs.get(run).map(|run| run.alerts.clone()) else { return };
+    let Some(run) = state.runs.get(run).filter(|_| !plan.later.is_empty()) else { return };
+    let weighed = |alert: &AlertRef| (*alert, severity(&state.alerts, alert));
+    let alerts: Vec<(AlertRef, Severity)> = run.alerts.iter().map(weighed).collect();
     for later in &plan.later {
         wait(state, entry.at, destination, later, &alerts);
     }
 }
 
-fn wait(state: &mut State, at: Timestamp, destination: &str, later: &Later, alerts: &[AlertRef]) {
+fn wait(state: &mut State, at: Timestamp, destination: &str, later: &Later, alerts: &[(AlertRef, Severity)]) {
     let key = group_hash(state, destination, &later.to.address);
     state.groups_opened = state.groups_opened.max(later.group.0);
     state.group_keys.insert(key, later.group);
@@ -187,31 +194,78 @@ fn wait(state: &mut State, at: Timestamp, destination: &str, later: &Later, aler
     timers.remove(&(group.due, Timer::Group(later.group)));
     group.due = group.due.min(later.due);
     timers.insert((group.due, Timer::Group(later.group)));
-    alerts.iter().for_each(|alert| join(group, known, *alert, later.why));
+    join(group, known, alerts, later.why);
 }
 
-/// One more alert waits: named as long as there is room or a less severe one to count instead.
-fn join(group: &mut Group, known: &Alerts, alert: AlertRef, why: Wait) {
+/// Further alerts wait: each is named as long as there is room or a less severe one to count instead. A run can have thousands,
+/// so that nothing here looks through those that are named.
+fn join(group: &mut Group, known: &Alerts, alerts: &[(AlertRef, Severity)], why: Wait) {
     let Some(digest) = &mut group.digest else { return };
-    if let Some(member) = group.alerts.iter_mut().find(|member| member.id == alert.id) {
-        *member = alert;
-        return;
-    }
-    *digest.waits.entry(why).or_default() += 1;
-    if group.alerts.len() < DIGEST_ALERTS_MAX {
-        return group.alerts.push(alert);
-    }
-    let new = severity(known, &alert);
-    let least = group.alerts.iter().enumerate().map(|(at, member)| (severity(known, member), at)).min();
-    let counted = match least {
-        Some((least, at)) if least < new => {
-            group.alerts.remove(at);
-            group.alerts.push(alert);
-            least
+    let mut named = Named::new(std::mem::take(&mut group.alerts), known);
+    for (alert, severity) in alerts {
+        if named.renew(*alert) {
+            continue;
         }
-        _ => new,
-    };
-    *digest.more.entry(counted).or_default() += 1;
+        *digest.waits.entry(why).or_default() += 1;
+        if let Some(counted) = named.add(*alert, *severity) {
+            *digest.more.entry(counted).or_default() += 1;
+        }
+    }
+    group.alerts = named.alerts.into_values().collect();
+}
+
+/// The alerts that a digest names, in the order in which they came.
+struct Named {
+    alerts: BTreeMap<usize, AlertRef>,
+    places: HashMap<AlertId, usize>,
+    /// The least severe first, of equal ones the oldest.
+    least: BTreeSet<(Severity, usize)>,
+    came: usize,
+}
+
+impl Named {
+    fn new(alerts: Vec<AlertRef>, known: &Alerts) -> Self {
+        let (places, least) = (HashMap::new(), BTreeSet::new());
+        let mut named = Self { alerts: BTreeMap::new(), places, least, came: 0 };
+        for alert in alerts {
+            named.push(alert, severity(known, &alert));
+        }
+        named
+    }
+
+    /// Whether the alert is named already; a later body takes the place of an earlier one.
+    fn renew(&mut self, alert: AlertRef) -> bool {
+        let Some(member) = self.places.get(&alert.id).and_then(|place| self.alerts.get_mut(place)) else {
+            return false;
+        };
+        if alert.seq > member.seq {
+            *member = alert;
+        }
+        true
+    }
+
+    /// Names one more; gives the severity of what is counted instead, when there is no room.
+    fn add(&mut self, alert: AlertRef, severity: Severity) -> Option<Severity> {
+        if self.alerts.len() < DIGEST_ALERTS_MAX {
+            self.push(alert, severity);
+            return None;
+        }
+        let (least, place) =
+            self.least.first().copied().filter(|(least, _)| *least < severity).unwrap_or((severity, usize::MAX));
+        if let Some(counted) = self.alerts.remove(&place) {
+            self.least.remove(&(least, place));
+            self.places.remove(&counted.id);
+            self.push(alert, severity);
+        }
+        Some(least)
+    }
+
+    fn push(&mut self, alert: AlertRef, severity: Severity) {
+        self.alerts.insert(self.came, alert);
+        self.places.insert(alert.id, self.came);
+        self.least.insert((severity, self.came));
+        self.came += 1;
+    }
 }
 
 #[cfg(test)]

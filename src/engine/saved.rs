@@ -6,7 +6,7 @@ use crate::engine::alerts::{Alerts, Frozen};
 use crate::engine::state::State;
 
 /// Version of this form and of what `apply` makes of entries: raised with each change to either.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The oldest version whose states can still be restored: a base takes the place of entries that are gone.
 pub const RESTORED_MIN: u32 = 1;

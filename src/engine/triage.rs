@@ -47,11 +47,33 @@ pub fn acknowledge(
     (alert, latest): (AlertId, Option<Box<Latest>>),
     comment: &str,
 ) -> Result<Order, Refusal> {
-    let status = known(state, alert)?.status;
-    if status != Status::Active {
-        return Err(Refusal::NotActive { alert, status });
-    }
+    check_active(state, alert)?;
     change(state, rules, (alert, latest), AlertChange::Status { to: Status::InProgress, reason: None }, comment)
+}
+
+/// Which of many alerts can be acknowledged.
+#[derive(Debug)]
+pub struct Active {
+    /// The active ones, as many as were asked for at most.
+    pub alerts: Vec<AlertId>,
+    /// Why there are none.
+    pub refused: Option<Refusal>,
+}
+
+/// Which of these alerts are active: the first ones.
+pub fn active(state: &State, alerts: &[AlertId], most: usize) -> Active {
+    let is_active = |alert: &AlertId| state.alerts.get(*alert).is_some_and(|slot| slot.status == Status::Active);
+    let found: Vec<AlertId> = alerts.iter().copied().filter(is_active).take(most).collect();
+    let last = alerts.last().filter(|_| found.is_empty());
+    let refused = last.and_then(|alert| check_active(state, *alert).err());
+    Active { alerts: found, refused }
+}
+
+fn check_active(state: &State, alert: AlertId) -> Result<(), Refusal> {
+    match known(state, alert)?.status {
+        Status::Active => Ok(()),
+        status => Err(Refusal::NotActive { alert, status }),
+    }
 }
 
 /// The runs that tell of a change of status: those of the routes that take the alert today, whatever suppressions, silences,

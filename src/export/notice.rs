@@ -355,19 +355,48 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether the notice is one of them. What tells of the export itself always is, and so is a change of an alert that nobody knows more of.
+    /// Whether the notice is one of them. What tells of the export itself always is, and so is a change of an alert that nobody knows more of, or
+    /// that was seen again since: what it was at that moment is not known any more, and one too many is better than one lost.
     pub fn takes(&self, notice: &Notice) -> bool {
         let asked = match notice.notice {
             Sort::Alert => self.alerts || notice.is_snapshot,
             Sort::Change => self.changes,
             _ => return true,
         };
-        asked && notice.alert.as_ref().is_none_or(|row| self.takes_row(row))
+        let is_younger = |row: &Row| notice.notice == Sort::Change && row.last_entry > notice.seq;
+        asked && notice.alert.as_ref().is_none_or(|row| is_younger(row) || self.takes_row(row))
     }
 
     /// Whether an alert is one of them.
     pub fn takes_row(&self, row: &Row) -> bool {
         let kind = row.kind.as_deref().unwrap_or_default();
         row.severity >= self.at_least && (self.kinds.is_empty() || self.kinds.iter().any(|pattern| pattern.fits(kind)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_not_left_out_by_what_its_alert_became_later() {
+        let wanted = Wanted { alerts: true, changes: true, at_least: Severity::High, kinds: Vec::new() };
+        let takes = |seq: u64, severity: Severity, change: bool| {
+            let at = Timestamp::UNIX_EPOCH;
+            let alert = json!({ "source": "edr", "title": "t", "severity": severity, "received": at });
+            let decision = Decision { status: Status::Active, reasons: Vec::new() };
+            let (id, identity) = ("a-1.0".parse().unwrap(), "00".repeat(8));
+            let alert = serde_json::from_value(alert).unwrap();
+            let taken = Taken { id, part: String::new(), alert, identity, identity_until: None, decision };
+            let sort = if change { Sort::Change } else { Sort::Alert };
+            let row = Some(Box::new(Row::new(9, at, &taken)));
+            wanted.takes(&Notice { alert: row, ..Notice::new(seq, 0, at, sort) })
+        };
+        assert!(takes(5, Severity::Low, true), "it was seen again since, and may have been high before");
+        assert!(!takes(9, Severity::Low, true), "it is as it was");
+        assert!(takes(9, Severity::High, true));
+        assert!(!takes(9, Severity::Low, false));
     }
 }

@@ -110,7 +110,10 @@ pub fn open(place: &Place, reader: &Reader) -> Result<Writer, IndexError> {
 }
 
 /// Whether the journal has the entry that the index goes up to.
-fn fits(position: &Receipt, reader: &Reader) -> Result<(), IndexError> {
+///
+/// # Errors
+/// [`IndexError::Unusable`] when it has not.
+pub fn fits(position: &Receipt, reader: &Reader) -> Result<(), IndexError> {
     if position.seq == 0 {
         return Ok(());
     }

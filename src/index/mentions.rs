@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use crate::domain::decision::{Reason, RouteVerdict};
@@ -10,9 +10,8 @@ use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, Facts, Log, Step, Taken};
 use crate::domain::id::{AlertId, GroupId, RunId, Trigger};
 use crate::domain::operator::Order;
-use crate::index::IndexError;
-use crate::index::schema;
 use crate::index::write::{Writer, number};
+use crate::index::{IndexError, build, schema};
 use crate::journal::reader::Reader;
 
 /// Entries that are looked up one by one; whoever asks about more reads the journal from its beginning.
@@ -166,6 +165,8 @@ pub fn about_all(
     subjects: impl IntoIterator<Item = Subject>,
 ) -> Result<Option<Mentions>, IndexError> {
     let (_, position) = schema::position(conn)?;
+    // Of a journal that was put back meanwhile it names other entries.
+    build::fits(&position, reader)?;
     let (mut open, mut asked, mut entries): (Vec<Subject>, _, _) =
         (subjects.into_iter().collect(), BTreeSet::new(), BTreeSet::new());
     while let Some(subject) = open.pop() {
@@ -183,9 +184,27 @@ pub fn about_all(
             let facts = Facts::parse(&line.kind, line.data.get());
             let facts = facts.map_err(|cause| IndexError::Entry { seq, cause })?;
             open.extend(leads(&facts, &asked));
+            if waits(&facts) {
+                entries.extend(in_charge(conn, seq)?);
+            }
         }
     }
     Ok(Some(Mentions { entries: entries.into_iter().collect(), upto: position.seq }))
+}
+
+/// Something in the entry waits for a digest, which ends on the bundle in charge.
+fn waits(facts: &Facts) -> bool {
+    let Facts::Intent(intent) = facts else { return false };
+    intent.steps.iter().filter_map(|step| step.mail.as_ref()).any(|plan| !plan.later.is_empty())
+}
+
+/// The entry that introduced the bundle in charge at another.
+fn in_charge(conn: &Connection, seq: u64) -> Result<Option<u64>, IndexError> {
+    let mut statement = conn
+        .prepare_cached("SELECT entry FROM bundles WHERE entry < ?1 ORDER BY entry DESC LIMIT 1")
+        .map_err(IndexError::sqlite("read"))?;
+    let found = statement.query_row([seq.cast_signed()], |row| row.get::<_, i64>(0)).optional();
+    found.map(|found| found.map(i64::cast_unsigned)).map_err(IndexError::sqlite("read"))
 }
 
 fn entries_of(conn: &Connection, subject: &Subject) -> Result<Vec<u64>, IndexError> {

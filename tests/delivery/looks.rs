@@ -8,6 +8,7 @@ use soard::actions::message::OwnLinks;
 use soard::actions::templates::{Background, Page, Rendered, Subject, Templates};
 use soard::domain::effect::EffectKey;
 use soard::domain::id::RunId;
+use soard::domain::mail::DIGEST_ALERTS_MAX;
 
 use crate::alert;
 
@@ -175,6 +176,11 @@ fn a_digest_accounts_for_every_alert_worst_first_and_says_why_it_waited() {
         assert!(html.contains(said), "{said}");
     }
     assert_eq!(mail.text.matches("\n              a-").count(), 70, "the others are listed one by one");
+    let low = |n: u32| json!({"id": format!("a-{n}.0"), "title": "Many", "severity": "low"});
+    let many: Value = (1..=150).map(low).collect();
+    let mail = render(&Templates::default(), "digest", "g-9/digest", &many, json!({})).unwrap();
+    assert_eq!(mail.text.matches("Many").count(), DIGEST_ALERTS_MAX, "{}", mail.text);
+    assert!(mail.text.contains("Not listed, since there are too many: 50 low."), "{}", mail.text);
     let one = json!([{"id": "a-1.0", "title": "Alone", "severity": "low"}]);
     let mail = render(&Templates::default(), "digest", "g-8/digest", &one, json!({})).unwrap();
     assert_eq!(mail.subject, "[DIGEST] 1 alert: 1 low");

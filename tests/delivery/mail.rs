@@ -1,13 +1,16 @@
 //! Mail through a real mail server, parsed by another implementation.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Waker};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use soard::actions::message::OwnLinks;
+use soard::actions::templates::Templates;
 use soard::domain::effect::Class;
 
 use crate::{PATIENCE, World, certificates, class, done, email, parse};
@@ -305,4 +308,16 @@ async fn a_destination_writes_to_the_owners_and_to_its_own_recipients_when_there
             assert_eq!(to, *expected, "the header names who gets it, and nobody else");
         }
     }
+}
+
+#[tokio::test]
+async fn a_mail_is_rendered_beside_what_waits_for_the_network() {
+    let mut world = World::new("mail:\n  email: { folder: unused, from: a@example.com, to: b@example.com }\n");
+    // It fails, after a while: whoever polls would wait for it.
+    let text = "Subject: x\n\n{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}";
+    world.templates = Templates::compile(&BTreeMap::from([("alert.txt".to_owned(), text.to_owned())])).0;
+    let mut sending = Box::pin(world.mail());
+    let first = sending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(first.is_pending(), "{first:?}");
+    assert_eq!(done(sending.await).class, Class::Rejected);
 }

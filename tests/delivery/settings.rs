@@ -154,3 +154,16 @@ fn what_only_shows_with_the_secrets_at_hand_is_told_for_every_destination() {
     assert!(!faults.contains("T0") && !faults.contains("secret-path"), "{faults}");
     insta::assert_snapshot!(faults);
 }
+
+#[test]
+fn owners_whose_addresses_differ_only_in_case_are_one() {
+    let (settings, faults) = parse("mail:\n  email: { folder: x, from: a@b.c, to: soc@b.c, to_owner: true }\n");
+    assert!(faults.found.is_empty(), "{:?}", faults.found);
+    let owners = ["Ann@b.c", "bo@b.c", "ann@B.c"].map(String::from);
+    let to: Vec<String> =
+        settings.recipients("mail", &owners).into_iter().map(|recipient| recipient.to.address).collect();
+    assert_eq!(to, ["Ann@b.c", "bo@b.c"]);
+    assert_eq!(settings.owners_left_out("mail", &owners), 0);
+    let many: Vec<String> = (0..103).flat_map(|n| [format!("o{n}@b.c"), format!("O{n}@b.c")]).collect();
+    assert_eq!((settings.recipients("mail", &many).len(), settings.owners_left_out("mail", &many)), (100, 3));
+}

@@ -67,9 +67,9 @@ fn an_open_breaker_uses_up_no_attempts_and_a_restart_finds_what_it_held_back() {
     let mut daemon = daemon(folder.path(), &bad, more, &good, ONE);
     daemon.start();
     post(&daemon, 30);
-    let open = wait_for("the breaker to open", || {
+    let open = wait_for("the breaker to open, with all of them behind it", || {
         let report = destination(&daemon, "bad");
-        report["open_until"].is_string().then_some(report)
+        (report["open_until"].is_string() && report["waiting"] == 30).then_some(report)
     });
     assert_eq!((&open["held"], &open["in_flight"], &open["waiting"]), (&json!(true), &json!(0), &json!(30)), "{open}");
     let status = String::from_utf8(daemon.soard(&["status"]).stdout).unwrap();

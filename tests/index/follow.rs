@@ -147,7 +147,7 @@ fn what_retention_drops_goes_from_the_index_too() {
     let before = world.all();
     let dir = world.state().join("journal");
     let (closed, _) = retention::closed(&dir, &mut retention::Ends::new()).unwrap();
-    let dropped: Vec<_> = closed[..closed.len() / 2]
+    let dropped: Vec<_> = closed[..closed.len() * 2 / 3]
         .iter()
         .map(|closed| retention::seal(&dir, closed, &mut |_| Ok(())).unwrap())
         .collect();

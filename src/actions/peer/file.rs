@@ -15,11 +15,13 @@ const LOOK_BYTES: u64 = 64 * 1024;
 /// The file.
 pub(super) struct GrowingFile {
     settings: Arc<FileSettings>,
+    /// It was written to since the start, so its name is on the disk.
+    is_known: bool,
 }
 
 impl GrowingFile {
     pub(super) fn new(settings: &FileSettings) -> Self {
-        Self { settings: Arc::new(settings.clone()) }
+        Self { settings: Arc::new(settings.clone()), is_known: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -28,15 +30,17 @@ impl GrowingFile {
 
     /// Appends the batch durably.
     pub(super) async fn append(&mut self, batch: Batch<'_>) -> Result<(), String> {
-        let (settings, lines) = (self.settings.clone(), batch.lines());
-        let written = tokio::task::spawn_blocking(move || append(&settings, lines.as_bytes())).await;
+        let (settings, lines, is_known) = (self.settings.clone(), batch.lines(), self.is_known);
+        let written = tokio::task::spawn_blocking(move || append(&settings, lines.as_bytes(), is_known)).await;
         let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.is_known |= written.is_ok();
         written.map_err(|error| format!("cannot write {}: {error}", self.settings.path.display()))
     }
 }
 
-/// Opened anew each time, so that a file that somebody moved or removed is begun anew instead of growing out of sight.
-fn append(settings: &FileSettings, bytes: &[u8]) -> io::Result<()> {
+/// Opened anew each time, so that a file that somebody moved or removed is begun anew instead of growing out of sight. One whose name may not be on
+/// the disk yet, such as after a crash, is seen to.
+fn append(settings: &FileSettings, bytes: &[u8], is_known: bool) -> io::Result<()> {
     let path = &settings.path;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let length = match fs::metadata(path) {
@@ -49,10 +53,14 @@ fn append(settings: &FileSettings, bytes: &[u8]) -> io::Result<()> {
         set_aside(path, settings.keep)?;
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
-    cut_back(&mut file)?;
-    file.write_all(bytes)?;
+    let end = cut_back(&mut file)?;
+    if let Err(error) = file.write_all(bytes) {
+        // A full disk leaves no part of a batch behind.
+        let _ = file.set_len(end);
+        return Err(error);
+    }
     file.sync_all()?;
-    if is_full || length.is_none() {
+    if is_full || length.is_none() || !is_known {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
@@ -74,8 +82,9 @@ fn set_aside(path: &Path, keep: u32) -> io::Result<()> {
     fs::rename(path, numbered(1))
 }
 
-/// Cuts off a line that a crash or a full disk left unfinished: its batch was not taken, and is written again.
-fn cut_back(file: &mut File) -> io::Result<()> {
+/// Cuts off a line that a crash left unfinished: its batch was not taken, and is written again. A file without any whole line may be anybody's,
+/// so it is left alone.
+fn cut_back(file: &mut File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut end = length;
     let mut bytes = Vec::new();
@@ -90,7 +99,13 @@ fn cut_back(file: &mut File) -> io::Result<()> {
         }
         end = from;
     }
-    if end < length { file.set_len(end) } else { Ok(()) }
+    if end == 0 && length > 0 {
+        return Err(io::Error::other("it has no whole line, so it may not be the export's; move it away"));
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(end)
 }
 
 #[cfg(test)]
@@ -104,12 +119,12 @@ mod tests {
         let path = folder.path().join("out.jsonl");
         let settings = FileSettings { path: path.clone(), size: Bytes(10), keep: 2 };
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
-        append(&settings, b"one\n").unwrap();
+        append(&settings, b"one\n", false).unwrap();
         fs::write(&path, "one\ntw").unwrap();
-        append(&settings, b"two\nthree\n").unwrap();
+        append(&settings, b"two\nthree\n", true).unwrap();
         assert_eq!(read("out.jsonl"), "one\ntwo\nthree\n", "the unfinished line is gone");
         for line in ["four\nfive\nsix\n", "seven seven\n", "eight eight\n"] {
-            append(&settings, line.as_bytes()).unwrap();
+            append(&settings, line.as_bytes(), true).unwrap();
         }
         assert_eq!(
             (read("out.jsonl"), read("out.jsonl.1"), read("out.jsonl.2")),
@@ -117,7 +132,8 @@ mod tests {
         );
         assert!(!folder.path().join("out.jsonl.3").exists());
         fs::write(&path, "no end").unwrap();
-        append(&settings, b"nine\n").unwrap();
-        assert_eq!(read("out.jsonl"), "nine\n");
+        let refused = append(&settings, b"nine\n", true).unwrap_err().to_string();
+        assert!(refused.contains("no whole line"), "{refused}");
+        assert_eq!(read("out.jsonl"), "no end", "it is left as it was");
     }
 }

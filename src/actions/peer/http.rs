@@ -49,9 +49,12 @@ impl Endpoint {
             Outcome::Done(reply) if reply.class == Class::Ok => Ok(()),
             Outcome::Done(reply) => {
                 let too_large = reply.status == Some(TOO_LARGE);
-                Err(Refusal { why: reply.error.unwrap_or_else(|| "it was not taken".into()), after: None, too_large })
+                let why = reply.error.unwrap_or_else(|| "it was not taken".into());
+                Err(Refusal { why, after: None, too_large, is_clear: true })
             }
-            Outcome::Again { error, after, .. } => Err(Refusal { why: error, after, too_large: false }),
+            Outcome::Again { error, after, .. } => {
+                Err(Refusal { why: error, is_clear: after.is_some(), after, too_large: false })
+            }
         }
     }
 

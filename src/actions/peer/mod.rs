@@ -25,6 +25,9 @@ use crate::domain::id::AlertId;
 use crate::domain::secret::{Secret, SecretRef};
 use crate::domain::time::Span;
 
+/// Bytes of the body's digest in a batch's key.
+const KEY_DIGEST_BYTES: usize = 16;
+
 /// One notice as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -68,11 +71,13 @@ pub struct Refusal {
     pub after: Option<Span>,
     /// The peer takes no batch of this size.
     pub too_large: bool,
+    /// The peer has said clearly that it does not take this, or not now; otherwise it may have been too slow.
+    pub is_clear: bool,
 }
 
 impl From<String> for Refusal {
     fn from(why: String) -> Self {
-        Self { why, after: None, too_large: false }
+        Self { why, after: None, too_large: false, is_clear: false }
     }
 }
 
@@ -161,15 +166,42 @@ impl Batch<'_> {
         text
     }
 
-    /// Marks the batch: the export's name, the first and the last entry, and what its body hashes to.
+    /// Marks the batch: the export's name, the first and the last notice by entry and number, and what its body hashes to.
     fn key(&self, body: &[u8]) -> String {
         let ends = self.pieces.first().zip(self.pieces.last());
-        let (first, last) = ends.map_or((0, 0), |(first, last)| (first.seq, last.seq));
-        let digest = Sha256::digest(body);
-        let mut key = format!("{}-{first}-{last}-", self.export);
-        for byte in &digest[..4] {
+        let at = |piece: &Piece| (piece.seq, piece.n);
+        let ((first, first_n), (last, last_n)) =
+            ends.map_or_else(Default::default, |(first, last)| (at(first), at(last)));
+        let mut key = format!("{}-{first}-{first_n}-{last}-{last_n}-", self.export);
+        for byte in &Sha256::digest(body)[..KEY_DIGEST_BYTES] {
             let _ = write!(key, "{byte:02x}");
         }
         key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_of_one_snapshot_have_keys_of_their_own() {
+        let piece = |n| Piece {
+            seq: 7,
+            n,
+            sort: "alert",
+            is_snapshot: true,
+            alert: None,
+            severity: None,
+            at: Timestamp::UNIX_EPOCH,
+            line: "{}".into(),
+        };
+        let key = |pieces: &[Piece]| {
+            Batch { export: "lake", pieces, log_head: "7:00", now: Timestamp::UNIX_EPOCH }.key(b"{}\n")
+        };
+        let first = key(&[piece(0), piece(1)]);
+        assert_eq!(first, "lake-7-0-7-1-ca3d163bab055381827226140568f3be");
+        assert_eq!(first, key(&[piece(0), piece(1)]), "the same batch, the same key");
+        assert_ne!(first, key(&[piece(2), piece(3)]));
     }
 }

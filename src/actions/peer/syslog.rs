@@ -3,8 +3,8 @@
 //! Syslog has no answers. So each batch has a connection of its own: it is sent, our side is closed, and the server, which then reads the end
 //! after all that was sent, closes its side. That counts as taken; anything else does not, and the batch is sent again.
 //!
-//! A server that says so in TLS is believed at once. One that closes the connection bare may have died before our bytes came in: then its
-//! machine refuses them with a reset, which is waited for.
+//! A close alone says little, in TLS's words too: those end only what the server says. It may have died, or stopped to read, before our bytes
+//! came in: then its machine refuses them with a reset, which is waited for.
 
 use std::fmt::Write;
 use std::io;
@@ -91,13 +91,11 @@ impl Relay {
             Some((connector, name)) => {
                 let mut stream = noted("TLS", connector.connect(name.clone(), stream).await, stages)?;
                 stages.good("TLS", "encrypted, and the certificate is good");
-                match hand_over(&mut stream, &bytes, stages).await? {
-                    Closed::InWords => {
-                        stages.good("confirm", "the server has read to the end and said so");
-                        Ok(())
-                    }
-                    Closed::Bare => settled(stream.get_ref().0, round_trip, stages).await,
-                }
+                hand_over(&mut stream, &bytes, stages).await?;
+                let (stream, _) = stream.get_mut();
+                // The words of TLS may come long before the connection's own end.
+                noted("confirm", read_to_end(stream).await, stages)?;
+                settled(stream, round_trip, stages).await
             }
         }
     }
@@ -178,21 +176,12 @@ fn noted<T>(stage: &str, done: io::Result<T>, stages: &mut Stages) -> Result<T, 
     })
 }
 
-/// How a server ended a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
-    /// In the words of its protocol.
-    InWords,
-    /// By closing it, as many do.
-    Bare,
-}
-
 /// Sends everything, closes our side, and waits for the server to close its own.
 async fn hand_over(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     bytes: &[u8],
     stages: &mut Stages,
-) -> Result<Closed, String> {
+) -> Result<(), String> {
     let sent = async {
         stream.write_all(bytes).await?;
         stream.shutdown().await
@@ -202,12 +191,12 @@ async fn hand_over(
     noted("confirm", read_to_end(stream).await, stages)
 }
 
-async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Closed> {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let (mut buffer, mut said) = ([0; 1024], 0);
     loop {
         match stream.read(&mut buffer).await {
-            Ok(0) => return Ok(Closed::InWords),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Closed::Bare),
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
             Ok(n) => said += n,
         }

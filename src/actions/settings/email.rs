@@ -1,5 +1,6 @@
 //! Settings of an email destination.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lettre::message::Mailbox;
@@ -28,6 +29,8 @@ pub struct EmailSettings {
     pub to: Vec<Mailbox>,
     /// A mail goes to the owners of what it is about instead, where there are any with an address.
     pub to_owner: bool,
+    /// Each mail offers its recipient to get no more of them.
+    pub unsubscribe: bool,
 }
 
 /// The way a mail goes.
@@ -74,16 +77,22 @@ pub enum Tls {
 impl EmailSettings {
     /// Who gets a mail about something that these people own.
     pub fn recipients(&self, owners: &[String]) -> Vec<Addressee> {
-        let mut recipients: Vec<Mailbox> = Vec::new();
-        if self.to_owner {
-            for mailbox in owners.iter().filter_map(|owner| address(owner)) {
-                if recipients.len() < RECIPIENTS_MAX && !recipients.iter().any(|known| known.email == mailbox.email) {
-                    recipients.push(mailbox);
-                }
-            }
-        }
-        let all = if recipients.is_empty() { &self.to } else { &recipients };
+        let mut all = self.owners(owners);
+        all.truncate(RECIPIENTS_MAX);
+        let all = if all.is_empty() { &self.to } else { &all };
         all.iter().map(addressee).collect()
+    }
+
+    /// How many of these owners get no mail since there are too many of them.
+    pub fn owners_left_out(&self, owners: &[String]) -> usize {
+        self.owners(owners).len().saturating_sub(RECIPIENTS_MAX)
+    }
+
+    /// The owners who can be written to, each once.
+    fn owners(&self, owners: &[String]) -> Vec<Mailbox> {
+        let mut known = BTreeSet::new();
+        let all = owners.iter().filter(|_| self.to_owner).filter_map(|owner| address(owner));
+        all.filter(|mailbox| known.insert(folded(mailbox.email.as_ref()))).collect()
     }
 
     pub(super) fn secrets(&self) -> Vec<&SecretRef> {
@@ -130,8 +139,9 @@ pub(super) fn read(node: &Node, all: &Recipients, faults: &mut Faults) -> Option
     let reply_to = map.get("reply_to").and_then(|node| read_mailbox(node, faults));
     let to = map.need("to", faults).map(|node| recipients(node, all, faults)).unwrap_or_default();
     let to_owner = map.flag("to_owner", faults).unwrap_or(false);
+    let unsubscribe = map.flag("unsubscribe", faults).unwrap_or(true);
     map.finish(faults);
-    let settings = EmailSettings { transport: transport?, from: from?, reply_to, to, to_owner };
+    let settings = EmailSettings { transport: transport?, from: from?, reply_to, to, to_owner, unsubscribe };
     let mode = common.mode.unwrap_or(Mode::AtLeastOnce);
     Some(common.destination(mode, Target::Email(Box::new(settings))))
 }

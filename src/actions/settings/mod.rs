@@ -129,9 +129,22 @@ impl Settings {
         email.recipients(owners).into_iter().map(wants).collect()
     }
 
+    /// How many of these owners get no mail to this destination since there are too many of them.
+    pub fn owners_left_out(&self, name: &str, owners: &[String]) -> usize {
+        match self.get(name).map(|found| &found.target) {
+            Some(Target::Email(email)) => email.owners_left_out(owners),
+            _ => 0,
+        }
+    }
+
     /// Whether mails to this destination go to owners.
     pub fn to_owner(&self, name: &str) -> bool {
         matches!(self.get(name).map(|found| &found.target), Some(Target::Email(email)) if email.to_owner)
+    }
+
+    /// Whether mails to this destination offer their recipients to get no more of them.
+    pub fn offers_unsubscribe(&self, name: &str) -> bool {
+        matches!(self.get(name).map(|found| &found.target), Some(Target::Email(email)) if email.unsubscribe)
     }
 
     /// Where destinations ask for the guard, which needs the bundle's list.

@@ -61,6 +61,9 @@ fn of_email(email: &EmailSettings) -> Vec<(String, String)> {
     if email.to_owner {
         told.push(("to owner".into(), "instead, where the list `owners` names one with an address".into()));
     }
+    if !email.unsubscribe {
+        told.push(("unsubscribe".into(), "its mails have no link for it".into()));
+    }
     told.extend(email.reply_to.as_ref().map(|reply_to| ("reply to".into(), reply_to.to_string())));
     match &email.transport {
         Transport::Folder(path) => told.push(("folder".into(), path.display().to_string())),

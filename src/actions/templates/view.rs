@@ -8,6 +8,7 @@ use crate::actions::scrub;
 use crate::actions::templates::{Background, Page, Subject, why};
 use crate::domain::alert::Severity;
 use crate::domain::attack;
+use crate::domain::mail::DIGEST_ALERTS_MAX;
 
 /// Fields that alerts have in templates only.
 pub(super) const ADDED_FIELDS: &[&str] = &["attack", "facts", "page", "where", "why"];
@@ -20,8 +21,6 @@ const ALERTS_MAX: usize = 200;
 const ITEMS_MAX: usize = 100;
 /// Levels of nesting that a template sees.
 const DEPTH_MAX: usize = 16;
-/// Alerts that a digest lists.
-const DIGEST_LINES: usize = 100;
 /// A subject tells severity, what and where within this many characters: what a phone's list shows.
 const SUBJECT_CHARS: usize = 60;
 
@@ -44,7 +43,7 @@ pub(super) fn context(subject: &Subject<'_>) -> Value {
     let worst = alerts.first().map_or(Severity::Informational, |alert| severity(alert));
     let shown: Vec<Value> = alerts.iter().take(ALERTS_MAX).map(|alert| alert_view(alert)).collect();
     let headline = if single { alert_headline(&shown[0]) } else { group_headline(&shown, count, worst) };
-    let listed: Vec<Severity> = alerts.iter().take(DIGEST_LINES).map(|alert| severity(alert)).collect();
+    let listed: Vec<Severity> = alerts.iter().take(DIGEST_ALERTS_MAX).map(|alert| severity(alert)).collect();
     let digest = digest(subject.data.get("digest").unwrap_or(&Value::Null), &alerts, &listed);
     json!({
         "alert": if single { shown[0].clone() } else { Value::Null },
@@ -118,6 +117,7 @@ fn digest(given: &Value, alerts: &[&Value], listed: &[Severity]) -> Value {
     json!({
         "total": total,
         "tally": tally,
+        "listed": listed.len(),
         "unlisted": !unlisted.is_empty(),
         "unlisted_words": unlisted.join(", "),
         "headline": headline,

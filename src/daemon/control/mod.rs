@@ -224,6 +224,7 @@ impl Control {
                 drop(to.send(Today { bundle, destinations }));
             }
             Command::Body(alert, done) => drop(self.core.send(Message::Body(alert, done)).await),
+            Command::Active(alerts, most, done) => drop(self.core.send(Message::Active(alerts, most, done)).await),
             Command::Destinations(done) => {
                 if let Some(core) = self.core_report().await {
                     let _ = done.send(self.destinations(&core));

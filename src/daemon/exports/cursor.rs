@@ -57,6 +57,9 @@ pub struct Cursor {
     pub mark: Mark,
     /// When the last snapshot was begun; where there was none yet, when the export was.
     pub snapshot_at: Timestamp,
+    /// A calendar for snapshots is set, and time is counted for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_calendar: bool,
     /// The snapshot that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Spooled>,
@@ -78,28 +81,51 @@ pub enum Found {
     Whole(Cursor),
     /// There is none.
     None,
-    /// It cannot be read, for this reason.
+    /// It cannot be understood, for this reason.
     Unusable(String),
 }
 
 impl Cursor {
     /// Behind this entry.
     pub fn new(export: &str, mark: Mark, now: Timestamp) -> Self {
-        Self { version: VERSION, export: export.into(), mark, snapshot_at: now, snapshot: None, trail: Vec::new() }
+        let (export, snapshot, trail) = (export.into(), None, Vec::new());
+        Self { version: VERSION, export, mark, snapshot_at: now, has_calendar: false, snapshot, trail }
+    }
+
+    /// Notes whether a calendar for snapshots is set; where there was none before, time counts from now. Whether that is anything new.
+    pub fn note_calendar(&mut self, is_set: bool, now: Timestamp) -> bool {
+        let is_new = is_set != self.has_calendar;
+        if is_new && is_set {
+            self.snapshot_at = now;
+        }
+        self.has_calendar = is_set;
+        is_new
     }
 
     /// Reads the one of an export.
-    pub fn read(state: &Path, export: &str) -> Found {
+    ///
+    /// # Errors
+    /// When it is there and the system does not give it.
+    pub fn read(state: &Path, export: &str) -> io::Result<Found> {
         let text = match fs::read(path(state, export)) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::None,
-            Err(error) => return Found::Unusable(error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::None),
+            Err(error) => return Err(error),
         };
-        match serde_json::from_slice::<Self>(&text) {
+        Ok(match serde_json::from_slice::<Self>(&text) {
             Ok(cursor) if cursor.version == VERSION => Found::Whole(cursor),
             Ok(cursor) => Found::Unusable(format!("it has version {}", cursor.version)),
             Err(error) => Found::Unusable(error.to_string()),
-        }
+        })
+    }
+
+    /// Keeps one that cannot be understood as `NAME.json.bad`, for whoever can.
+    ///
+    /// # Errors
+    /// When the system refuses it.
+    pub fn keep_bad(state: &Path, export: &str) -> io::Result<()> {
+        let whole = path(state, export);
+        fs::rename(&whole, whole.with_extension("json.bad"))
     }
 
     /// Writes it, whole or not at all.
@@ -181,12 +207,12 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written_and_the_written_form_stays() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem"), Found::None));
+        assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::None));
         let mut cursor = Cursor::new("siem", mark(7), Timestamp::UNIX_EPOCH);
         cursor.advance(mark(9));
         cursor.snapshot = Some(Spooled { seq: 9, at: Timestamp::UNIX_EPOCH, alerts: 3, done: 1 });
         cursor.write(folder.path()).unwrap();
-        let Found::Whole(read) = Cursor::read(folder.path(), "siem") else { panic!("not read") };
+        let Found::Whole(read) = Cursor::read(folder.path(), "siem").unwrap() else { panic!("not read") };
         assert_eq!(read, cursor);
         let text = fs::read_to_string(path(folder.path(), "siem")).unwrap();
         let (seven, nine) = (mark(7).hash, mark(9).hash);
@@ -197,9 +223,23 @@ mod tests {
             )
         );
         fs::write(path(folder.path(), "siem"), text.replace("\"version\":1", "\"version\":2")).unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem"), Found::Unusable(why) if why == "it has version 2"));
+        assert!(
+            matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(why) if why == "it has version 2")
+        );
         fs::write(path(folder.path(), "siem"), "{").unwrap();
-        assert!(matches!(Cursor::read(folder.path(), "siem"), Found::Unusable(_)));
+        assert!(matches!(Cursor::read(folder.path(), "siem").unwrap(), Found::Unusable(_)));
+    }
+
+    #[test]
+    fn the_first_snapshot_is_counted_from_when_its_calendar_is_set() {
+        let (then, now) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1_000_000).unwrap());
+        let mut cursor = Cursor::new("siem", mark(7), then);
+        assert!(!cursor.note_calendar(false, now) && cursor.snapshot_at == then);
+        assert!(cursor.note_calendar(true, now) && cursor.snapshot_at == now);
+        let later = Timestamp::from_second(2_000_000).unwrap();
+        assert!(!cursor.note_calendar(true, later) && cursor.snapshot_at == now, "one that was missed is taken");
+        assert!(cursor.note_calendar(false, later) && cursor.note_calendar(true, later));
+        assert_eq!(cursor.snapshot_at, later);
     }
 
     #[test]

@@ -13,15 +13,13 @@ use crate::actions::peer::{Batch, Piece, Refusal};
 use crate::actions::retry::next_attempt;
 use crate::actions::settings::exports::Export;
 use crate::daemon::exports::cursor::{Cursor, Mark, Spooled};
+use crate::daemon::exports::pace::Pace;
 use crate::daemon::exports::page::{Page, PageError, read};
 use crate::daemon::exports::snapshot::{self, Sending};
 use crate::daemon::exports::{Following, Standing};
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::{clock, stop};
 use crate::domain::effect::EffectKey;
-
-/// Notices of one batch, unless one entry has more.
-const NOTICES_MAX: usize = 500;
 
 /// How often the journal is looked at for new entries: what comes in between goes together.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -46,7 +44,7 @@ pub(super) struct Task {
     pub(super) fault: Option<Fault>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) saved: Instant,
-    pub(super) notices_max: usize,
+    pub(super) pace: Pace,
 }
 
 impl Task {
@@ -58,8 +56,8 @@ impl Task {
         fault: Option<Fault>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let (moved, saved, notices_max) = (false, Instant::now(), NOTICES_MAX);
-        Self { following, settings, state, cursor, moved, fault, stop, saved, notices_max }
+        let (moved, saved, pace) = (false, Instant::now(), Pace::default());
+        Self { following, settings, state, cursor, moved, fault, stop, saved, pace }
     }
 
     /// Until it is told to stop.
@@ -85,7 +83,7 @@ impl Task {
             Some(spooled) => spooled.seq,
             None => u64::MAX,
         };
-        match read(&self.following.feed, self.cursor.mark.clone(), until, self.notices_max).await {
+        match read(&self.following.feed, self.cursor.mark.clone(), until, self.pace.most()).await {
             Ok(Some(page)) => self.pass_on(page).await,
             Ok(None) if self.cursor.snapshot.is_some() => self.align_or_wait().await,
             Ok(None) => self.rest().await,
@@ -128,20 +126,19 @@ impl Task {
             sleep(fault::GAP).await;
         }
         let log_head = format!("{}:{}", upto.seq, upto.hash);
-        if self.hand_over(&pieces, &log_head).await? {
-            self.advance(upto);
-            self.save().await?;
-        }
-        Ok(())
+        self.hand_over(&pieces, &log_head).await?;
+        self.advance(upto);
+        self.save().await
     }
 
-    /// Hands notices over until they are taken; `false`: smaller batches are to be made.
-    async fn hand_over(&mut self, pieces: &[Piece], log_head: &str) -> Result<bool, Stopped> {
+    /// Hands notices over, one batch after the other, each until it is taken. One entry may have more notices than a batch.
+    async fn hand_over(&mut self, mut pieces: &[Piece], log_head: &str) -> Result<(), Stopped> {
         let mut attempt = 0;
-        loop {
+        while !pieces.is_empty() {
+            let (first, rest) = pieces.split_at(self.pace.most().min(pieces.len()));
             attempt += 1;
             self.standing().doing = "sending";
-            let batch = Batch { export: &self.cursor.export, pieces, log_head, now: clock::now() };
+            let batch = Batch { export: &self.cursor.export, pieces: first, log_head, now: clock::now() };
             // An attempt is bounded in time. One that is under way when the daemon stops is given up, and made again.
             let mut stop = self.stop.clone();
             let taken = tokio::select! {
@@ -149,19 +146,21 @@ impl Task {
                 () = stop::told(&mut stop) => return Err(Stopped),
             };
             let Err(refusal) = taken else {
-                self.taken(pieces.len() as u64, attempt);
-                return Ok(true);
+                self.taken(first.len() as u64, attempt);
+                self.pace.taken();
+                (pieces, attempt) = (rest, 0);
+                continue;
             };
-            if refusal.too_large && pieces.len() > 1 {
-                self.notices_max = (pieces.len() / 2).max(1);
-                self.refused(&refusal, attempt, None);
-                return Ok(false);
+            let next = self.next_try(first, attempt, &refusal);
+            self.refused(&refusal, attempt, next);
+            // A smaller batch is another one; after mere failures the waits go on to grow.
+            if self.pace.refused(&refusal, first.len()) && refusal.too_large {
+                attempt = 0;
             }
-            let next = self.next_try(pieces, attempt, &refusal);
-            self.refused(&refusal, attempt, Some(next));
             let wait = Duration::try_from(next.duration_since(clock::now())).unwrap_or_default();
             self.wait(wait).await?;
         }
+        Ok(())
     }
 
     fn taken(&self, notices: u64, attempts: u32) {
@@ -174,7 +173,7 @@ impl Task {
         (standing.failing, standing.next_try) = (0, None);
     }
 
-    fn refused(&self, refusal: &Refusal, attempt: u32, next: Option<Timestamp>) {
+    fn refused(&self, refusal: &Refusal, attempt: u32, next: Timestamp) {
         let (export, why) = (&*self.cursor.export, &*refusal.why);
         if attempt == 1 {
             tracing::warn!(export, why, "notices were not taken; they are sent again until they are");
@@ -182,7 +181,7 @@ impl Task {
         let mut standing = self.standing();
         standing.failed += 1;
         standing.failing += 1;
-        (standing.doing, standing.next_try) = ("waiting", next);
+        (standing.doing, standing.next_try) = ("waiting", Some(next));
         standing.last_error = Some(refusal.why.clone());
     }
 
@@ -292,7 +291,7 @@ impl Task {
         };
         let log_head = format!("{}:{}", self.cursor.mark.seq, self.cursor.mark.hash);
         loop {
-            let (feed, most) = (self.following.feed.clone(), self.notices_max);
+            let (feed, most) = (self.following.feed.clone(), self.pace.most());
             let read = self.aside(move || sending.batch(&feed, most).map(|pieces| (pieces, sending))).await;
             let pieces;
             (pieces, sending) = match read {
@@ -306,9 +305,7 @@ impl Task {
                 tracing::info!(export = &*self.cursor.export, "the snapshot is whole");
                 return Ok(());
             }
-            if !self.hand_over(&pieces, &log_head).await? {
-                return Ok(());
-            }
+            self.hand_over(&pieces, &log_head).await?;
             if let Some(Spooled { done, .. }) = &mut self.cursor.snapshot {
                 *done += pieces.len() as u64;
             }

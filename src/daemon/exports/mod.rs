@@ -1,10 +1,11 @@
 //! Continuous exports: alerts and their changes, sent on as they happen, each at least once and in order.
 //!
 //! An export reads the journal behind its cursor, one task each, never the core: a peer that is slow or dead holds up nobody else. It reads only what
-//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `snapshot`.
+//! is durable. Read in this order: [`cursor`], `page` (entries to notices), `follow` (the task), `pace`, `snapshot`.
 
 pub mod cursor;
 mod follow;
+mod pace;
 mod page;
 mod snapshot;
 mod trial;
@@ -28,9 +29,9 @@ use crate::daemon::settings::{self, Settings};
 use crate::daemon::{clock, fault, guard};
 use crate::export::notice::Wanted;
 use crate::index::follow::Index;
-use crate::journal::Receipt;
 use crate::journal::reader::Reader;
 use crate::journal::retention::Closed;
+use crate::journal::{JournalError, Receipt};
 
 /// All exports of a daemon.
 pub struct Exports {
@@ -200,25 +201,46 @@ fn following(export: &Export, peer: Peer, cursor: &Cursor, journal: &Reader, ind
     Following { feed, peer: tokio::sync::Mutex::new(peer), standing: Mutex::new(standing) }
 }
 
-/// The cursor as it was left. A new export begins as it says; one whose cursor cannot be read begins anew, since nothing may be left out.
+/// The cursor as it was left. A new export begins as it says; one whose cursor cannot be understood begins anew,
+/// since nothing may be left out. One that the system does not give stays as it is.
 fn cursor(state: &Path, name: &str, export: &Export, journal: &Reader) -> Result<Cursor, String> {
-    let start: Mark = match Cursor::read(state, name) {
-        Found::Whole(cursor) => return Ok(cursor),
-        Found::None if export.from_start => Receipt::empty().into(),
+    let found = Cursor::read(state, name).map_err(|error| format!("cannot read its cursor: {error}"))?;
+    let start: Mark = match found {
+        Found::Whole(mut cursor) => {
+            if cursor.note_calendar(export.snapshot.is_some(), clock::now()) {
+                kept(&cursor, state)?;
+            }
+            return Ok(cursor);
+        }
+        Found::None if export.from_start => {
+            oldest(journal).map_err(|error| format!("cannot read the journal: {error}"))?
+        }
         Found::None => journal.head().into(),
         Found::Unusable(why) => {
             let export = name;
             tracing::error!(
                 export,
                 why,
-                "the export's cursor cannot be read; it begins anew with the oldest entry on record"
+                "the export's cursor cannot be understood and is kept as `.bad`; it begins anew with the oldest entry on record"
             );
+            Cursor::keep_bad(state, name).map_err(|error| format!("cannot set its bad cursor aside: {error}"))?;
             Receipt::empty().into()
         }
     };
-    let cursor = Cursor::new(name, start, clock::now());
-    cursor.write(state).map_err(|error| format!("cannot write its cursor: {error}"))?;
+    let mut cursor = Cursor::new(name, start, clock::now());
+    cursor.note_calendar(export.snapshot.is_some(), clock::now());
+    kept(&cursor, state)?;
     Ok(cursor)
+}
+
+fn kept(cursor: &Cursor, state: &Path) -> Result<(), String> {
+    cursor.write(state).map_err(|error| format!("cannot write its cursor: {error}"))
+}
+
+/// Before the oldest entry on record: what was dropped before the export was there is no gap.
+fn oldest(journal: &Reader) -> Result<Mark, JournalError> {
+    let line = journal.lines(1).next().transpose()?;
+    Ok(line.map_or_else(|| Receipt::empty().into(), |line| Mark { seq: line.seq - 1, hash: line.prev }))
 }
 
 fn needed(closed: &[Closed], entry: u64, is_kept: impl Fn(Timestamp) -> bool) -> Option<u64> {
@@ -249,5 +271,47 @@ mod tests {
         assert_eq!(needed(&closed, 0, young(2)), Some(30), "the first two are too old to be kept");
         assert_eq!(needed(&closed, 0, young(9)), None);
         assert_eq!(needed(&closed, 40, young(0)), None);
+    }
+
+    fn export(more: &str) -> Export {
+        let text = format!("siem: {{ file: {{ path: out.jsonl }}{more} }}");
+        let node = crate::yaml::node::parse(&"soard.yaml".into(), &text).unwrap();
+        let mut faults = crate::yaml::reader::Faults::default();
+        let exports = crate::actions::settings::exports::read_exports(&node, &mut faults);
+        exports.iter().next().unwrap().1.clone()
+    }
+
+    #[test]
+    fn a_cursor_that_is_bad_is_kept_and_one_that_the_system_does_not_give_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = crate::daemon::query::story::journal(folder.path());
+        let (state, reader) = (folder.path().join("state"), journal.reader());
+        let path = state.join("exports/siem.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        let export = export("");
+        assert_eq!(cursor(&state, "siem", &export, &reader).unwrap().mark.seq, 0);
+        assert_eq!(std::fs::read_to_string(state.join("exports/siem.json.bad")).unwrap(), "{");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let why = cursor(&state, "siem", &export, &reader).unwrap_err();
+        assert!(why.starts_with("cannot read its cursor"), "{why}");
+        assert!(path.is_dir(), "it is left as it is");
+    }
+
+    #[test]
+    fn a_new_export_begins_with_the_oldest_entry_on_record_and_misses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::journal::Settings { segment_bytes_max: 4096, ..crate::journal::Settings::default() };
+        let (journal, _) = crate::journal::open(folder.path(), settings, &mut |_| Ok(())).unwrap();
+        let reader = journal.reader();
+        assert_eq!(oldest(&reader).unwrap(), Receipt::empty().into(), "there is nothing yet");
+        crate::daemon::query::story::append(&journal, crate::daemon::query::story::facts());
+        assert_eq!(oldest(&reader).unwrap(), Receipt::empty().into());
+        reader.forget(reader.head().seq - 1);
+        let first = reader.lines(1).next().unwrap().unwrap();
+        assert!(first.seq > 1);
+        let begun = cursor(&folder.path().join("state"), "siem", &export(", from: start"), &reader).unwrap();
+        assert_eq!(begun.mark, Mark { seq: first.seq - 1, hash: first.prev });
     }
 }

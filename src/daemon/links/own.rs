@@ -104,17 +104,18 @@ impl FromStr for About {
 }
 
 impl Links {
-    /// The links of a mail for each of these recipients; none without a public address.
+    /// The links of a mail for each of these recipients; none without a public address. With a destination it offers to get
+    /// no more mails of that.
     pub fn own<'a>(
         &self,
-        about: Option<About>,
-        destination: &str,
+        about: About,
+        destination: Option<&str>,
         to: impl Iterator<Item = &'a str>,
         at: Timestamp,
     ) -> BTreeMap<String, OwnLinks> {
         let of = |to: &str| OwnLinks {
-            acknowledge: about.and_then(|about| self.own_url(Offer::Acknowledge, &about.to_string(), to, at)),
-            unsubscribe: self.own_url(Offer::Unsubscribe, destination, to, at),
+            acknowledge: self.own_url(Offer::Acknowledge, &about.to_string(), to, at),
+            unsubscribe: destination.and_then(|name| self.own_url(Offer::Unsubscribe, name, to, at)),
         };
         to.map(|to| (to.to_owned(), of(to))).collect()
     }
@@ -157,7 +158,7 @@ mod tests {
         let links = links(folder.path(), "j");
         let at: Timestamp = "2030-01-01T00:00:00.5Z".parse().unwrap();
         let about = About::Group(GroupId(17), 1532);
-        let of = |links: &Links| links.own(Some(about), "oncall", ["o'x/y@example.com"].into_iter(), at);
+        let of = |links: &Links| links.own(about, Some("oncall"), ["o'x/y@example.com"].into_iter(), at);
         let own = of(&links)["o'x/y@example.com"].clone();
         assert_eq!(of(&links)["o'x/y@example.com"], own, "a mail that is sent again is the same");
         let (acknowledge, unsubscribe) = (read(&own.acknowledge.unwrap()), read(&own.unsubscribe.unwrap()));
@@ -187,7 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let links = Links::open(folder.path(), None, "j").unwrap();
         let about = About::Alert("a-1.0".parse().unwrap());
-        let own = links.own(Some(about), "oncall", ["a@example.com"].into_iter(), Timestamp::UNIX_EPOCH);
+        let own = links.own(about, Some("oncall"), ["a@example.com"].into_iter(), Timestamp::UNIX_EPOCH);
         assert_eq!(own["a@example.com"], OwnLinks::default());
     }
 }

@@ -171,7 +171,8 @@ impl Bundles {
 
     /// By its id, or by the first digits of it; to be asked after the last line.
     fn named(&self, id: &str) -> BundleRef {
-        let known = self.0.range(id.to_owned()..).next().filter(|(known, _)| known.starts_with(id));
+        let known = self.0.range(id.to_owned()..).next();
+        let known = known.filter(|(known, _)| !id.is_empty() && known.starts_with(id));
         let (id, commit) = known.map_or((id, None), |(known, commit)| (known, commit.clone()));
         BundleRef { id: id.into(), commit }
     }

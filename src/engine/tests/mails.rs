@@ -8,16 +8,18 @@ use serde_json::{Map, Value, json};
 use crate::domain::alert::Severity;
 use crate::domain::approval::{ApprovalRequest, Choice};
 use crate::domain::brakes::{Bound, Brakes, Counted, Limit, Release};
-use crate::domain::effect::{Class, Effect, EffectKey, EmailRequest};
+use crate::domain::decision::AlertRef;
+use crate::domain::effect::{Class, Effect, EffectKey, EmailRequest, Reply};
 use crate::domain::entry::{BundleFacts, Due, End, Facts, Step};
 use crate::domain::id::{GroupId, RunId};
-use crate::domain::mail::{Caps, Daily, Digest, MailPlan, Quiet, Recipient, Wait, Wants};
+use crate::domain::mail::{Caps, DIGEST_ALERTS_MAX, Daily, Digest, MailPlan, Quiet, Recipient, Wait, Wants};
 use crate::domain::recipient::Addressee;
+use crate::domain::record::Position;
 use crate::domain::time::Span;
 use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::orders::Wish;
 use crate::engine::tasks::{self, Task};
-use crate::engine::tests::{NONE, PLAIN, World, done};
+use crate::engine::tests::{GROUP, NONE, PLAIN, World, done, retry, runs};
 
 /// The tests begin at midnight, and the digest goes out at eight.
 const EIGHT: &str = "2030-01-01T08:00:00Z";
@@ -44,6 +46,12 @@ fn run(world: &mut World, severity: &str) -> RunId {
     let id = format!("{}", world.state.records + 1);
     let taken = world.alert(json!({ "external_id": id, "severity": severity }));
     RunId::first(crate::domain::id::Trigger::Alert(taken.id), "mail")
+}
+
+/// They get mails in digests only.
+fn patient() -> Recipient {
+    let none = Caps { high: Some(0), medium: Some(0), low: Some(0) };
+    someone("bo@example.com", Wants { at_least: Severity::Informational, caps: none, ..Wants::default() })
 }
 
 /// The run asks for mails to these destinations at once.
@@ -247,11 +255,11 @@ fn of_very_many_the_worst_are_named_and_the_others_counted() {
     }
     world.pass(8 * 3600);
     let (alerts, digest, _) = closes(&mut world);
-    assert_eq!(alerts.len(), 200);
+    assert_eq!(alerts.len(), 100, "as many as the mail lists");
     assert!((251..=300).all(|n| alerts.contains(&format!("a-{n}.0"))), "all that are worse");
     assert_eq!(
         (digest.more, digest.waits),
-        (BTreeMap::from([(Severity::Low, 100)]), BTreeMap::from([(Wait::Cap, 300)]))
+        (BTreeMap::from([(Severity::Low, 200)]), BTreeMap::from([(Wait::Cap, 300)]))
     );
 }
 
@@ -306,6 +314,20 @@ fn what_brakes_stop_goes_to_all_who_want_it_once_people_let_it() {
 }
 
 #[test]
+fn no_limit_of_a_destination_stops_a_digest() {
+    let mut world = World::new(PLAIN, NONE);
+    let none = Wants { caps: Caps { high: Some(0), medium: Some(0), low: Some(0) }, ..Wants::default() };
+    let (one, other) = (someone("one@example.com", none.clone()), someone("other@example.com", none));
+    mailed(&mut world, "high", "oncall", &[one.clone(), other.clone()]);
+    world.pass(8 * 3600);
+    for to in [one, other] {
+        let (_, _, run) = closes(&mut world);
+        let steps = asks(&mut world, &run, vec![(mail("oncall"), vec![to], Some(one_a_minute()))]);
+        assert_eq!((&steps[0].release, steps[0].counts_until), (&None, None), "what waited is not stopped again");
+    }
+}
+
+#[test]
 fn a_digest_that_runs_again_tells_the_same_recipient() {
     let mut world = World::new(PLAIN, NONE);
     let none = Caps { high: Some(0), medium: Some(0), low: Some(0) };
@@ -321,4 +343,143 @@ fn a_digest_that_runs_again_tells_the_same_recipient() {
     let (id, again) = world.state.runs.iter().find(|(id, _)| id.playbook == "digest").unwrap();
     assert_eq!((id.to_string(), again.digest.as_deref()), ("g-1/digest~2".to_owned(), Some(&digest)));
     assert!(at(EIGHT) > world.at, "its own time counts");
+}
+
+/// What waits when alerts join one by one.
+#[derive(Default)]
+struct OneByOne {
+    alerts: Vec<AlertRef>,
+    waits: u64,
+    more: BTreeMap<Severity, u64>,
+}
+
+impl OneByOne {
+    fn join(&mut self, world: &World, alert: AlertRef) {
+        let severity = |alert: &AlertRef| world.state.alerts.get(alert.id).unwrap().peak;
+        if self.alerts.iter().any(|member| member.id == alert.id) {
+            return;
+        }
+        self.waits += 1;
+        if self.alerts.len() < DIGEST_ALERTS_MAX {
+            return self.alerts.push(alert);
+        }
+        let least = self.alerts.iter().enumerate().map(|(place, member)| (severity(member), place)).min();
+        let (least, place) = least.unwrap();
+        let counted = least.min(severity(&alert));
+        if least < severity(&alert) {
+            self.alerts.remove(place);
+            self.alerts.push(alert);
+        }
+        *self.more.entry(counted).or_default() += 1;
+    }
+}
+
+#[test]
+fn the_alerts_of_a_group_wait_as_if_they_came_one_by_one() {
+    let mut world = World::new(GROUP, NONE);
+    let mut slow = OneByOne::default();
+    for round in 0..6_usize {
+        let alert = |n: usize| {
+            let severity = Severity::ALL[(n * n + n * round) % (round.min(3) + 1)];
+            json!({ "external_id": format!("{round}-{n}"), "kind": "k", "severity": severity })
+        };
+        world.record(Position::Stdin { line: 1 }, &(0..70).map(alert).collect::<Vec<_>>());
+        world.pass(30);
+        let Some(Due::Group { runs, alerts, .. }) = world.due() else { panic!("the group closes") };
+        asks(
+            &mut world,
+            &runs[0],
+            vec![(mail("oncall"), vec![patient()], None), (mail("oncall"), vec![patient()], None)],
+        );
+        for alert in alerts.iter().chain(&alerts) {
+            slow.join(&world, *alert);
+        }
+        let group = world.state.groups.values().find(|group| group.digest.is_some()).unwrap();
+        let digest = group.digest.as_deref().unwrap();
+        assert_eq!(
+            (&group.alerts, &digest.more, digest.waits[&Wait::Cap]),
+            (&slow.alerts, &slow.more, slow.waits),
+            "round {round}"
+        );
+    }
+    assert!(slow.more.len() >= 2, "{:?}", slow.more);
+}
+
+#[test]
+fn a_body_that_waits_is_not_replaced_by_an_earlier_one() {
+    let route = "route:\n  - { id: high, title: H, owner: a@example.com, match: { severity: high }, playbooks: [ticket] }\n  \
+                 - { id: all, title: A, owner: a@example.com, playbooks: [mail] }";
+    let mut world = World::new(route, NONE);
+    let low = world.alert(json!({ "external_id": "1", "severity": "low" }));
+    let high = world.alert(json!({ "external_id": "1", "severity": "high" }));
+    let risen = world.state.seq;
+    // The run that began with the low one is slow to ask.
+    for taken in [high, low] {
+        let run = runs(&taken)[0].parse().unwrap();
+        asks(&mut world, &run, vec![(mail("oncall"), vec![patient()], None)]);
+    }
+    world.pass(8 * 3600);
+    let Some(Due::Group { alerts, .. }) = world.due() else { panic!("the digest closes") };
+    assert_eq!(alerts.iter().map(|alert| alert.seq).collect::<Vec<_>>(), [risen]);
+}
+
+/// An outcome without success, with what is known of the recipients.
+fn gave_up(world: &mut World, key: &EffectKey, value: Value) {
+    let reply = Reply { class: Class::Dead, status: None, value, error: Some("gave up".into()) };
+    world.put(Input::Done { key: key.clone(), reply }).unwrap();
+}
+
+fn ends(world: &mut World, run: &RunId) {
+    world.ask(run, vec![], Some(End::Failed { error: "it is dead".into(), place: None })).unwrap();
+}
+
+/// What the mails have to know that are sent when a run goes on, by step.
+fn goes_on(world: &mut World, run: &RunId) -> Vec<(u32, Option<Value>)> {
+    let tasks = world.order(Wish::Retry(run.clone()), "mended").unwrap();
+    let sends = tasks.into_iter().filter_map(|task| match task {
+        Task::Send(send) => Some((send.step, send.progress)),
+        _ => None,
+    });
+    sends.collect()
+}
+
+#[test]
+fn a_run_that_goes_on_mails_nobody_who_has_the_mail_or_may_have_it() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = run(&mut world, "high");
+    asks(&mut world, &run, vec![(mail("oncall"), vec![], None)]);
+    let key = EffectKey::new(&world.state.journal, &run, 0);
+    // The first attempt is the last: only its outcome says what it brought.
+    let told =
+        json!({ "accepted": ["a@example.com"], "refused": { "b@example.com": "550" }, "unknown": ["c@example.com"] });
+    gave_up(&mut world, &key, told);
+    ends(&mut world, &run);
+    let known = json!({ "accepted": ["a@example.com"], "refused": {}, "unknown": ["c@example.com"] });
+    assert_eq!(goes_on(&mut world, &run), [(0, Some(known))]);
+
+    // What came of it when it was sent alone counts as well.
+    gave_up(&mut world, &key, json!({ "accepted": ["a@example.com"], "refused": {} }));
+    ends(&mut world, &run);
+    let order = retry(&world, &key, &run);
+    world.put(order).unwrap();
+    gave_up(&mut world, &key, json!({ "accepted": ["a@example.com", "b@example.com"], "refused": {} }));
+    let known = json!({ "accepted": ["a@example.com", "b@example.com"], "refused": {} });
+    assert_eq!(goes_on(&mut world, &run), [(0, Some(known))]);
+}
+
+#[test]
+fn what_is_sent_again_while_its_run_is_open_is_not_sent_twice_when_that_goes_on() {
+    let mut world = World::new(PLAIN, NONE);
+    let run = run(&mut world, "high");
+    asks(&mut world, &run, vec![(mail("oncall"), vec![], None), (mail("soc"), vec![], None)]);
+    let [first, second] = [0, 1].map(|step| EffectKey::new(&world.state.journal, &run, step));
+    gave_up(&mut world, &first, json!({ "accepted": ["a@example.com"], "refused": {} }));
+    let order = retry(&world, &first, &run);
+    world.put(order).unwrap();
+    let value = json!({ "accepted": ["a@example.com", "b@example.com"], "refused": {} });
+    let reply = Reply { class: Class::Ok, status: None, value: value.clone(), error: None };
+    world.put(Input::Done { key: first, reply }).unwrap();
+    gave_up(&mut world, &second, Value::Null);
+    ends(&mut world, &run);
+    assert_eq!(goes_on(&mut world, &run), [(0, Some(value)), (1, None)]);
 }

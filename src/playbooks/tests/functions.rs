@@ -69,7 +69,8 @@ fn a_question_is_asked_whatever_an_alert_puts_into_it() {
         request.question.clone()
     };
     assert_eq!(asked("it"), "Close it?");
-    assert_eq!(asked("one\r\ntwo\u{85}three"), "Close one  two three?");
+    assert_eq!(asked("one\r\ntwo\u{85}three"), "Close one two three?");
+    assert_eq!(asked("one\u{2028}two \u{202E}three\u{200B}"), "Close one two three?", "it reads as it is written");
     let fits = "é".repeat(500 - "Close ?".len());
     assert_eq!(asked(&fits), format!("Close {fits}?"), "500 characters are not cut");
     for long in [format!("{fits}é"), "é".repeat(10_000), "x\n".repeat(5_000)] {

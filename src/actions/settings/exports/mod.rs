@@ -5,7 +5,7 @@ pub mod peer;
 pub mod told;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::actions::retry::Schedule;
 use crate::actions::settings::exports::calendar::Calendar;
@@ -103,15 +103,30 @@ pub fn read_exports(node: &Node, faults: &mut Faults) -> Exports {
             exports.0.insert(name.text.clone(), export);
         }
     }
-    let mut files: BTreeMap<&Path, &str> = BTreeMap::new();
+    let mut files: BTreeMap<PathBuf, &str> = BTreeMap::new();
     for (name, export) in &exports.0 {
         let PeerSettings::File(file) = &export.peer else { continue };
-        if let Some(other) = files.insert(&file.path, name) {
+        if let Some(other) = files.insert(plain(&file.path), name) {
             let message = format!("`{name}` and `{other}` write the same file {}", file.path.display());
             faults.push(Diagnostic::error("export-file-twice", map.place().clone(), message).help("give each its own"));
         }
     }
     exports
+}
+
+/// A path without `.` and `..`, to compare.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 fn export(node: &Node, faults: &mut Faults) -> Option<Export> {
@@ -212,4 +227,18 @@ fn from(node: &Node, faults: &mut Faults) -> Option<bool> {
     }
     faults.expected(node, "`now` or `start`");
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_is_one_file_however_its_path_is_written() {
+        let plain = |path: &str| plain(Path::new(path)).display().to_string();
+        assert_eq!(plain("./a//b/../c.jsonl"), "a/c.jsonl");
+        assert_eq!(plain("../a/./c.jsonl"), "../a/c.jsonl");
+        assert_eq!(plain("a/../../../c"), "../../c");
+        assert_eq!(plain("/a/b/../c"), "/a/c");
+    }
 }
