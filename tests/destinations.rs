@@ -21,6 +21,20 @@ fn said<'a>(report: &'a Value, name: &str) -> &'a str {
     stage["said"].as_str().unwrap()
 }
 
+/// The stages of a mail to two.
+const GOOD: [&str; 10] = [
+    "resolve",
+    "connect",
+    "greeting",
+    "MAIL FROM",
+    "RCPT TO a@example.com",
+    "DATA",
+    "MAIL FROM",
+    "RCPT TO b@example.com",
+    "DATA",
+    "message",
+];
+
 #[test]
 fn one_marked_message_is_sent_and_each_stage_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,19 +67,8 @@ fn one_marked_message_is_sent_and_each_stage_is_told() {
     };
 
     let (code, report) = test("oncall");
-    let good = [
-        "resolve",
-        "connect",
-        "greeting",
-        "MAIL FROM",
-        "RCPT TO a@example.com",
-        "DATA",
-        "MAIL FROM",
-        "RCPT TO b@example.com",
-        "DATA",
-        "message",
-    ];
-    assert_eq!((code, stages(&report)), (Some(0), good.map(|name| (name.to_owned(), true)).to_vec()), "{report}");
+    let good = GOOD.map(|name| (name.to_owned(), true)).to_vec();
+    assert_eq!((code, stages(&report)), (Some(0), good), "{report}");
     assert_eq!(said(&report, "message"), "250 taken");
     let got = smtp.got();
     let to: Vec<&str> = got.iter().map(|mail| &*mail.headers["to"]).collect();

@@ -418,7 +418,8 @@ mod tests {
 
     /// The errors that loading ends with, by code and message.
     fn errors(digest: &str, names: Option<&Names>) -> Vec<(&'static str, String)> {
-        let files = Sources::from([("playbooks/digest.rhai".to_owned(), digest.to_owned())]);
+        let files = [("playbooks/digest.rhai", digest), ("rules/route/main.yaml", "default_route: none\n")];
+        let files = Sources::from(files.map(|(path, text)| (path.to_owned(), text.to_owned())));
         let faults = compile(files, None, names).faults.into_iter();
         faults.filter(|fault| fault.gravity == Gravity::Error).map(|fault| (fault.code, fault.message)).collect()
     }
