@@ -10,7 +10,9 @@ use crate::cli::hold::list::waiting;
 use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
 use crate::cli::plain::{Page, safe};
 use crate::cli::table::{Cell, Table};
-use crate::daemon::report::{BundleReport, DestinationReport, IndexReport, RefusedBundle, SourceReport, Status};
+use crate::daemon::report::{
+    BundleReport, DestinationReport, IndexReport, KeptBy, RefusedBundle, SourceReport, Status,
+};
 use crate::domain::alert;
 use crate::domain::time::Span;
 
@@ -48,6 +50,9 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
         page.labelled(0, "", styled(BAD, format!("the disk is full: {waits} for room, new alerts are refused")));
     } else if !status.journal.room {
         page.labelled(0, "", styled(BAD, "the disk is nearly full: new alerts are refused, only results are written"));
+    }
+    if let Some(kept_by) = &status.journal.kept_by {
+        page.labelled(0, "", kept_words(kept_by));
     }
     if let Some(index) = &status.index {
         page.labelled(0, "index", index_words(index));
@@ -107,6 +112,23 @@ fn tables(status: &Status, look: &Look) -> String {
         text.push_str(&exports::list::table(&status.exports, look).render(look));
     }
     text
+}
+
+/// What keeps retention from dropping, and what to do about it.
+fn kept_words(kept_by: &KeptBy) -> String {
+    let KeptBy { kind, id, entry, since, segments } = kept_by;
+    let id = safe(id);
+    let see = match kind.as_str() {
+        "quarantined_record" => format!("`soard quarantine retry {id}` or `discard`"),
+        "alert" => format!("`soard alerts show {id}`"),
+        "run" | "failed_run" => format!("`soard runs show {id}`"),
+        "effect" | "dead_letter" => format!("`soard deliveries show {id}`"),
+        "group" => format!("`soard why {id}`"),
+        _ => format!("`soard exports show {id}`"),
+    };
+    let kept = styled(WARN, format!("{} not dropped", count(*segments, "segment")));
+    let what = safe(kind.replace('_', " "));
+    format!("{kept}: {what} {id} needs entry {entry} of {}; {see}", when(*since))
 }
 
 /// How far the index is.

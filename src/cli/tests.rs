@@ -27,8 +27,8 @@ use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, HoldsReport, IndexReport, JournalReport, NotResent, OrderReport,
-    RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
+    AlertCounts, BundleReport, DestinationReport, HoldsReport, IndexReport, JournalReport, KeptBy, NotResent,
+    OrderReport, RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
 };
 use crate::daemon::resend::Which;
 use crate::daemon::samples::SamplesReport;
@@ -340,7 +340,19 @@ fn status_report() -> Status {
         state_dir: "/var/lib/soard".into(),
         bundle: bundle_report(),
         refused_bundle: Some(RefusedBundle { at: at(150), faults: vec![fault.into()] }),
-        journal: JournalReport { seq: 31, hash: "ab".repeat(32), room: false, waiting: 0 },
+        journal: JournalReport {
+            seq: 31,
+            hash: "ab".repeat(32),
+            room: false,
+            waiting: 0,
+            kept_by: Some(KeptBy {
+                kind: "quarantined_record".into(),
+                id: "8".into(),
+                entry: 12,
+                since: at(100),
+                segments: 3,
+            }),
+        },
         index: Some(IndexReport { entry: 29, behind: 2, doing: "following".into(), why: None }),
         sources: vec![source("defender", None), source("falco", Some("401: \x1b[31mwrong token"))],
         destinations: vec![DestinationReport {

@@ -29,6 +29,7 @@ use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::holds::Holds;
 use crate::engine::input::Input;
+use crate::engine::needs::Need;
 use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::engine::triage::{self, Active};
@@ -65,8 +66,8 @@ pub enum Message {
     Recipients(oneshot::Sender<Known>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
-    /// Which entry is the first that is needed, also by what has failed since this instant, and which the last that was dropped?
-    Needs(Timestamp, oneshot::Sender<(u64, u64)>),
+    /// What needs the earliest entry, also of what has failed since this instant, and which entry is the last that was dropped?
+    Needs(Timestamp, oneshot::Sender<(Option<Need>, u64)>),
     /// Put on record that segments are dropped, unless something has come to need them; how much failed work is given up
     /// with them, once that is durable?
     Drop(Box<Dropping>),
@@ -199,7 +200,7 @@ impl Core {
                 Message::Approvals(to) => drop(to.send(self.state.approvals.all().cloned().collect())),
                 Message::Recipients(to) => drop(to.send(self.recipients())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
-                Message::Needs(held, to) => drop(to.send((self.state.needed(held), self.state.dropped))),
+                Message::Needs(held, to) => drop(to.send((self.state.first_need(held), self.state.dropped))),
                 Message::Drop(ask) => self.drop_segments(at, *ask),
                 Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,

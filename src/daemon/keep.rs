@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,9 +19,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::daemon::core::{Dropping, Message};
 use crate::daemon::exports::Exports;
 use crate::daemon::opening::record;
+use crate::daemon::report::KeptBy;
 use crate::daemon::{clock, snapshot, stop};
 use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
 use crate::engine::apply::apply;
+use crate::engine::needs::Need;
 use crate::engine::state::State;
 use crate::journal::archive::{self, Archived};
 use crate::journal::policy::{After, Policy};
@@ -74,14 +76,15 @@ pub async fn run(
     policy: Policy,
     reader: Reader,
     core: mpsc::Sender<Message>,
-    exports: Arc<Exports>,
+    (exports, retention): (Arc<Exports>, Arc<Retention>),
     mut stop: watch::Receiver<bool>,
 ) {
     let drops = policy.keep.is_some() || policy.size.is_some();
     if !drops && policy.compress_after == After::Never {
         return;
     }
-    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, exports, ends: Ends::new() };
+    let journal = state.join("journal");
+    let mut keeper = Keeper { journal, state, policy, reader, core, exports, retention, ends: Ends::new() };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -107,6 +110,21 @@ pub async fn run(
     }
 }
 
+/// What retention is kept from, for `soard status`.
+#[derive(Debug, Default)]
+pub struct Retention(Mutex<Option<KeptBy>>);
+
+impl Retention {
+    /// What keeps segments from being dropped that a policy would drop.
+    pub fn kept_by(&self) -> Option<KeptBy> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, kept_by: Option<KeptBy>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept_by;
+    }
+}
+
 struct Keeper {
     state: PathBuf,
     journal: PathBuf,
@@ -114,6 +132,7 @@ struct Keeper {
     reader: Reader,
     core: mpsc::Sender<Message>,
     exports: Arc<Exports>,
+    retention: Arc<Retention>,
     ends: Ends,
 }
 
@@ -130,11 +149,15 @@ impl Keeper {
         let (to, needs) = oneshot::channel();
         let held = self.policy.hold.before(clock::now());
         self.core.send(Message::Needs(held, to)).await.map_err(|_| KeepError::Stopping)?;
-        let (needed, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
+        let (need, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
         self.finish(dropped)?;
         let (closed, all) = self.closed().await?;
-        let needed = needed.min(self.exports.needed(&closed, clock::now()));
-        let chosen = retention::choose(&closed, all, &self.policy, clock::now(), needed);
+        let need = need.into_iter().chain(self.exports.first_need(&closed, clock::now())).min_by_key(|need| need.seq);
+        let choose = |needed| retention::choose(&closed, all, &self.policy, clock::now(), needed);
+        let chosen = choose(need.as_ref().map_or(u64::MAX, |need| need.seq));
+        let count = |chosen: Option<(usize, _)>| chosen.map_or(0, |(count, _)| count);
+        let kept = count(choose(u64::MAX)).saturating_sub(count(chosen));
+        self.tell(need.filter(|_| kept > 0), kept).await;
         let Some((count, by)) = chosen else { return Ok(()) };
         let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();
         let (folder, dir) = (self.state.clone(), self.journal.clone());
@@ -155,6 +178,27 @@ impl Keeper {
             tracing::warn!(runs, letters, hold, "what failed longer ago is given up: it can no longer be retried");
         }
         self.finish(last)
+    }
+
+    /// Tells in status and log what keeps segments from being dropped.
+    async fn tell(&self, need: Option<Need>, segments: usize) {
+        let segments = segments as u64;
+        let known = self.retention.kept_by();
+        let Some(Need { seq, kind, id }) = need else {
+            if known.is_some() {
+                tracing::info!("nothing keeps segments of the journal from being dropped any more");
+            }
+            return self.retention.set(None);
+        };
+        if let Some(known) = known.filter(|known| (known.entry, &*known.kind, &known.id) == (seq, kind, &id)) {
+            return self.retention.set(Some(KeptBy { segments, ..known }));
+        }
+        let reader = self.reader.clone();
+        let line = tokio::task::spawn_blocking(move || reader.line(seq)).await;
+        let Ok(Ok(Some(line))) = line else { return };
+        let since = line.at;
+        tracing::warn!(segments, kind, id, entry = seq, %since, "segments of the journal are not dropped: something needs them");
+        self.retention.set(Some(KeptBy { kind: kind.into(), id, entry: seq, since, segments }));
     }
 
     /// Removes what the journal has on record as dropped, and older bases.

@@ -76,6 +76,7 @@ use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message, Pending};
 use crate::daemon::exports::Exports;
 use crate::daemon::history::History;
+use crate::daemon::keep::Retention;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::links::{Links, LinksError};
 use crate::daemon::opening::{open, sign};
@@ -241,6 +242,7 @@ impl Daemon {
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
         sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
         exports.start(&fatal_sender, &stop.performer);
+        let retention = Arc::new(Retention::default());
 
         let world = Arc::new(World {
             workers: start_workers(&fatal_sender),
@@ -255,6 +257,7 @@ impl Daemon {
             holds,
             links: links.clone(),
             exports: exports.clone(),
+            retention: retention.clone(),
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
@@ -262,7 +265,7 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &exports, &stop));
+        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, (&exports, &retention), &stop));
         guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, commands, gone) = (core_inbox, control.commands(), stop.intake.subscribe());
@@ -371,11 +374,12 @@ fn keeper(
     settings: &Settings,
     reader: &Reader,
     core: &mpsc::Sender<Message>,
-    exports: &Arc<Exports>,
+    (exports, retention): (&Arc<Exports>, &Arc<Retention>),
     stop: &Stop,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-    keep::run(folder, policy, reader.clone(), core.clone(), exports.clone(), stop.performer.subscribe())
+    let (exports, retention) = (exports.clone(), retention.clone());
+    keep::run(folder, policy, reader.clone(), core.clone(), (exports, retention), stop.performer.subscribe())
 }
 
 /// What follows the journal: the index, and the exports, which ask it.

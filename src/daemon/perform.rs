@@ -26,6 +26,7 @@ use crate::daemon::core::Message;
 use crate::daemon::exports::Exports;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, History, Replay, Unread};
+use crate::daemon::keep::Retention;
 use crate::daemon::lanes::{self, Job};
 use crate::daemon::links::Links;
 use crate::daemon::stop;
@@ -63,6 +64,8 @@ pub struct World {
     pub links: Arc<Links>,
     /// What goes on to other systems as it happens.
     pub exports: Arc<Exports>,
+    /// What retention is kept from.
+    pub retention: Arc<Retention>,
     /// Told when the destinations were loaded anew.
     pub renewed: Notify,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.

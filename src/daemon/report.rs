@@ -169,6 +169,24 @@ pub struct JournalReport {
     /// Entries that wait for a full disk; 0 unless it is full.
     #[serde(default)]
     pub waiting: u64,
+    /// What keeps segments from being dropped that `keep` or `size` would drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<KeptBy>,
+}
+
+/// What keeps segments of the journal from being dropped: it refers to the earliest entry that is still needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptBy {
+    /// What kind of thing it is: `run`, `failed_run`, `group`, `effect`, `dead_letter`, `alert`, `quarantined_record` or `export`.
+    pub kind: String,
+    /// Which.
+    pub id: String,
+    /// Sequence number of the entry.
+    pub entry: u64,
+    /// Time of the entry.
+    pub since: Timestamp,
+    /// How many segments stay for it and for what comes behind it.
+    pub segments: u64,
 }
 
 /// How the index of alerts stands.

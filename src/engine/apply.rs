@@ -444,6 +444,9 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Recipient(order) => state.recipients.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::DestinationTest { .. } | Order::Upkeep(_) => {}
+        Order::QuarantineDiscard { records } => {
+            state.quarantine.retain(|record, _| records.binary_search(record).is_err())
+        }
         Order::Approval(order) => approvals::decided(state, entry, order, operator),
         Order::RunStart { alert, starts, bundle } => {
             start(state, entry, starts, bundle.clone(), vec![*alert]);

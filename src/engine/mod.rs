@@ -15,6 +15,7 @@ pub mod holds;
 pub mod input;
 pub mod intake;
 pub mod mails;
+pub mod needs;
 pub mod orders;
 pub mod recipients;
 pub mod saved;

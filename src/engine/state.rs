@@ -270,28 +270,6 @@ pub struct Letter {
     pub needs: u64,
 }
 
-impl Run {
-    /// The first entry that it needs to go on or to be started anew. A change of status stands behind the body of its alert.
-    pub fn needs(&self) -> u64 {
-        let alerts = self.alerts.iter().map(|alert| alert.seq);
-        alerts.chain(self.entries.iter().copied()).fold(self.began, u64::min)
-    }
-}
-
-impl Flight {
-    /// The first entry that it needs.
-    pub fn needs(&self) -> u64 {
-        self.needs.min(self.intent).min(self.began)
-    }
-}
-
-impl Letter {
-    /// The first entry that it needs to be sent again.
-    pub fn needs(&self) -> u64 {
-        self.needs.min(self.intent).min(self.began)
-    }
-}
-
 /// An open group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -350,27 +328,6 @@ impl State {
     /// Whether the playbook was ever started for the trigger.
     pub fn has_run(&self, run: &RunId) -> bool {
         self.ran.contains(&self.hash(&[&run.to_string()]))
-    }
-
-    /// The first entry that something still refers to: open runs, groups and alerts, effects under way, quarantine, and
-    /// runs and effects that have failed since `held`. No entry from there on may be dropped.
-    pub fn needed(&self, held: Timestamp) -> u64 {
-        let runs = self.runs.values().map(Run::needs);
-        let halted = self.halted.values().filter(|halted| halted.at >= held).map(|halted| halted.run.needs());
-        let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
-        let flights = self.flights.values().map(Flight::needs);
-        let letters = self.letters.values().filter(|letter| letter.at >= held).map(Letter::needs);
-        let alerts = self.alerts.iter().filter(|slot| slot.status.is_open()).map(|slot| slot.seq);
-        let quarantine = self.quarantine.values().copied();
-        let all = runs.chain(halted).chain(groups).chain(flights).chain(letters).chain(alerts).chain(quarantine);
-        all.min().unwrap_or(u64::MAX)
-    }
-
-    /// The failed runs and effects that cannot go on once the entries up to this one are dropped.
-    pub fn given_up(&self, dropped: u64) -> (Vec<RunId>, Vec<EffectKey>) {
-        let runs = self.halted.iter().filter(|(_, halted)| halted.run.needs() <= dropped);
-        let letters = self.letters.values().filter(|letter| letter.needs() <= dropped);
-        (runs.map(|(run, _)| run.clone()).collect(), letters.map(|letter| letter.key.clone()).collect())
     }
 
     /// 64 bits of SHA-256 over the parts, keyed with the journal's random id so that nobody outside can

@@ -600,6 +600,25 @@ fn a_refused_record_is_kept_aside_until_a_retry_takes_it() {
 }
 
 #[test]
+fn records_that_are_given_up_leave_the_quarantine_all_or_none() {
+    let mut world = World::new(PLAIN, NONE);
+    for line in 1..=3 {
+        let record = Record { source: "s".into(), bytes: b"?".to_vec(), position: Position::Stdin { line } };
+        world.put(Input::Refused { record, cause: "no format".into() }).unwrap();
+    }
+    let first = world.state.quarantine[&1];
+    assert_eq!(world.state.needed(Timestamp::MAX), first, "retention keeps the oldest of them");
+    let refusal = world.order(Wish::Discard(Some(vec![1, 9])), "noise").unwrap_err();
+    assert_eq!(refusal.to_string(), "record 9 is not in quarantine");
+    world.order(Wish::Discard(Some(vec![2, 1, 2])), "noise").unwrap();
+    assert_eq!(world.state.quarantine.keys().copied().collect::<Vec<_>>(), [3]);
+    assert!(world.state.needed(Timestamp::MAX) > first);
+    world.order(Wish::Discard(None), "noise").unwrap();
+    assert_eq!(world.state.needed(Timestamp::MAX), u64::MAX);
+    assert!(world.order(Wish::Discard(None), "noise").unwrap_err().to_string().contains("no record is in quarantine"));
+}
+
+#[test]
 fn time_never_goes_back() {
     let mut world = World::new(PLAIN, NONE);
     let first = world.alert(json!({})).alert.received;
