@@ -40,7 +40,7 @@ use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::tasks::{Evaluate, Task};
 use crate::journal::room::Room;
 use crate::playbooks::evaluate::{Entry, Evaluated, Then};
-use crate::playbooks::input;
+use crate::playbooks::input::Gathered;
 
 /// What carrying out a task needs.
 pub struct World {
@@ -283,8 +283,11 @@ fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, wire::Job), Unr
             return Err(Unread::Content(format!("the run was started for {} alerts", alerts.len())));
         }
         (Trigger::Group(_), alerts) => {
-            let alerts = input::slim(Value::Array(history::alerts(&world.history, alerts)?));
-            (Entry::Group, to_raw_value(&alerts).expect("JSON values are written without fail"))
+            let mut gathered = Gathered::default();
+            for at in alerts {
+                gathered.push(history::alert_value(&world.history, *at)?);
+            }
+            (Entry::Group, to_raw_value(&gathered.into_input()).expect("JSON values are written without fail"))
         }
     };
     let bytes = bytes + job.alerts.len() * ALERT_BYTES;
