@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::daemon::core::{Dropping, Message};
+use crate::daemon::core::{Dropping, Message, Needs};
 use crate::daemon::exports::Exports;
 use crate::daemon::opening::record;
 use crate::daemon::report::KeptBy;
 use crate::daemon::{clock, snapshot, stop};
 use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
 use crate::engine::apply::apply;
+use crate::engine::leap::Leap;
 use crate::engine::needs::Need;
 use crate::engine::state::State;
 use crate::journal::archive::{self, Archived};
@@ -84,7 +85,8 @@ pub async fn run(
         return;
     }
     let journal = state.join("journal");
-    let mut keeper = Keeper { journal, state, policy, reader, core, exports, retention, ends: Ends::new() };
+    let mut keeper =
+        Keeper { journal, state, policy, reader, core, exports, retention, doubted: None, ends: Ends::new() };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -133,6 +135,7 @@ struct Keeper {
     core: mpsc::Sender<Message>,
     exports: Arc<Exports>,
     retention: Arc<Retention>,
+    doubted: Option<Leap>,
     ends: Ends,
 }
 
@@ -147,13 +150,13 @@ impl Keeper {
 
     async fn drop_segments(&mut self) -> Result<(), KeepError> {
         let (to, needs) = oneshot::channel();
-        let held = self.policy.hold.before(clock::now());
-        self.core.send(Message::Needs(held, to)).await.map_err(|_| KeepError::Stopping)?;
-        let (need, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
+        self.core.send(Message::Needs(self.policy.hold, to)).await.map_err(|_| KeepError::Stopping)?;
+        let Needs { first, dropped, now, held, leap } = needs.await.map_err(|_| KeepError::Stopping)?;
+        self.doubt(leap);
         self.finish(dropped)?;
         let (closed, all) = self.closed().await?;
-        let need = need.into_iter().chain(self.exports.first_need(&closed, clock::now())).min_by_key(|need| need.seq);
-        let choose = |needed| retention::choose(&closed, all, &self.policy, clock::now(), needed);
+        let need = first.into_iter().chain(self.exports.first_need(&closed, now)).min_by_key(|need| need.seq);
+        let choose = |needed| retention::choose(&closed, all, &self.policy, now, needed);
         let chosen = choose(need.as_ref().map_or(u64::MAX, |need| need.seq));
         let count = |chosen: Option<(usize, _)>| chosen.map_or(0, |(count, _)| count);
         let kept = count(choose(u64::MAX)).saturating_sub(count(chosen));
@@ -178,6 +181,15 @@ impl Keeper {
             tracing::warn!(runs, letters, hold, "what failed longer ago is given up: it can no longer be retried");
         }
         self.finish(last)
+    }
+
+    /// Tells the log of a leap, once.
+    fn doubt(&mut self, leap: Option<Leap>) {
+        if let Some(Leap { from, to }) = leap.filter(|leap| self.doubted.is_none_or(|known| known.to < leap.to)) {
+            let until = Leap { from, to }.until();
+            tracing::warn!(%from, %to, %until, "the clock leapt: until then nothing is dropped for an age that it has by that alone");
+        }
+        self.doubted = leap.or(self.doubted);
     }
 
     /// Tells in status and log what keeps segments from being dropped.

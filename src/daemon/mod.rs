@@ -48,6 +48,7 @@ pub mod socket;
 pub mod stop;
 pub mod suppressions;
 pub mod systemd;
+pub mod takes;
 pub mod tally;
 pub mod timer;
 pub mod trial;
@@ -57,7 +58,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -76,7 +76,6 @@ use crate::daemon::control::{Ask, Control, SourceCounters};
 use crate::daemon::core::{Core, Message, Pending};
 use crate::daemon::exports::Exports;
 use crate::daemon::history::History;
-use crate::daemon::keep::Retention;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::links::{Links, LinksError};
 use crate::daemon::opening::{open, sign};
@@ -87,6 +86,7 @@ use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
+use crate::daemon::takes::Takes;
 use crate::daemon::tally::Tally;
 use crate::daemon::workers::Workers;
 use crate::engine::state::State;
@@ -208,20 +208,19 @@ impl Daemon {
         let (counters, gate) = (counters(&settings), Arc::new(Gate::new(state.tokens.clone())));
         let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
+        let history = History { journal: reader.clone(), recent: Arc::default() };
         bundles.keep(&bundle).map_err(unusable)?;
         let (stop, (fatal_sender, fatal)) = (Stop::default(), mpsc::unbounded_channel());
         let (index, exports) = followers(&settings, &reader, &fatal_sender)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
-        let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
-        let links = Arc::new(Links::of(&settings, &journal_id)?);
-        let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
+        let (signed_by, links) = (state.signed_by.clone(), Arc::new(Links::of(&settings, &journal_id)?));
+        let (keys, notary) = (Keys::open(&settings, &journal_id, &signed_by)?, journal.notary());
+        let (disk, takes, (next_due, due)) = (journal.room().clone(), Arc::<Takes>::default(), watch::channel(None));
 
         let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
-        let ((next_due, due), room) = (watch::channel(None), Arc::new(AtomicBool::new(true)));
         let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
-        let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
             clock: Steady::new(state.at),
             state,
@@ -231,7 +230,7 @@ impl Daemon {
             next_due,
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
-            room: room.clone(),
+            takes: takes.clone(),
             gate: gate.clone(),
             holds: tell_holds,
             pending: Pending::default(),
@@ -240,9 +239,8 @@ impl Daemon {
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
-        sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
+        sign(&core_inbox, &notary, &settings, &journal_id, &signed_by, keys).await?;
         exports.start(&fatal_sender, &stop.performer);
-        let retention = Arc::new(Retention::default());
 
         let world = Arc::new(World {
             workers: start_workers(&fatal_sender),
@@ -256,20 +254,20 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             holds,
             links: links.clone(),
-            exports: exports.clone(),
-            retention: retention.clone(),
+            exports,
+            retention: Arc::default(),
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
-        let (current, tally) = (Arc::new(ArcSwap::new(bundle)), Arc::new(Tally::default()));
-        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
+        let (current, tally) = (Arc::new(ArcSwap::new(bundle)), Arc::<Tally>::default());
+        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), takes, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, (&exports, &retention), &stop));
+        guard("keeper", &fatal_sender, keeper(&settings, &world, &stop));
         guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
-        let (core, commands, gone) = (core_inbox, control.commands(), stop.intake.subscribe());
-        let api = Api { reader, index: index.index(), commands, gate, links, stop: gone };
+        let (core, commands) = (core_inbox, control.commands());
+        let api = Api { reader, index: index.index(), commands, gate, links, stop: stop.intake.subscribe() };
         let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
@@ -370,16 +368,10 @@ fn start_workers(fatal: &mpsc::UnboundedSender<String>) -> Arc<Workers> {
 }
 
 /// Drops and compresses what is old of the journal.
-fn keeper(
-    settings: &Settings,
-    reader: &Reader,
-    core: &mpsc::Sender<Message>,
-    (exports, retention): (&Arc<Exports>, &Arc<Retention>),
-    stop: &Stop,
-) -> impl Future<Output = ()> + Send + use<> {
-    let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-    let (exports, retention) = (exports.clone(), retention.clone());
-    keep::run(folder, policy, reader.clone(), core.clone(), (exports, retention), stop.performer.subscribe())
+fn keeper(settings: &Settings, world: &World, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+    let (folder, policy, reader) = (settings.state.clone(), settings.journal.clone(), world.history.journal.clone());
+    let told = (world.exports.clone(), world.retention.clone());
+    keep::run(folder, policy, reader, world.core.clone(), told, stop.performer.subscribe())
 }
 
 /// What follows the journal: the index, and the exports, which ask it.
@@ -413,13 +405,13 @@ fn prepare_thread(
     offers: mpsc::Receiver<Offer>,
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
-    room: Arc<AtomicBool>,
+    takes: Arc<Takes>,
     tally: Arc<Tally>,
     settings: &Settings,
 ) -> thread::JoinHandle<()> {
     let pinned = settings.sources.iter().map(|source| (source.name.to_string(), source.format.clone()));
     let pinned: BTreeMap<String, Option<String>> = pinned.collect();
-    spawn("prepare", move || prepare::run(offers, &current, &core, &room, &tally, |name| pinned.get(name)?.clone()))
+    spawn("prepare", move || prepare::run(offers, &current, &core, &takes, &tally, |name| pinned.get(name)?.clone()))
 }
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {

@@ -49,6 +49,9 @@ pub struct Status {
     pub totals: BTreeMap<String, u64>,
     /// Runs that have not ended.
     pub runs_open: u64,
+    /// So many runs are open that no new alerts are taken.
+    #[serde(default)]
+    pub runs_full: bool,
     /// Stalled runs that wait for an operator.
     #[serde(default)]
     pub runs_stalled: u64,
@@ -172,6 +175,23 @@ pub struct JournalReport {
     /// What keeps segments from being dropped that `keep` or `size` would drop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_by: Option<KeptBy>,
+    /// The clock leapt, and nothing is dropped for its age by the new time alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leap: Option<LeapReport>,
+    /// Seconds that the time of entries is ahead of the system's clock; 0 when less than a minute.
+    #[serde(default)]
+    pub ahead_secs: u64,
+}
+
+/// The clock went ahead at once, or the daemon was off so long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeapReport {
+    /// Where it stood before.
+    pub from: Timestamp,
+    /// Where it stood next.
+    pub to: Timestamp,
+    /// Until when ages are judged as if it had not been.
+    pub until: Timestamp,
 }
 
 /// What keeps segments of the journal from being dropped: it refers to the earliest entry that is still needed.

@@ -160,7 +160,7 @@ pub enum Refusal {
     #[error("what {0} was started for was dropped")]
     Dropped(RunId),
     /// The playbook was never started for that.
-    #[error("{0} was never started")]
+    #[error("{0} was never started, or retention dropped what it was started for")]
     Unknown(RunId),
     /// No alert has this id.
     #[error("there is no alert {alert}; {}", hint(*.near, *.dropped))]
@@ -271,7 +271,8 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             if alerts.iter().any(|alert| alert.seq <= state.dropped) {
                 return Err(Refusal::Dropped(run));
             }
-            let mut starts = RunId { attempt: 2, ..run.clone() };
+            // Earlier attempts may be forgotten, later ones are not before this one.
+            let mut starts = RunId { attempt: run.attempt + 1, ..run.clone() };
             while state.has_run(&starts) {
                 starts.attempt += 1;
             }
