@@ -16,6 +16,7 @@ pub mod clock;
 pub mod control;
 pub mod core;
 pub mod deliver;
+pub mod endings;
 pub mod exports;
 pub mod fault;
 pub mod history;
@@ -244,6 +245,7 @@ impl Daemon {
 
         let world = Arc::new(World {
             workers: start_workers(&fatal_sender),
+            endings: endings::Endings::default(),
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             history,
