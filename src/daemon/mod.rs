@@ -245,7 +245,6 @@ impl Daemon {
 
         let world = Arc::new(World {
             workers: start_workers(&fatal_sender),
-            endings: endings::Endings::default(),
             bundles,
             destinations: ArcSwap::from_pointee(Destinations { settings: settings.destinations.clone(), actions }),
             history,

@@ -70,8 +70,6 @@ pub struct World {
     pub fatal: mpsc::UnboundedSender<String>,
     /// Who evaluates playbooks.
     pub workers: Arc<Workers>,
-    /// The runs that need not be evaluated once more.
-    pub endings: Endings,
     /// A protection to leave out, in tests.
     pub fault: Option<Fault>,
 }
@@ -131,22 +129,23 @@ impl Counters {
 /// Carries out tasks until the channel closes, then waits for the attempts under way.
 pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mut stop: watch::Receiver<bool>) {
     let runtime = Handle::current();
+    let endings = Arc::new(Endings::default());
     let (to_lanes, jobs) = mpsc::unbounded_channel();
     let mut lanes = tokio::spawn(lanes::run(world.clone(), jobs, stop.clone()));
     loop {
         tokio::select! {
             task = tasks.recv() => match task {
                 Some(Task::Evaluate(job)) => {
-                    if let Some(end) = world.endings.take(&job, &world.history.recent) {
+                    if let Some(end) = endings.take(&job, &world.history.recent) {
                         let _ = world.core.send(Message::Input(Input::Asked(asked(&world, &job, end)), None)).await;
                         continue;
                     }
-                    let run = Evaluation { world: world.clone(), runtime: runtime.clone(), job };
+                    let run = Evaluation { world: world.clone(), runtime: runtime.clone(), endings: endings.clone(), job };
                     if world.fault == Some(Fault::EvaluateInside) { run.inside() } else { world.workers.evaluate(Box::new(run)) }
                 }
                 Some(Task::Send(job)) => drop(to_lanes.send(Job::Send(job))),
                 Some(Task::Withdraw(run)) => {
-                    world.endings.forget(&run);
+                    endings.forget(&run);
                     drop(to_lanes.send(Job::Withdraw(run)));
                 }
                 Some(Task::Spare(key)) => drop(to_lanes.send(Job::Spare(key))),
@@ -172,6 +171,8 @@ pub async fn run(world: Arc<World>, mut tasks: mpsc::UnboundedReceiver<Task>, mu
 struct Evaluation {
     world: Arc<World>,
     runtime: Handle,
+    /// The runs that need not be evaluated once more.
+    endings: Arc<Endings>,
     job: Evaluate,
 }
 
@@ -203,7 +204,7 @@ impl Evaluation {
     /// Tells the core what the run asks for next, or how it ended.
     fn report(&self, evaluated: Evaluated) {
         let (world, job) = (&self.world, &self.job);
-        world.endings.keep(job, &evaluated);
+        self.endings.keep(job, &evaluated);
         let asked = asked(world, job, evaluated);
         if world.fault == Some(Fault::SendBeforeIntent) {
             send_too_early(world, job, &asked, &self.runtime);
