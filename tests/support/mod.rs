@@ -341,6 +341,9 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        // A worker that was being started at that moment holds the daemon's sockets until it runs its own program.
+        let port = self.port;
+        wait_for("the port to be given back", || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
     }
 
     /// SIGTERM; the exit code.
