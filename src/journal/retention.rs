@@ -137,6 +137,14 @@ pub fn seal(
     seal.filter(|seal| seal.last == closed.last).ok_or(missing)
 }
 
+/// First entry of the oldest segment; `None`: there is no segment.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn oldest(dir: &Path) -> Result<Option<u64>, JournalError> {
+    Ok(segment::list(dir)?.first().copied())
+}
+
 /// Removes the segments up to entry `last`, oldest first. The journal has their seals on record by now.
 ///
 /// # Errors
@@ -150,8 +158,10 @@ pub fn remove(dir: &Path, last: u64) -> Result<(), JournalError> {
                 removed => removed.map_err(JournalError::io("remove", &path))?,
             }
         }
+        // One by one: a power cut that brings back an older one but not a younger one would leave a gap.
+        segment::sync_dir(dir)?;
     }
-    segment::sync_dir(dir)
+    Ok(())
 }
 
 #[cfg(test)]

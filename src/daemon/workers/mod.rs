@@ -13,30 +13,35 @@ pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::daemon::bundle::Bundle;
 use crate::daemon::report::WorkersReport;
-use crate::daemon::workers::process::{Broken, Process};
+use crate::daemon::workers::process::{Broken, Process, Time};
 use crate::daemon::workers::wire::Job;
 use crate::playbooks::evaluate::Evaluated;
 
 /// Processes of each lane.
 const PROCESSES: usize = 2;
+/// Effects that may wait for their turn before runs that have not begun are held back a moment: what was asked for goes
+/// out while it is still in memory.
+const AHEAD_MAX: usize = 512;
+/// How long they are held back at most; a destination that takes nothing must not keep others waiting.
+const AHEAD_PAUSE: Duration = Duration::from_millis(20);
 /// Jobs in one batch of the quick lane.
 const BATCH_MAX: usize = 32;
 /// Of so many turns one is for a run's first evaluation, when others go on.
 const FIRST_EACH: usize = 4;
 /// Bytes in one batch; a larger job travels alone.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// How long a batch of the quick lane may take.
-const QUICK_MAX: Duration = Duration::from_millis(60);
-/// How long an evaluation of the slow lane may take on a clock: only a machine that stands still needs it, since the
-/// worker's processor time is bounded.
-const SLOW_MAX: Duration = Duration::from_secs(60);
+/// What a batch of the quick lane may take.
+const QUICK_MAX: Time = Time { cpu: Duration::from_millis(60), clock: Duration::from_secs(1) };
+/// What an evaluation of the slow lane may take. Only a machine that stands still needs this, since the worker bounds its
+/// own processor time more closely.
+const SLOW_MAX: Time = Time { cpu: Duration::from_secs(60), clock: Duration::from_mins(5) };
 /// How long a worker without work is kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Workers that may die of one evaluation before it fails.
@@ -75,6 +80,7 @@ struct Counts {
     running: AtomicU64,
     started: AtomicU64,
     died: AtomicU64,
+    late: AtomicU64,
     lacks: Mutex<BTreeSet<String>>,
 }
 
@@ -92,6 +98,8 @@ struct Lane {
     speed: Speed,
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Effects that wait for their turn; only the quick lane is told.
+    ahead: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -173,11 +181,19 @@ impl Workers {
         lane.push([Item { work, deaths: 0, alone: false }], false);
     }
 
+    /// Told how many effects wait for their turn.
+    pub fn effects_wait(&self, count: usize) {
+        let before = self.quick.ahead.swap(count, Ordering::Relaxed);
+        if before > AHEAD_MAX / 2 && count <= AHEAD_MAX / 2 {
+            self.quick.wake.notify_all();
+        }
+    }
+
     /// What they did, for `soard status`.
     pub fn report(&self) -> WorkersReport {
-        let Counts { running, started, died, lacks } = &self.counts;
-        let [running, started, died] = [running, started, died].map(|count| count.load(Ordering::Relaxed));
-        WorkersReport { running, started, died, lacks: locked(lacks).iter().cloned().collect() }
+        let Counts { running, started, died, late, lacks } = &self.counts;
+        let [running, started, died, late] = [running, started, died, late].map(|count| count.load(Ordering::Relaxed));
+        WorkersReport { running, started, died, late, lacks: locked(lacks).iter().cloned().collect() }
     }
 
     /// Ends the processes once they are done with what they have; what waits is dropped, since the journal knows it.
@@ -252,7 +268,9 @@ impl Workers {
             self.answered(speed, item, answer, begun.elapsed());
         }
         if let Err(broken) = broken {
-            self.counts.died.fetch_add(1, Ordering::Relaxed);
+            let is_late = speed == Speed::Quick && matches!(broken, Broken::Late);
+            let count = if is_late { &self.counts.late } else { &self.counts.died };
+            count.fetch_add(1, Ordering::Relaxed);
             let cause = self.ended(process).unwrap_or_default();
             self.again(speed, unanswered, &broken, &cause);
             if speed == Speed::Quick {
@@ -272,7 +290,7 @@ impl Workers {
     }
 
     fn answered(&self, speed: Speed, item: Item, answer: Evaluated, took: Duration) {
-        if speed == Speed::Slow && took < QUICK_MAX / 2 {
+        if speed == Speed::Slow && took < QUICK_MAX.cpu / 2 {
             locked(&self.known_slow).remove(&item.work.script());
         }
         item.work.done(Ok(answer));
@@ -340,7 +358,7 @@ impl Workers {
 
 impl Lane {
     fn new(speed: Speed) -> Self {
-        Self { speed, queue: Mutex::default(), wake: Condvar::new() }
+        Self { speed, queue: Mutex::default(), wake: Condvar::new(), ahead: AtomicUsize::new(0) }
     }
 
     fn push(&self, items: impl IntoIterator<Item = Item>, first: bool) {
@@ -363,17 +381,33 @@ impl Lane {
     /// The next batch; empty when nothing came for so long that the process may go; `None` when it is over.
     fn take(&self, has_process: bool) -> Option<Vec<Item>> {
         let mut queue = locked(&self.queue);
-        while queue.is_empty() && !queue.closed {
-            if has_process {
-                let (back, idle) = self.wake.wait_timeout(queue, IDLE_MAX).expect("nothing panics while it is held");
-                queue = back;
-                if idle.timed_out() && queue.is_empty() {
-                    return Some(Vec::new());
+        let mut held_back = false;
+        loop {
+            while queue.is_empty() && !queue.closed {
+                if has_process {
+                    let (back, idle) =
+                        self.wake.wait_timeout(queue, IDLE_MAX).expect("nothing panics while it is held");
+                    queue = back;
+                    if idle.timed_out() && queue.is_empty() {
+                        return Some(Vec::new());
+                    }
+                } else {
+                    queue = self.wake.wait(queue).expect("nothing panics while it is held");
                 }
-            } else {
-                queue = self.wake.wait(queue).expect("nothing panics while it is held");
+            }
+            if !held_back && queue.going_on.is_empty() && self.ahead.load(Ordering::Relaxed) > AHEAD_MAX {
+                held_back = true;
+                queue = self.wake.wait_timeout(queue, AHEAD_PAUSE).expect("nothing panics while it is held").0;
+                continue;
+            }
+            let batch = self.batch(&mut queue);
+            if !batch.is_empty() || queue.closed {
+                return (!batch.is_empty()).then_some(batch);
             }
         }
+    }
+
+    fn batch(&self, queue: &mut Queue) -> Vec<Item> {
         let mut batch: Vec<Item> = queue.pop(|_| true).into_iter().collect();
         let together = self.speed == Speed::Quick && batch.first().is_some_and(|first| !first.alone);
         while together
@@ -382,7 +416,7 @@ impl Lane {
         {
             batch.push(next);
         }
-        (!batch.is_empty()).then_some(batch)
+        batch
     }
 }
 
