@@ -29,7 +29,9 @@ pub fn apply(state: &mut State, entry: &Entry) {
     forget(state, entry.at);
     match &entry.facts {
         Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
-        Facts::Log(Log::Key { verifier, .. }) => state.signed_by.clone_from(verifier),
+        Facts::Log(Log::Key { verifier, .. } | Log::Repaired { key: Some(verifier), .. }) => {
+            state.signed_by.clone_from(verifier);
+        }
         Facts::Log(Log::Dropped { segments, .. }) => {
             state.dropped = segments.last().map_or(state.dropped, |seal| seal.last);
             state.alerts.forget(state.dropped);

@@ -137,6 +137,14 @@ pub fn seal(
     seal.filter(|seal| seal.last == closed.last).ok_or(missing)
 }
 
+/// First entry of the oldest segment; `None`: there is no segment.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn oldest(dir: &Path) -> Result<Option<u64>, JournalError> {
+    Ok(segment::list(dir)?.first().copied())
+}
+
 /// Removes the segments up to entry `last`, oldest first. The journal has their seals on record by now.
 ///
 /// # Errors
