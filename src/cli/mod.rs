@@ -89,17 +89,13 @@ pub struct Global {
     pub output: Format,
 }
 
+// What a command says of itself stands at its arguments, here and below: words at a variant hide all but their first line.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon
     Run(run::Args),
-    /// Check settings, rules, playbooks, lists and templates
     Check(check::Args),
-    /// Say what today's rules would do with alerts, and why
     Explain(explain::Args),
-    /// Show what the formats make of records
     Normalise(normalise::Args),
-    /// Try soard in a minute
     Quickstart(quickstart::Args),
     /// Show alerts
     #[command(subcommand)]
@@ -110,9 +106,7 @@ enum Command {
     /// Keep alerts quiet for a while
     #[command(subcommand)]
     Silence(silence::Command),
-    /// Write alerts for other systems: CSV, JSON Lines, OCSF, CEF
     Export(export::Args),
-    /// Say why something happened: what was decided then, by which rule at which file and line
     Why(why::Args),
     /// Show runs of playbooks
     #[command(subcommand)]
@@ -129,9 +123,7 @@ enum Command {
     /// Show what playbooks ask people
     #[command(subcommand)]
     Approvals(approvals::Command),
-    /// Let a playbook do what it asks for
     Approve(approvals::decide::Approve),
-    /// Keep a playbook from doing what it asks for
     Deny(approvals::decide::Deny),
     /// Keep webhooks and mails from going out for a while
     #[command(subcommand)]
@@ -154,11 +146,8 @@ enum Command {
     /// Read and verify the journal
     #[command(subcommand)]
     Log(log::Command),
-    /// Show how the daemon stands
     Status(status::Args),
-    /// Load rules and playbooks anew
     Reload(reload::Args),
-    /// Print the version
     Version(version::Args),
     /// Evaluate playbooks for the daemon that started it
     #[command(hide = true)]

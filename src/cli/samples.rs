@@ -12,7 +12,6 @@ use crate::daemon::samples::{Ask, SAMPLES, SamplesReport};
 /// What to do with samples.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Send sample alerts through every stage
     Send(Send),
 }
 

@@ -62,7 +62,8 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     }
     let workers = &status.workers;
     let died = if workers.died > 0 { format!(", {} brought down by playbooks", workers.died) } else { String::new() };
-    page.labelled(0, "workers", format!("{} running, {} started{died}", workers.running, workers.started));
+    let late = if workers.late > 0 { format!(", {} replaced after a slow batch", workers.late) } else { String::new() };
+    page.labelled(0, "workers", format!("{} running, {} started{died}{late}", workers.running, workers.started));
     if !workers.lacks.is_empty() {
         let lacks = safe(workers.lacks.join(", "));
         page.labelled(0, "", styled(WARN, format!("this system does not shut them in fully; it lacks: {lacks}")));

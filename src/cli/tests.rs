@@ -363,7 +363,7 @@ fn status_report() -> Status {
         totals: [("runs_finished".to_owned(), 1), ("suppressed".to_owned(), 1), ("muted".to_owned(), 0)].into(),
         runs_open: 2,
         runs_stalled: 1,
-        workers: WorkersReport { running: 2, started: 3, died: 1, lacks: vec!["landlock".into()] },
+        workers: WorkersReport { running: 2, started: 5, died: 1, late: 2, lacks: vec!["landlock".into()] },
         groups_open: 0,
         dead_letters: 2,
         silences_active: 1,
@@ -411,6 +411,25 @@ fn every_command_has_help_with_examples() {
     }
     assert!(leaves >= 12, "{leaves}");
     insta::assert_snapshot!("help", cli.render_help().to_string());
+}
+
+#[test]
+fn what_a_command_says_at_length_is_shown() {
+    for (words, said) in [
+        (["log", "verify"], "1 when something was changed, removed or added"),
+        (["log", "repair"], "No daemon may be running"),
+        (["runs", "restart"], "is sent again"),
+        (["deliveries", "retry"], "same key"),
+    ] {
+        let mut command = &mut crate::cli::Cli::command();
+        for word in words {
+            command = command.find_subcommand_mut(word).unwrap();
+        }
+        let help = command.render_long_help().to_string();
+        let first = help.lines().next().unwrap().to_owned();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(said) && help.matches(&first).count() == 1, "{words:?}: {help}");
+    }
 }
 
 #[test]

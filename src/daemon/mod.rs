@@ -17,6 +17,7 @@ pub mod clock;
 pub mod control;
 pub mod core;
 pub mod deliver;
+pub mod endings;
 pub mod exports;
 pub mod fault;
 pub mod history;

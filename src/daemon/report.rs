@@ -91,8 +91,11 @@ pub struct WorkersReport {
     pub running: u64,
     /// Started so far.
     pub started: u64,
-    /// Brought down by a playbook, or ended for one.
+    /// Brought down by a playbook.
     pub died: u64,
+    /// Ended since a batch took longer than the quick lane gives: what was late went on in the slow lane.
+    #[serde(default)]
+    pub late: u64,
     /// Protections that this system does not give them.
     pub lacks: Vec<String>,
 }

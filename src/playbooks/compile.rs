@@ -11,7 +11,7 @@ use crate::playbooks::check::{self, Arities, Checked, HOST_FUNCTIONS, place};
 use crate::playbooks::evaluate::{Entry, Playbook, Playbooks};
 use crate::playbooks::limits::FILE_BYTES_MAX;
 use crate::playbooks::run::{self, Run};
-use crate::playbooks::{engine, fault};
+use crate::playbooks::{engine, fault, last};
 use crate::rules::owners::Owners;
 use crate::yaml::diagnostic::{Diagnostic, Gravity, Place};
 
@@ -295,7 +295,18 @@ impl Bundle {
             return None;
         }
         for (name, script) in std::mem::take(&mut self.scripts).into_iter().filter(|(_, script)| !script.is_module) {
-            playbooks.insert(name, Playbook { file: script.file, ast: script.ast, entries: script.entries });
+            playbooks.insert(
+                name,
+                Playbook {
+                    last: Entry::ALL
+                        .into_iter()
+                        .filter_map(|entry| Some((entry, last::last(&script.ast, entry)?)))
+                        .collect(),
+                    file: script.file,
+                    ast: script.ast,
+                    entries: script.entries,
+                },
+            );
         }
         let engine = std::mem::take(&mut self.engine);
         let owners = Arc::new(Owners::of_lists(&self.lists));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Scope};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Position, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::playbooks::check::Use;
 use crate::playbooks::fault::Fault;
 use crate::playbooks::limits::STACK_BYTES;
 use crate::playbooks::run::{self, Run, Stop};
-use crate::playbooks::value::to_json;
+use crate::playbooks::value::{to_dynamic, to_json};
 use crate::playbooks::{fault, input};
 use crate::rules::owners::Owners;
 
@@ -36,6 +36,8 @@ pub(super) struct Playbook {
     pub ast: AST,
     /// Line of each entry function that it has.
     pub entries: BTreeMap<Entry, u32>,
+    /// Where each ends with a step.
+    pub last: BTreeMap<Entry, Position>,
 }
 
 /// The function of a playbook that a run calls.
@@ -124,6 +126,10 @@ pub struct Evaluated {
     pub steps: Vec<NewStep>,
     /// What then.
     pub then: Then,
+    /// It waits for one step alone, the last of them, and returns what that answers once it succeeds: no other evaluation
+    /// is needed to know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_last: bool,
 }
 
 /// A step that is not on record yet.
@@ -169,6 +175,22 @@ pub const fn stack_bytes() -> usize {
     STACK_BYTES
 }
 
+impl Evaluated {
+    /// What evaluating once more would give when the step with [`Evaluated::is_last`] has succeeded: the run returns the
+    /// answer, as a script would see it.
+    #[must_use]
+    pub fn after_last(answer: &Value) -> Self {
+        let value = to_json(&to_dynamic(answer)).unwrap_or_default();
+        Self { steps: Vec::new(), then: Then::Finished(value), is_last: false }
+    }
+
+    /// No steps, and a run that failed.
+    #[must_use]
+    pub fn failed(error: String, place: Option<String>) -> Self {
+        Self { steps: Vec::new(), then: Then::Failed { error, place }, is_last: false }
+    }
+}
+
 impl Playbooks {
     /// Names of the playbooks, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -190,11 +212,11 @@ impl Playbooks {
     /// Needs a thread with [`stack_bytes`] of stack. Always returns: a panic inside becomes [`Then::Failed`].
     pub fn evaluate(&self, job: &Job) -> Evaluated {
         let Some(playbook) = self.playbooks.get(job.playbook) else {
-            return failed(format!("there is no playbook `{}` in this bundle", job.playbook), None);
+            return Evaluated::failed(format!("there is no playbook `{}` in this bundle", job.playbook), None);
         };
         let function = job.entry.function();
         let Some(line) = playbook.entries.get(&job.entry) else {
-            return failed(format!("the playbook `{}` has no {function}", job.playbook), None);
+            return Evaluated::failed(format!("the playbook `{}` has no {function}", job.playbook), None);
         };
         let input = match job.entry {
             Entry::Alert | Entry::Group => input::prepare(job.input),
@@ -206,6 +228,7 @@ impl Playbooks {
             seed: job.seed,
             alerts: input.ids,
             past: job.past.to_vec(),
+            last: playbook.last.get(&job.entry).map(|at| (playbook.file.clone(), *at)),
             owners: self.owners.clone(),
             ..Run::of_constants(self.lists.clone())
         };
@@ -227,8 +250,8 @@ impl Playbooks {
     pub fn evaluate_on_stack(&self, job: &Job) -> Evaluated {
         match run::on_stack(|| self.evaluate(job)) {
             Ok(Some(evaluated)) => evaluated,
-            Ok(None) => failed("the thread of the script ended early".into(), None),
-            Err(error) => failed(format!("no thread for the script: {error}"), None),
+            Ok(None) => Evaluated::failed("the thread of the script ended early".into(), None),
+            Err(error) => Evaluated::failed(format!("no thread for the script: {error}"), None),
         }
     }
 }
@@ -243,6 +266,7 @@ fn ended(result: Result<Dynamic, Box<EvalAltResult>>, file: &str) -> Result<Valu
 
 /// The flag outranks what the script returned; see [`run`].
 fn verdict(run: Run, result: Result<Value, Fault>, function: &str) -> Evaluated {
+    let is_last = run.is_last && run.stop == Some(Stop::Waits);
     let unread = run.past.get(run.next).map(|past| past.kind.clone());
     let then = match (run.stop, unread, result) {
         (Some(Stop::Waits), ..) => Then::Waits,
@@ -262,9 +286,5 @@ fn verdict(run: Run, result: Result<Value, Fault>, function: &str) -> Evaluated 
         }
     };
     let steps = if matches!(then, Then::Diverged { .. }) { Vec::new() } else { run.steps };
-    Evaluated { steps, then }
-}
-
-fn failed(error: String, place: Option<String>) -> Evaluated {
-    Evaluated { steps: Vec::new(), then: Then::Failed { error, place } }
+    Evaluated { steps, then, is_last }
 }

@@ -1,6 +1,6 @@
 //! The functions that a playbook has beyond Rhai's own. Each that asks for something is one step of the run.
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult, Map};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext};
 use serde_json::Value;
 
 use crate::domain::alert::Status;
@@ -25,17 +25,17 @@ pub const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
 /// Rhai's packages with the same name and types: so a blocking `sleep` and a logarithm `log` cannot be reached.
 pub fn register(engine: &mut Engine) {
     engine
-        .register_fn("webhook", |to: Dynamic, body: Dynamic| -> Outcome {
-            external(|_, _| request::webhook(&to, &body, None))
+        .register_fn("webhook", |call: NativeCallContext, to: Dynamic, body: Dynamic| -> Outcome {
+            send(&call, |_, _| request::webhook(&to, &body, None))
         })
-        .register_fn("webhook", |to: Dynamic, body: Dynamic, options: Dynamic| -> Outcome {
-            external(|_, _| request::webhook(&to, &body, Some(&options)))
+        .register_fn("webhook", |call: NativeCallContext, to: Dynamic, body: Dynamic, options: Dynamic| -> Outcome {
+            send(&call, |_, _| request::webhook(&to, &body, Some(&options)))
         })
-        .register_fn("email", |to: Dynamic| -> Outcome {
-            external(|_, entry| request::email(&to, &Dynamic::from_map(Map::new()), entry))
+        .register_fn("email", |call: NativeCallContext, to: Dynamic| -> Outcome {
+            send(&call, |_, entry| request::email(&to, &Dynamic::from_map(Map::new()), entry))
         })
-        .register_fn("email", |to: Dynamic, options: Dynamic| -> Outcome {
-            external(|_, entry| request::email(&to, &options, entry))
+        .register_fn("email", |call: NativeCallContext, to: Dynamic, options: Dynamic| -> Outcome {
+            send(&call, |_, entry| request::email(&to, &options, entry))
         })
         .register_fn("sleep", |span: Dynamic| -> Outcome { external(|run, _| request::sleep(&span, run.at)) })
         .register_fn("sleep", |secs: i64| -> Outcome { external(|run, _| request::sleep(&secs.into(), run.at)) })
@@ -77,15 +77,31 @@ fn entry(run: &Run) -> Result<Entry, Halt> {
     run.entry.ok_or_else(|| Halt::throw("limit", "constants cannot ask for steps; move the call into a function"))
 }
 
+/// [`external`], for the calls with which an entry function may end.
+fn send(call: &NativeCallContext, read: impl FnOnce(&Run, Entry) -> Result<Request, Halt>) -> Outcome {
+    ask(read, |run| {
+        // At the first level nothing runs but the entry function itself.
+        let here = run.last.as_ref().filter(|_| call.call_level() == 1);
+        here.is_some_and(|(file, at)| call.call_source() == Some(file) && call.call_position() == *at)
+    })
+}
+
 /// One step that leaves the daemon: returns its outcome, throws when it is not `ok`, or ends the evaluation.
 fn external(read: impl FnOnce(&Run, Entry) -> Result<Request, Halt>) -> Outcome {
+    ask(read, |_| false)
+}
+
+fn ask(read: impl FnOnce(&Run, Entry) -> Result<Request, Halt>, is_last: impl FnOnce(&Run) -> bool) -> Outcome {
     current(|run| {
         let request = read(run, entry(run)?)?;
         let destination = request.effect.destination().map(String::from);
         match run.step(request.effect, &request.args)? {
             Some(reply) if reply.class == Class::Ok => Ok(to_dynamic(&reply.value)),
             Some(reply) => Err(Halt::Throw(Box::new(failure(destination.as_deref(), &reply)))),
-            None => Err(run.halt(Stop::Waits)),
+            None => {
+                run.is_last = is_last(run);
+                Err(run.halt(Stop::Waits))
+            }
         }
     })
 }

@@ -17,6 +17,7 @@ pub mod evaluate;
 pub mod fault;
 pub mod host;
 pub mod input;
+pub mod last;
 pub mod limits;
 pub mod request;
 pub mod run;

@@ -44,6 +44,10 @@ pub struct Run {
     pub past: Vec<PastStep>,
     /// Number of the next step.
     pub next: usize,
+    /// The call that ends the entry function: its file, and where it stands there.
+    pub last: Option<(Arc<str>, Position)>,
+    /// It waits for that call's step, and for nothing else.
+    pub is_last: bool,
     /// Steps that this evaluation added.
     pub steps: Vec<NewStep>,
     /// Set once, and final.
@@ -163,6 +167,8 @@ impl Run {
             owners: Arc::default(),
             past: Vec::new(),
             next: 0,
+            last: None,
+            is_last: false,
             steps: Vec::new(),
             stop: None,
             operations: 0,

@@ -16,25 +16,15 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with alerts.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List alerts: by severity, then the newest
     List(list::Args),
-    /// Show everything about one alert
     Show(show::Args),
-    /// Show who changed an alert, when and why, and what was sent for it
     History(history::Args),
-    /// Say where alerts stand: active, in_progress, resolved or dismissed
     SetStatus(change::SetStatus),
-    /// Comment on alerts
     Comment(change::Comment),
-    /// Add and remove tags
     Tag(change::Tag),
-    /// Say who looks after alerts
     Assign(change::Assign),
-    /// Say whether alerts were worth raising
     Feedback(change::Feedback),
-    /// Start a playbook for alerts by hand
     Run(run::Args),
-    /// Draft a suppression of alerts like one
     Suppress(suppress::Args),
 }
 

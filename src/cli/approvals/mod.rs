@@ -10,9 +10,7 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with approvals.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List approvals: those that wait, the next to time out first
     List(list::Args),
-    /// Show an approval: the whole question, who may decide and until when, and what came of it
     Show(show::Args),
 }
 

@@ -14,11 +14,8 @@ use crate::daemon::query::deliveries::DeliveryState;
 /// What to do with deliveries.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List deliveries, the newest first: dead letters, unless told otherwise
     List(list::Args),
-    /// Show one delivery, its attempts and outcomes
     Show(show::Args),
-    /// Send dead letters again, with the same key
     Retry(retry::Args),
 }
 

@@ -10,11 +10,8 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with destinations.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List destinations and how they stand
     List(list::Args),
-    /// Show how one is set up, how it stands and what failed last
     Show(show::Args),
-    /// Send one marked message, and tell what the peer says at each stage
     Test(test::Args),
 }
 

@@ -10,11 +10,8 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with exports.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List exports and how they stand
     List(list::Args),
-    /// Show how one is set up and stands
     Show(show::Args),
-    /// Send one marked notice, and tell what the peer says at each stage
     Test(test::Args),
 }
 

@@ -9,11 +9,8 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with holds.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Keep webhooks and mails from going out
     On(change::On),
-    /// Let them go out again
     Off(change::Off),
-    /// List what is on hold
     List(list::Args),
 }
 

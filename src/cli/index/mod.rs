@@ -9,7 +9,6 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with the index.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Build it anew from the journal
     Rebuild(rebuild::Args),
 }
 

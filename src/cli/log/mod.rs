@@ -22,15 +22,10 @@ use crate::domain::id::RunId;
 /// What to do with the journal.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print the journal's last entries, and go on as it grows
     Tail(tail::Args),
-    /// Print the entries that fit
     Query(query::Args),
-    /// Check every hash, the chain and the head
     Verify(verify::Args),
-    /// Give up what stands behind the first damage, so that the daemon can start again
     Repair(repair::Args),
-    /// Show the public keys that checkpoints are signed with, or change the key
     Key(key::Args),
 }
 

@@ -23,7 +23,8 @@ const KINDS: [&str; 11] =
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// These kinds only, with commas between them: log, bundle, intake, quarantine, due, intent, begin, attempt, result, run
+    /// These kinds only, with commas between them: log, bundle, intake, quarantine, due, intent, begin, attempt, result, run,
+    /// operator
     #[arg(long, value_name = "KINDS", value_parser = kinds)]
     kind: Option<String>,
     /// Since: 30m, 4h, 7d, or an instant

@@ -21,7 +21,8 @@ pub struct Args {
     /// Go on as the journal grows
     #[arg(short, long)]
     follow: bool,
-    /// These kinds only, with commas between them: log, bundle, intake, quarantine, due, intent, begin, attempt, result, run
+    /// These kinds only, with commas between them: log, bundle, intake, quarantine, due, intent, begin, attempt, result, run,
+    /// operator
     #[arg(long, value_name = "KINDS", value_parser = super::query::kinds)]
     kind: Option<String>,
 }

@@ -10,11 +10,8 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with quarantined records.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List quarantined records, the newest first
     List(list::Args),
-    /// Show one quarantined record and why it is there
     Show(show::Args),
-    /// Send quarantined records through again, once a format takes them
     Retry(retry::Args),
 }
 

@@ -10,13 +10,9 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with recipients.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List recipients: what they want, have got and wait for
     List(list::Args),
-    /// Show what one wants, has got and waits for
     Show(show::Args),
-    /// Send an address no mails any more
     Unsubscribe(change::Unsubscribe),
-    /// Send an address mails again
     Subscribe(change::Subscribe),
 }
 

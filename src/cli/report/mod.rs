@@ -9,9 +9,7 @@ use crate::cli::fault::{Exit, Fault};
 /// What to report.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Rank kinds, rules, sources, hosts … by the noise they make, and suggest what makes it less
     Noisy(noisy::Args),
-    /// List suppressions with what they hold back: unused, expiring and expired ones
     Suppressions(suppressions::Args),
 }
 

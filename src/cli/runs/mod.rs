@@ -10,15 +10,10 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with runs.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List runs: open ones first, then the newest
     List(list::Args),
-    /// Show every step of one run
     Show(show::Args),
-    /// End a run for good
     Cancel(order::Cancel),
-    /// Start a run's playbook anew, for the same alerts, on today's bundle
     Restart(order::Restart),
-    /// Let a failed or stalled run go on from its recorded steps
     Retry(order::Retry),
 }
 

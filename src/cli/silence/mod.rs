@@ -10,13 +10,9 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with silences.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Keep alerts quiet for a while
     Add(add::Args),
-    /// List silences: those that hold, the next to end first
     List(list::Args),
-    /// End a silence now
     Expire(end::Expire),
-    /// Let a silence end at another time
     Update(end::Update),
 }
 

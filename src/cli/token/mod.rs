@@ -10,11 +10,8 @@ use crate::cli::fault::{Exit, Fault};
 /// What to do with tokens.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a token; it is shown once
     Add(add::Args),
-    /// List tokens, without the tokens themselves
     List(list::Args),
-    /// Refuse a token from now on
     Revoke(revoke::Args),
 }
 

@@ -10,7 +10,7 @@ use crate::daemon::bundle;
 use crate::daemon::workers::sandbox;
 use crate::daemon::workers::wire::{self, Ask, Job, Tell};
 use crate::playbooks::compile::compile_here;
-use crate::playbooks::evaluate::{Evaluated, Playbooks, Then};
+use crate::playbooks::evaluate::{Evaluated, Playbooks};
 use crate::yaml::diagnostic::{Gravity, Sources};
 
 /// Stack of a script: far more than its 32 levels of calls need. What overflows it kills the worker.
@@ -72,7 +72,7 @@ fn compile(files: &Sources) -> Result<Playbooks, String> {
 }
 
 fn evaluate(bundles: &HashMap<String, Result<Playbooks, String>>, job: &Job) -> Evaluated {
-    let failed = |error| Evaluated { steps: Vec::new(), then: Then::Failed { error, place: None } };
+    let failed = |error| Evaluated::failed(error, None);
     match bundles.get(&job.bundle) {
         Some(Ok(playbooks)) => match job.input() {
             Ok(input) => playbooks.evaluate(&job.on(&input)),

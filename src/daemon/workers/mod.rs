@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::bundle::Bundle;
 use crate::daemon::report::WorkersReport;
-use crate::daemon::workers::process::{Broken, Process};
+use crate::daemon::workers::process::{Broken, Process, Time};
 use crate::daemon::workers::wire::Job;
 use crate::playbooks::evaluate::Evaluated;
 
@@ -32,11 +32,11 @@ const BATCH_MAX: usize = 32;
 const FIRST_EACH: usize = 4;
 /// Bytes in one batch; a larger job travels alone.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// How long a batch of the quick lane may take.
-const QUICK_MAX: Duration = Duration::from_millis(60);
-/// How long an evaluation of the slow lane may take on a clock: only a machine that stands still needs it, since the
-/// worker's processor time is bounded.
-const SLOW_MAX: Duration = Duration::from_secs(60);
+/// What a batch of the quick lane may take.
+const QUICK_MAX: Time = Time { cpu: Duration::from_millis(60), clock: Duration::from_secs(1) };
+/// What an evaluation of the slow lane may take. Only a machine that stands still needs this, since the worker bounds its
+/// own processor time more closely.
+const SLOW_MAX: Time = Time { cpu: Duration::from_secs(60), clock: Duration::from_mins(5) };
 /// How long a worker without work is kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Workers that may die of one evaluation before it fails.
@@ -75,6 +75,7 @@ struct Counts {
     running: AtomicU64,
     started: AtomicU64,
     died: AtomicU64,
+    late: AtomicU64,
     lacks: Mutex<BTreeSet<String>>,
 }
 
@@ -175,9 +176,9 @@ impl Workers {
 
     /// What they did, for `soard status`.
     pub fn report(&self) -> WorkersReport {
-        let Counts { running, started, died, lacks } = &self.counts;
-        let [running, started, died] = [running, started, died].map(|count| count.load(Ordering::Relaxed));
-        WorkersReport { running, started, died, lacks: locked(lacks).iter().cloned().collect() }
+        let Counts { running, started, died, late, lacks } = &self.counts;
+        let [running, started, died, late] = [running, started, died, late].map(|count| count.load(Ordering::Relaxed));
+        WorkersReport { running, started, died, late, lacks: locked(lacks).iter().cloned().collect() }
     }
 
     /// Ends the processes once they are done with what they have; what waits is dropped, since the journal knows it.
@@ -252,7 +253,9 @@ impl Workers {
             self.answered(speed, item, answer, begun.elapsed());
         }
         if let Err(broken) = broken {
-            self.counts.died.fetch_add(1, Ordering::Relaxed);
+            let is_late = speed == Speed::Quick && matches!(broken, Broken::Late);
+            let count = if is_late { &self.counts.late } else { &self.counts.died };
+            count.fetch_add(1, Ordering::Relaxed);
             let cause = self.ended(process).unwrap_or_default();
             self.again(speed, unanswered, &broken, &cause);
             if speed == Speed::Quick {
@@ -272,7 +275,7 @@ impl Workers {
     }
 
     fn answered(&self, speed: Speed, item: Item, answer: Evaluated, took: Duration) {
-        if speed == Speed::Slow && took < QUICK_MAX / 2 {
+        if speed == Speed::Slow && took < QUICK_MAX.cpu / 2 {
             locked(&self.known_slow).remove(&item.work.script());
         }
         item.work.done(Ok(answer));

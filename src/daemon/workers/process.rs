@@ -17,6 +17,8 @@ use crate::yaml::diagnostic::Sources;
 const BUNDLES_MAX: usize = 4;
 /// How long a worker may take to start or to compile a bundle. Its processor time is bounded more closely.
 const START_MAX: Duration = Duration::from_secs(60);
+/// What the system counts processor time in, as it tells programs.
+const TICK_MILLIS: u64 = 10;
 /// Bytes of a dying worker's words that are read.
 const WORDS_BYTES_MAX: u64 = 4 * 1024;
 
@@ -27,6 +29,15 @@ pub struct Process {
     loaded: Vec<String>,
     /// Protections that it could not have.
     pub lacks: Vec<String>,
+}
+
+/// How long a batch may take: a machine that is busy with something else is no fault of a playbook.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    /// Of the processors.
+    pub cpu: Duration,
+    /// On the clock, at most, when the worker gets little of the processors.
+    pub clock: Duration,
 }
 
 /// Why a batch was not answered to its end.
@@ -72,7 +83,7 @@ impl Process {
         }
         ours.set_write_timeout(Some(START_MAX))?;
         let mut process = Self { child, socket: BufReader::new(ours), loaded: Vec::new(), lacks: Vec::new() };
-        match process.hear(Instant::now() + START_MAX) {
+        match process.hear(&mut Patience::until(START_MAX)) {
             Ok(Tell::Ready { lacks }) => process.lacks = lacks,
             _ => return Err(io::Error::other(process.cause_of_death())),
         }
@@ -97,7 +108,7 @@ impl Process {
 
     fn send(&mut self, id: &str, files: &Sources) -> Result<(), Broken> {
         let ask = Ask::Load { bundle: id.to_owned(), files: bundle::scripts(files) };
-        match self.tell(&ask).and_then(|()| self.hear(Instant::now() + START_MAX))? {
+        match self.tell(&ask).and_then(|()| self.hear(&mut Patience::until(START_MAX)))? {
             Tell::Loaded { .. } => self.loaded.push(id.to_owned()),
             Tell::Ready { .. } | Tell::Evaluated(_) => return Err(Broken::Died),
         }
@@ -105,15 +116,15 @@ impl Process {
     }
 
     /// Evaluates a batch; the answers come in its order, and stop where the worker broke.
-    pub fn evaluate(&mut self, jobs: Vec<Job>, within: Duration) -> (Vec<Evaluated>, Result<(), Broken>) {
+    pub fn evaluate(&mut self, jobs: Vec<Job>, time: Time) -> (Vec<Evaluated>, Result<(), Broken>) {
         let count = jobs.len();
         let mut answers = Vec::with_capacity(count);
         if let Err(broken) = self.tell(&Ask::Evaluate(jobs)) {
             return (answers, Err(broken));
         }
-        let until = Instant::now() + within;
+        let mut patience = Patience::new(self.child.id(), time);
         while answers.len() < count {
-            match self.hear(until) {
+            match self.hear(&mut patience) {
                 Ok(Tell::Evaluated(evaluated)) => answers.push(evaluated),
                 Ok(Tell::Ready { .. } | Tell::Loaded { .. }) => return (answers, Err(Broken::Died)),
                 Err(broken) => return (answers, Err(broken)),
@@ -127,8 +138,8 @@ impl Process {
     }
 
     /// The next frame. The socket's time-out is for one read, so it is set anew for each.
-    fn hear(&mut self, until: Instant) -> Result<Tell, Broken> {
-        let mut timed = Timed { socket: &mut self.socket, until };
+    fn hear(&mut self, patience: &mut Patience) -> Result<Tell, Broken> {
+        let mut timed = Timed { socket: &mut self.socket, patience };
         wire::read(&mut timed).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Broken::Late,
             _ => Broken::Died,
@@ -155,22 +166,67 @@ impl Drop for Process {
     }
 }
 
-/// A reader that gives up at an instant.
+/// How long to wait for a worker.
+struct Patience {
+    until: Instant,
+    /// Whose processor time counts, how much it may use, how much it had used, and when it is over all the same.
+    worker: Option<(u32, Duration, Duration, Instant)>,
+}
+
+impl Patience {
+    /// Until a time has passed on the clock.
+    fn until(within: Duration) -> Self {
+        Self { until: Instant::now() + within, worker: None }
+    }
+
+    /// Until the worker has had this much processor time.
+    fn new(pid: u32, Time { cpu, clock }: Time) -> Self {
+        let (now, used) = (Instant::now(), cpu_time(pid));
+        Self { until: now + cpu, worker: used.map(|used| (pid, cpu, used, now + clock)) }
+    }
+
+    /// What is left; asks for more where the machine was busy with something else.
+    fn left(&mut self) -> Duration {
+        let now = Instant::now();
+        if let (true, Some((pid, cpu, before, end))) = (now >= self.until, self.worker) {
+            let used = cpu_time(pid).map_or(cpu, |used| used.saturating_sub(before));
+            let more = cpu.saturating_sub(used);
+            self.until = if more.is_zero() { self.until } else { end.min(now + more) };
+        }
+        self.until.saturating_duration_since(now)
+    }
+}
+
+/// Processor time that a process has used; `None` when the system does not tell.
+fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // What stands in parentheses is a name that may hold anything; 11 fields lie between it and the two times.
+    let mut times = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let (user, system): (u64, u64) = (times.next()?.parse().ok()?, times.next()?.parse().ok()?);
+    Some(Duration::from_millis((user + system) * TICK_MILLIS))
+}
+
+/// A reader that gives up when patience is at its end.
 struct Timed<'a> {
     socket: &'a mut BufReader<UnixStream>,
-    until: Instant,
+    patience: &'a mut Patience,
 }
 
 impl Read for Timed<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.socket.buffer().is_empty() {
-            let left = self.until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
+        loop {
+            if self.socket.buffer().is_empty() {
+                let left = self.patience.left();
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                self.socket.get_ref().set_read_timeout(Some(left))?;
             }
-            self.socket.get_ref().set_read_timeout(Some(left))?;
+            match self.socket.read(into) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                read => return read,
+            }
         }
-        self.socket.read(into)
     }
 }
 

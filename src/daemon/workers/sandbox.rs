@@ -114,12 +114,19 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     let never_executable = || argument(2, SeccompCmpOp::MaskedEq(executable), 0);
     rules.insert(libc::SYS_mmap, vec![never_executable()?]);
     rules.insert(libc::SYS_mprotect, vec![never_executable()?]);
-    rules.insert(libc::SYS_prlimit64, vec![argument(1, SeccompCmpOp::Eq, u64::from(libc::RLIMIT_CPU))?]);
+    // Its own limit of processor time, and nobody else's.
+    let own_cpu =
+        vec![condition(0, SeccompCmpOp::Eq, 0)?, condition(1, SeccompCmpOp::Eq, u64::from(libc::RLIMIT_CPU))?];
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(own_cpu)?]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
 }
 
 fn argument(index: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Dword, is, value)?])
+    SeccompRule::new(vec![condition(index, is, value)?])
+}
+
+fn condition(index: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, is, value)
 }

@@ -125,8 +125,8 @@ impl Trace {
 fn drive(playbooks: &Playbooks, name: &str, input: &Value, mut answer: impl FnMut(&Effect) -> Reply) -> Trace {
     let (mut steps, mut past): (Vec<NewStep>, Vec<PastStep>) = (Vec::new(), Vec::new());
     loop {
-        let job = Job { playbook: name, ..job(input, &past) };
-        let evaluated = playbooks.evaluate_on_stack(&job);
+        let asked = Job { playbook: name, ..job(input, &[]) };
+        let evaluated = playbooks.evaluate_on_stack(&Job { past: &past, ..asked });
         for step in evaluated.steps {
             past.push(PastStep {
                 kind: step.effect.kind().into(),
@@ -139,6 +139,11 @@ fn drive(playbooks: &Playbooks, name: &str, input: &Value, mut answer: impl FnMu
             return Trace { steps, past, then: evaluated.then };
         }
         let open = past.iter().position(|step| step.outcome.is_none()).expect("it waits for something");
-        past[open].outcome = Some(answer(&steps[open].effect));
+        let reply = answer(&steps[open].effect);
+        past[open].outcome = Some(reply.clone());
+        if evaluated.is_last && reply.class == Class::Ok {
+            let whole = playbooks.evaluate_on_stack(&Job { past: &past, ..asked });
+            assert_eq!(whole, Evaluated::after_last(&reply.value), "{name}: what was said to be the last step");
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::domain::effect::{Class, Effect, Reply};
 use crate::playbooks::evaluate::{Job, PastStep, Playbooks, Then};
-use crate::playbooks::tests::{Trace, alert, bundle, drive, evaluate, failed, job, ok, playbook, shipped};
+use crate::playbooks::tests::{Trace, alert, bundle, drive, evaluate, failed, files, job, ok, playbook, shipped};
 
 /// Evaluates with every prefix of the record, and asserts that what follows is what followed then.
 fn crash_everywhere(playbooks: &Playbooks, name: &str, input: &Value, trace: &Trace) {
@@ -118,4 +118,41 @@ fn a_script_that_asks_for_something_else_than_the_record_diverges() {
             other => panic!("{text}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_step_is_the_last_only_where_nothing_can_follow_its_success() {
+    let library = ("playbooks/lib/m.rhai", "\n    fn tell(a) { webhook(\"a\", a); }");
+    let starts = "import \"lib/m\" as m;\nfn tell(a) { webhook(\"a\", a); }\n";
+    for (body, expected) in [
+        ("log(\"x\"); webhook(\"a\", 1);", vec![true]),
+        ("webhook(\"a\", 1); email(\"b\")", vec![false, true]),
+        ("webhook(\"a\", webhook(\"b\", 1).body);", vec![false, true]),
+        ("for n in 0..2 { webhook(\"a\", n); } webhook(\"a\", 2);", vec![false, false, true]),
+        ("webhook(\"a\", 1); if alert.title == \"\" { webhook(\"b\", 1); }", vec![false]),
+        ("tell(1); m::tell(1); [1].map(|x| webhook(\"a\", x));", vec![false, false, false]),
+        ("all([#{ webhook: \"a\", body: 1 }]);", vec![false]),
+    ] {
+        let text = format!("{starts}fn on_alert(alert) {{ {body} }}");
+        let playbooks = bundle(&files(&[library, ("playbooks/p.rhai", &text)]));
+        let mut said = Vec::new();
+        let mut past: Vec<PastStep> = Vec::new();
+        loop {
+            let evaluated = evaluate(&playbooks, &past);
+            past.extend(evaluated.steps.iter().map(|step| PastStep {
+                kind: step.effect.kind().into(),
+                args_sha256: step.args_sha256.clone(),
+                outcome: Some(step.value.clone().map_or_else(|| answers(&step.effect), ok)),
+            }));
+            if evaluated.then != Then::Waits {
+                break;
+            }
+            said.push(evaluated.is_last);
+        }
+        assert_eq!(said, expected, "{body}");
+    }
+    // Its failure is for the script to see, and may be caught by nobody.
+    let playbooks = playbook("fn on_alert(alert) { webhook(\"a\", 1); }");
+    let trace = drive(&playbooks, "p", &alert(), |_| failed(Class::Rejected, 400));
+    assert!(matches!(trace.then, Then::Failed { .. }));
 }

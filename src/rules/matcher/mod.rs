@@ -59,6 +59,13 @@ impl Matches {
         u32::try_from(number).is_ok_and(|number| self.has(self.suppressions + number))
     }
 
+    /// The first route from this number on that matches.
+    pub fn next_route(&self, number: usize) -> Option<usize> {
+        let from = u32::try_from(number).ok()?.checked_add(self.suppressions)?;
+        let next = self.numbers.get(self.numbers.partition_point(|number| *number < from))?;
+        Some((next - self.suppressions) as usize)
+    }
+
     /// The numbers of the suppressions that match, in order.
     pub fn suppressions(&self) -> impl Iterator<Item = usize> {
         self.numbers.iter().take_while(|number| **number < self.suppressions).map(|number| *number as usize)
