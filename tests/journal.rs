@@ -250,7 +250,7 @@ fn a_torn_tail_of_any_kind_is_moved_aside_and_reported() {
         assert_eq!(fs::read(&path).unwrap(), whole[..durable], "{kind}");
         // Until the daemon has recorded it, each opening names it again.
         let (journal, recovery) = open_large(dir.path());
-        assert_eq!(recovery.torn, [torn.clone()], "{kind}");
+        assert_eq!(recovery.torn, std::slice::from_ref(torn), "{kind}");
         append(&journal, draft(6)).recv_timeout(PATIENCE).unwrap().unwrap();
         journal.close().unwrap();
         assert_eq!(open_large(dir.path()).1.torn, [], "{kind}");
