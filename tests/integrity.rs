@@ -893,6 +893,7 @@ fn a_daemon_compresses_what_is_old_and_every_command_answers_as_before() {
     over(&daemon, 0, 300);
     let journal = folder.path().join("state/journal");
     let last = daemon.json(&["status"])["journal"]["seq"].as_u64().unwrap();
+    wait_for("the index to catch up", || (daemon.json(&["status"])["index"]["behind"] == 0).then_some(()));
     let before = answers(&daemon, last);
     assert!(before.iter().filter(|(_, answer)| answer[0] == 0).count() >= 10, "they have something to say: {before:?}");
     assert_eq!(daemon.stop(), Some(0));

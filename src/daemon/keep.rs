@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::daemon::core::{Dropping, Message};
@@ -53,7 +54,7 @@ enum KeepError {
 
 /// Path of the base that goes up to an entry.
 pub fn base(state: &Path, last: u64) -> PathBuf {
-    state.join(format!("base-{last:020}"))
+    state.join(format!("{}{last:020}", snapshot::BASE))
 }
 
 /// The bases in the state folder, the newest first.
@@ -61,7 +62,7 @@ pub fn bases(state: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(state).into_iter().flatten().flatten().map(|file| file.path());
     let is_base = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.strip_prefix("base-").is_some_and(|seq| seq.len() == 20 && seq.bytes().all(|b| b.is_ascii_digit()))
+        name.strip_prefix(snapshot::BASE).is_some_and(|seq| seq.len() == 20 && seq.bytes().all(|b| b.is_ascii_digit()))
     };
     let mut bases: Vec<PathBuf> = files.filter(is_base).collect();
     bases.sort_unstable_by(|a, b| b.cmp(a));
@@ -84,10 +85,15 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let drops = policy.keep.is_some() || policy.size.is_some();
-    if !drops && policy.compress_after == After::Never {
+    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, exports, ends: Ends::new() };
+    // A crash may have left it to us, whatever the policy is now.
+    match keeper.finish_last().await {
+        Ok(()) | Err(KeepError::Stopping) => {}
+        Err(error) => tracing::error!(%error, "what was dropped of the journal cannot be removed"),
+    }
+    if !drops && keeper.policy.compress_after == After::Never {
         return;
     }
-    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, exports, ends: Ends::new() };
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -132,12 +138,22 @@ impl Keeper {
         Ok(closed?)
     }
 
-    async fn drop_segments(&mut self) -> Result<(), KeepError> {
+    /// The first entry that something needs of those that may be dropped, and the last one that was.
+    async fn needs(&self, held: Timestamp) -> Result<(u64, u64), KeepError> {
         let (to, needs) = oneshot::channel();
-        let held = self.policy.hold.before(clock::now());
         self.core.send(Message::Needs(held, to)).await.map_err(|_| KeepError::Stopping)?;
-        let (needed, dropped) = needs.await.map_err(|_| KeepError::Stopping)?;
-        self.finish(dropped)?;
+        needs.await.map_err(|_| KeepError::Stopping)
+    }
+
+    async fn finish_last(&self) -> Result<(), KeepError> {
+        let (_, dropped) = self.needs(clock::now()).await?;
+        self.finish(dropped).await
+    }
+
+    async fn drop_segments(&mut self) -> Result<(), KeepError> {
+        let held = self.policy.hold.before(clock::now());
+        let (needed, dropped) = self.needs(held).await?;
+        self.finish(dropped).await?;
         let (closed, all) = self.closed().await?;
         let needed = needed.min(self.exports.needed(&closed, clock::now()));
         let chosen = retention::choose(&closed, all, &self.policy, clock::now(), needed);
@@ -160,21 +176,20 @@ impl Keeper {
             let hold = self.policy.hold.to_string();
             tracing::warn!(runs, letters, hold, "what failed longer ago is given up: it can no longer be retried");
         }
-        self.finish(last)
+        self.finish(last).await
     }
 
-    /// Removes what the journal has on record as dropped, and older bases.
-    fn finish(&self, last: u64) -> Result<(), KeepError> {
-        let kept = base(&self.state, last);
-        if last == 0 || !kept.exists() {
-            return Ok(());
-        }
-        self.reader.forget(last);
-        retention::remove(&self.journal, last)?;
-        for older in bases(&self.state).into_iter().filter(|path| *path < kept) {
-            fs::remove_file(older).map_err(KeepError::Base)?;
-        }
-        Ok(())
+    /// Removes what the journal has on record as dropped, and other bases.
+    async fn finish(&self, last: u64) -> Result<(), KeepError> {
+        let (state, journal, reader) = (self.state.clone(), self.journal.clone(), self.reader.clone());
+        let finished = tokio::task::spawn_blocking(move || {
+            if last > 0 && base(&state, last).exists() {
+                reader.forget(last);
+                retention::remove(&journal, last)?;
+            }
+            remove_other_bases(&state, &journal, last)
+        });
+        finished.await.map_err(|_| KeepError::Stopping)?
     }
 
     /// Compresses what is old enough, one segment after the other.
@@ -191,7 +206,9 @@ impl Keeper {
             let Archived { first, last, bytes, packed } = archived;
             // Without the entry the segment stays, and the next start begins anew.
             record(&self.core, Log::Archived { first, last, bytes, packed }).await.ok_or(KeepError::Stopping)?;
-            archive::settle(&self.journal, first)?;
+            let journal = self.journal.clone();
+            let settled = tokio::task::spawn_blocking(move || archive::settle(&journal, first)).await;
+            settled.map_err(|_| KeepError::Stopping)??;
             tracing::info!(first, last, bytes, packed, "a segment of the journal was compressed");
         }
         Ok(())
@@ -208,6 +225,19 @@ async fn archive_aside(journal: PathBuf, closed: Closed) -> Result<Archived, Kee
     };
     thread::Builder::new().name("archive".into()).spawn(work).map_err(KeepError::Thread)?;
     Ok(archived.await.map_err(|_| KeepError::Stopping)??)
+}
+
+/// Removes bases of before, and those whose entry never came; only while the journal begins behind the one on record.
+/// Otherwise, as after a repair that gave up that entry, nothing else may know what the dropped entries add up to.
+fn remove_other_bases(state: &Path, journal: &Path, last: u64) -> Result<(), KeepError> {
+    if retention::oldest(journal)? != Some(last + 1) {
+        return Ok(());
+    }
+    let kept = base(state, last);
+    for other in bases(state).into_iter().filter(|path| *path != kept) {
+        fs::remove_file(other).map_err(KeepError::Base)?;
+    }
+    Ok(())
 }
 
 /// Adds up what is to go and writes it as the new base; also its SHA-256.

@@ -156,6 +156,7 @@ impl Lanes {
             counter.on_hold.store(on_hold as u64, Ordering::Relaxed);
             lane.report(&counter);
         }
+        world.workers.effects_wait(self.0.values().map(|lane| lane.waiting.len()).sum());
     }
 
     /// When the next open breaker lets an attempt through that waits for nothing else.

@@ -26,11 +26,19 @@ pub struct Recovered {
     pub snapshot: u64,
 }
 
-/// Opens the journal and finds the state: from a snapshot where one fits, else from a base, else from the whole journal.
+/// Opens the journal, finds the state, and removes what the last daemon left unfinished.
 ///
 /// # Errors
 /// When the state folder cannot be used, or the journal is damaged or in use.
 pub fn recover(settings: &Settings) -> Result<Recovered, DaemonError> {
+    let recovered = find(settings)?;
+    let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
+    snapshot::remove_unfinished(&settings.state).map_err(unusable)?;
+    Ok(recovered)
+}
+
+/// The state comes from a snapshot where one fits, else from a base, else from the whole journal.
+fn find(settings: &Settings) -> Result<Recovered, DaemonError> {
     let path = &settings.state;
     let unusable = |cause| DaemonError::State { path: path.to_owned(), cause };
     for folder in [path.to_owned(), path.join("bundles"), path.join("journal")] {

@@ -3,6 +3,7 @@
 //! A snapshot names the journal entry up to which it goes, by number and hash, and is written once that entry is durable.
 //! One that does not fit the journal, or that another version wrote, is left aside with a line in the log.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +20,12 @@ use crate::journal::Receipt;
 
 /// Name of the file in the state folder.
 pub const FILE: &str = "snapshot";
+
+/// What names of bases begin with.
+pub const BASE: &str = "base-";
+
+/// How the name of one ends that is being written.
+const UNFINISHED: &str = "tmp";
 
 /// A snapshot is written when this many entries follow the last one, and no fewer than an eighth of the alerts on record: what a start
 /// has to read behind it then takes about as long as the snapshot itself, and writing them costs little beside the journal.
@@ -142,17 +149,41 @@ pub fn write(path: &Path, saved: &Saved, receipt: &Receipt) -> io::Result<()> {
     let parts = (json.len() as u64, alerts.bytes(), ran.len() as u64);
     let (seq, hash) = (receipt.seq, receipt.hash.clone());
     let header = Header { version: VERSION, seq, hash, json: parts.0, alerts: parts.1, ran: parts.2, sha256 };
-    let unfinished = path.with_extension("tmp");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    let header = serde_json::to_vec(&header).expect("numbers and text are JSON");
-    file.write_all(&header)?;
-    file.write_all(b"\n")?;
-    file.write_all(json)?;
-    alerts.packed().try_for_each(|part| file.write_all(&part))?;
-    file.write_all(ran)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
+    let mut header = serde_json::to_vec(&header).expect("numbers and text are JSON");
+    header.push(b'\n');
+    let unfinished = path.with_extension(UNFINISHED);
+    let make = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(&header)?;
+        file.write_all(json)?;
+        alerts.packed().try_for_each(|part| file.write_all(&part))?;
+        file.write_all(ran)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    // What a full disk broke off would only fill it.
+    make().inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Removes what an earlier daemon was writing when it died. Only whoever holds the journal may: others would take it from
+/// the one that lives.
+///
+/// # Errors
+/// When the system refuses it.
+pub fn remove_unfinished(state: &Path) -> io::Result<()> {
+    for file in fs::read_dir(state)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|end| end == UNFINISHED) && path.file_stem().is_some_and(is_ours) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is a snapshot or a base by its name.
+fn is_ours(name: &OsStr) -> bool {
+    name == FILE || name.to_str().is_some_and(|name| name.starts_with(BASE))
 }
 
 /// Writes snapshots beside the core.

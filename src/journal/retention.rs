@@ -158,8 +158,10 @@ pub fn remove(dir: &Path, last: u64) -> Result<(), JournalError> {
                 removed => removed.map_err(JournalError::io("remove", &path))?,
             }
         }
+        // One by one: a power cut that brings back an older one but not a younger one would leave a gap.
+        segment::sync_dir(dir)?;
     }
-    segment::sync_dir(dir)
+    Ok(())
 }
 
 #[cfg(test)]

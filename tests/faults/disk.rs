@@ -97,7 +97,9 @@ fn live(library: &Path, disk: &str, fault: Option<&str>) -> Life {
                 refused += 1;
             }
             // The daemon ends rather than limps.
-            None => ended = Some(wait_for(&format!("the daemon to end on {disk}, after {n} alerts"), || daemon.has_ended())),
+            None => {
+                ended = Some(wait_for(&format!("the daemon to end on {disk}, after {n} alerts"), || daemon.has_ended()))
+            }
         }
     }
     if ended.is_none() {

@@ -11,4 +11,6 @@ mod lanes;
 mod letters;
 mod matrix;
 mod peers;
+mod rest;
+mod stages;
 mod ways;

@@ -274,15 +274,20 @@ impl Daemon {
 
     /// Starts the daemon and waits until it takes alerts, or ends by itself.
     pub fn start_or_end(&mut self) -> Option<ExitStatus> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log.txt")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
-        command.arg("run").arg(&self.dir).envs(self.env.clone()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
+        self.begin();
         let port = self.port;
         wait_for("the daemon to listen", || match self.has_ended() {
             Some(status) => Some(Some(status)),
             None => TcpStream::connect(("127.0.0.1", port)).ok().map(|_| None),
         })
+    }
+
+    /// Starts the daemon and waits for nothing.
+    pub fn begin(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log.txt")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_soard"));
+        command.arg("run").arg(&self.dir).envs(self.env.clone()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
     }
 
     /// Runs the daemon with this as its standard input until it ends by itself; its status and log.
@@ -336,6 +341,9 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        // A worker that was being started at that moment holds the daemon's sockets until it runs its own program.
+        let port = self.port;
+        wait_for("the port to be given back", || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
     }
 
     /// SIGTERM; the exit code.

@@ -13,7 +13,7 @@ pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +26,11 @@ use crate::playbooks::evaluate::Evaluated;
 
 /// Processes of each lane.
 const PROCESSES: usize = 2;
+/// Effects that may wait for their turn before runs that have not begun are held back a moment: what was asked for goes
+/// out while it is still in memory.
+const AHEAD_MAX: usize = 512;
+/// How long they are held back at most; a destination that takes nothing must not keep others waiting.
+const AHEAD_PAUSE: Duration = Duration::from_millis(20);
 /// Jobs in one batch of the quick lane.
 const BATCH_MAX: usize = 32;
 /// Of so many turns one is for a run's first evaluation, when others go on.
@@ -93,6 +98,8 @@ struct Lane {
     speed: Speed,
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Effects that wait for their turn; only the quick lane is told.
+    ahead: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -172,6 +179,14 @@ impl Workers {
         let is_slow = locked(&self.known_slow).contains(&work.script());
         let lane = if is_slow { &self.slow } else { &self.quick };
         lane.push([Item { work, deaths: 0, alone: false }], false);
+    }
+
+    /// Told how many effects wait for their turn.
+    pub fn effects_wait(&self, count: usize) {
+        let before = self.quick.ahead.swap(count, Ordering::Relaxed);
+        if before > AHEAD_MAX / 2 && count <= AHEAD_MAX / 2 {
+            self.quick.wake.notify_all();
+        }
     }
 
     /// What they did, for `soard status`.
@@ -343,7 +358,7 @@ impl Workers {
 
 impl Lane {
     fn new(speed: Speed) -> Self {
-        Self { speed, queue: Mutex::default(), wake: Condvar::new() }
+        Self { speed, queue: Mutex::default(), wake: Condvar::new(), ahead: AtomicUsize::new(0) }
     }
 
     fn push(&self, items: impl IntoIterator<Item = Item>, first: bool) {
@@ -366,17 +381,33 @@ impl Lane {
     /// The next batch; empty when nothing came for so long that the process may go; `None` when it is over.
     fn take(&self, has_process: bool) -> Option<Vec<Item>> {
         let mut queue = locked(&self.queue);
-        while queue.is_empty() && !queue.closed {
-            if has_process {
-                let (back, idle) = self.wake.wait_timeout(queue, IDLE_MAX).expect("nothing panics while it is held");
-                queue = back;
-                if idle.timed_out() && queue.is_empty() {
-                    return Some(Vec::new());
+        let mut held_back = false;
+        loop {
+            while queue.is_empty() && !queue.closed {
+                if has_process {
+                    let (back, idle) =
+                        self.wake.wait_timeout(queue, IDLE_MAX).expect("nothing panics while it is held");
+                    queue = back;
+                    if idle.timed_out() && queue.is_empty() {
+                        return Some(Vec::new());
+                    }
+                } else {
+                    queue = self.wake.wait(queue).expect("nothing panics while it is held");
                 }
-            } else {
-                queue = self.wake.wait(queue).expect("nothing panics while it is held");
+            }
+            if !held_back && queue.going_on.is_empty() && self.ahead.load(Ordering::Relaxed) > AHEAD_MAX {
+                held_back = true;
+                queue = self.wake.wait_timeout(queue, AHEAD_PAUSE).expect("nothing panics while it is held").0;
+                continue;
+            }
+            let batch = self.batch(&mut queue);
+            if !batch.is_empty() || queue.closed {
+                return (!batch.is_empty()).then_some(batch);
             }
         }
+    }
+
+    fn batch(&self, queue: &mut Queue) -> Vec<Item> {
         let mut batch: Vec<Item> = queue.pop(|_| true).into_iter().collect();
         let together = self.speed == Speed::Quick && batch.first().is_some_and(|first| !first.alone);
         while together
@@ -385,7 +416,7 @@ impl Lane {
         {
             batch.push(next);
         }
-        (!batch.is_empty()).then_some(batch)
+        batch
     }
 }
 
