@@ -91,9 +91,16 @@ fn refuses(daemon: &mut Daemon, words: &[&str]) {
     }
 }
 
+/// Starts the daemon and waits until it also listens for signals.
+fn start(daemon: &mut Daemon) {
+    let before = daemon.log().len();
+    daemon.start();
+    wait_for("the daemon to be ready", || daemon.log()[before..].contains("ready").then_some(()));
+}
+
 /// The daemon starts, takes an alert and stops in good order.
 fn lives(daemon: &mut Daemon) {
-    daemon.start();
+    start(daemon);
     post(daemon, 5000, 1);
     assert_eq!(daemon.stop(), Some(0));
 }
@@ -115,7 +122,7 @@ const WAYS_OUT: [&str; 2] = ["Mount the volume", "soard log repair --accept-loss
 fn a_start_refuses_a_journal_that_has_lost_its_end_until_an_operator_gives_it_up() {
     let folder = TempDir::new().unwrap();
     let mut whole = daemon(&folder.path().join("whole"), KEEPS);
-    whole.start();
+    start(&mut whole);
     (0..6).for_each(|n| drop(post(&whole, n * 50, 50)));
     assert_eq!(whole.stop(), Some(0));
     let last = whole.json(&["log", "verify"])["last"]["seq"].as_u64().unwrap();
@@ -132,7 +139,7 @@ fn a_start_refuses_a_journal_that_has_lost_its_end_until_an_operator_gives_it_up
     let receipt = Receipt { seq: last + 9, hash: "a".repeat(64) };
     let note = Checkpoint { origin: origin("00ff"), receipt }.sign(&[stranger]) + "\n";
     fs::write(state(&untold).join("journal/checkpoints"), note).unwrap();
-    untold.start();
+    start(&mut untold);
     untold.kill();
 
     let (code, report) = json_of(&short, &["log", "repair"]);
@@ -145,7 +152,7 @@ fn a_start_refuses_a_journal_that_has_lost_its_end_until_an_operator_gives_it_up
     assert_eq!(contents(&short), before, "without a word nothing is changed");
     let (code, report) = json_of(&short, &["log", "repair", "--accept-loss"]);
     assert_eq!((code, report["repaired"].as_u64()), (Some(0), Some(end + 1)), "{report}");
-    short.start();
+    start(&mut short);
     post(&short, 500, 1);
     assert_eq!(short.stop(), Some(0));
     let (code, report) = verify(&short, &[]);
@@ -154,7 +161,7 @@ fn a_start_refuses_a_journal_that_has_lost_its_end_until_an_operator_gives_it_up
 
     // A snapshot tells as much, without any checkpoint.
     let mut by_snapshot = copy(&whole, &folder.path().join("snapshot"), KEEPS);
-    by_snapshot.start();
+    start(&mut by_snapshot);
     (0..15).for_each(|n| drop(post(&by_snapshot, 1000 + n * 70, 70)));
     assert_eq!(by_snapshot.stop(), Some(0));
     assert!(state(&by_snapshot).join("snapshot").exists());
@@ -172,7 +179,7 @@ fn a_start_refuses_a_journal_that_has_lost_its_end_until_an_operator_gives_it_up
 fn a_start_refuses_an_empty_journal_beside_what_tells_that_there_was_one() {
     let folder = TempDir::new().unwrap();
     let mut whole = daemon(&folder.path().join("whole"), KEEPS);
-    whole.start();
+    start(&mut whole);
     post(&whole, 0, 20);
     assert_eq!(whole.stop(), Some(0));
     let journal = state(&whole).join("journal");
@@ -184,7 +191,7 @@ fn a_start_refuses_an_empty_journal_beside_what_tells_that_there_was_one() {
     // Mounted again, it goes on.
     fs::remove_dir_all(&journal).unwrap();
     fs::rename(folder.path().join("unmounted"), &journal).unwrap();
-    whole.start();
+    start(&mut whole);
     assert_eq!(post(&whole, 0, 1)["receipts"][0]["alerts"][0], "a-1.0");
     assert_eq!(whole.stop(), Some(0));
 
@@ -211,10 +218,10 @@ fn a_start_refuses_an_empty_journal_beside_what_tells_that_there_was_one() {
 /// A daemon whose retention has dropped segments, stopped, without a snapshot; the last entry that is gone.
 fn dropped(folder: &Path) -> (Daemon, u64) {
     let mut daemon = daemon(folder, DROPS);
-    daemon.start();
+    start(&mut daemon);
     (0..12).for_each(|n| drop(post(&daemon, n * 50, 50)));
     assert_eq!(daemon.stop(), Some(0));
-    daemon.start();
+    start(&mut daemon);
     let first = |daemon: &Daemon| segments(daemon)[0].file_stem()?.to_str()?.parse::<u64>().ok();
     let last = wait_for("segments to go", || {
         let last = first(&daemon)? - 1;
@@ -290,7 +297,7 @@ fn a_journal_that_rests_on_a_base_is_no_better_than_that_and_a_repair_begins_wit
     assert_eq!((code, report["loss"]["kept_to"].as_u64()), (Some(1), Some(last)), "{report}");
     let (code, report) = json_of(&bad, &["log", "repair", "--accept-loss"]);
     assert_eq!((code, report["repaired"].as_u64()), (Some(0), Some(last + 2)), "{report}");
-    bad.start();
+    start(&mut bad);
     assert_eq!(bad.json(&["status"])["totals"]["alerts"], {
         let (state, _) = snapshot::read_base(&base(&good, last)).unwrap().unwrap();
         json!(state.totals.alerts)
@@ -317,7 +324,7 @@ fn by_hand(folder: &Path, journal: &Path, key: &str) -> (Option<i32>, String) {
 fn a_repair_that_gives_up_a_change_of_keys_names_the_key_at_hand_and_verify_says_so() {
     let folder = TempDir::new().unwrap();
     let mut daemon = daemon(&folder.path().join("daemon"), KEEPS);
-    daemon.start();
+    start(&mut daemon);
     post(&daemon, 0, 20);
     let rotated = daemon.json(&["log", "key", "rotate"]);
     let (old, new) = (rotated["replaces"].as_str().unwrap(), rotated["verifier"].as_str().unwrap());
@@ -335,7 +342,7 @@ fn a_repair_that_gives_up_a_change_of_keys_names_the_key_at_hand_and_verify_says
 
     let (code, report) = json_of(&daemon, &["log", "repair", "--accept-loss"]);
     assert_eq!((code, report["loss"]["key"].as_str()), (Some(0), Some(new)), "{report}");
-    daemon.start();
+    start(&mut daemon);
     post(&daemon, 40, 1);
     assert_eq!(daemon.stop(), Some(0));
     let journal = state(&daemon).join("journal");
