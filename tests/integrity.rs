@@ -687,6 +687,7 @@ fn what_is_dropped_by_policy_is_told_from_what_is_missing() {
         bundles: Vec::new(),
         runs: Vec::new(),
         letters: Vec::new(),
+        base: String::new(),
     });
     let journal = open(&dir);
     append(&journal, "log", dropped.data());

@@ -53,7 +53,7 @@ enum KeepError {
 }
 
 /// Path of the base that goes up to an entry.
-fn base(state: &Path, last: u64) -> PathBuf {
+pub fn base(state: &Path, last: u64) -> PathBuf {
     state.join(format!("{}{last:020}", snapshot::BASE))
 }
 
@@ -67,6 +67,12 @@ pub fn bases(state: &Path) -> Vec<PathBuf> {
     let mut bases: Vec<PathBuf> = files.filter(is_base).collect();
     bases.sort_unstable_by(|a, b| b.cmp(a));
     bases
+}
+
+/// The last entry that a base stands for, by its name.
+pub fn last_of(base: &Path) -> u64 {
+    let name = base.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.rsplit_once('-').and_then(|(_, seq)| seq.parse().ok()).unwrap_or_default()
 }
 
 /// Looks now and then until `stop` turns true.
@@ -155,12 +161,12 @@ impl Keeper {
         let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();
         let (folder, dir) = (self.state.clone(), self.journal.clone());
         let folded = tokio::task::spawn_blocking(move || fold(&folder, &dir, &chosen)).await;
-        let (seals, folded) = folded.map_err(|_| KeepError::Stopping)??;
+        let (seals, folded, base) = folded.map_err(|_| KeepError::Stopping)??;
         let Some(last) = seals.last().map(|seal| seal.last) else { return Ok(()) };
         let State { journal, signed_by, bundles, .. } = folded;
         let bundles = bundles.into_iter().map(|(id, commit)| BundleName { id, commit }).collect();
         let (policy, runs, letters) = (by.into(), Vec::new(), Vec::new());
-        let log = Log::Dropped { policy, segments: seals, journal, signed_by, bundles, runs, letters };
+        let log = Log::Dropped { policy, segments: seals, journal, signed_by, bundles, runs, letters, base };
         let (done, durable) = oneshot::channel();
         self.core.send(Message::Drop(Box::new(Dropping { log, held, done }))).await.map_err(|_| KeepError::Stopping)?;
         // Something has come to need them, or the daemon stops.
@@ -234,8 +240,8 @@ fn remove_other_bases(state: &Path, journal: &Path, last: u64) -> Result<(), Kee
     Ok(())
 }
 
-/// Adds up what is to go and writes it as the new base.
-fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, State), KeepError> {
+/// Adds up what is to go and writes it as the new base; also its SHA-256.
+fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, State, String), KeepError> {
     let first = chosen.first().map_or(1, |closed| closed.first);
     let read = snapshot::read_base(&base(state, first - 1));
     let unusable = |why: String| KeepError::Base(std::io::Error::other(why));
@@ -252,9 +258,9 @@ fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, S
             Ok(())
         })?);
     }
-    if let Some(Seal { last, hash, .. }) = seals.last() {
-        let receipt = Receipt { seq: *last, hash: hash.clone() };
-        snapshot::write(&base(state, *last), &folded.save(), &receipt).map_err(KeepError::Base)?;
-    }
-    Ok((seals, folded))
+    let Some(Seal { last, hash, .. }) = seals.last() else { return Ok((seals, folded, String::new())) };
+    let (receipt, path) = (Receipt { seq: *last, hash: hash.clone() }, base(state, *last));
+    snapshot::write(&path, &folded.save(), &receipt).map_err(KeepError::Base)?;
+    let sha256 = snapshot::sha256(&path).map_err(KeepError::Base)?;
+    Ok((seals, folded, sha256))
 }

@@ -10,6 +10,7 @@ pub mod actor;
 mod addressees;
 pub mod api;
 pub mod auth;
+pub mod beside;
 pub mod breaker;
 pub mod bundle;
 pub mod clock;

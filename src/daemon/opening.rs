@@ -29,8 +29,9 @@ pub async fn open(
 ) -> Result<(), DaemonError> {
     let refused = || DaemonError::Fatal("the journal does not take the first entries".into());
     let opened = Log::Opened { journal, version: env!("CARGO_PKG_VERSION").into() };
-    let torn = recovery.torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
-    for log in torn.into_iter().chain([opened]) {
+    let torn = recovery.torn.into_iter();
+    let torn = torn.map(|torn| Log::Recovered { bytes: torn.bytes, sha256: torn.sha256, file: torn.file });
+    for log in torn.chain([opened]) {
         record(core, log).await.ok_or_else(refused)?;
     }
     if let Some(bundle) = bundle {

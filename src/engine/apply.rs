@@ -12,15 +12,12 @@ use crate::domain::id::{RunId, Trigger};
 use crate::domain::mail::{self, Digest};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
-use crate::engine::approvals;
-use crate::engine::flights;
 use crate::engine::intake::{after, delivery_hash};
-use crate::engine::mails;
 use crate::engine::state::{
     Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
     State, Timer,
 };
-use crate::engine::triage;
+use crate::engine::{approvals, flights, mails, triage};
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -29,7 +26,9 @@ pub fn apply(state: &mut State, entry: &Entry) {
     forget(state, entry.at);
     match &entry.facts {
         Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
-        Facts::Log(Log::Key { verifier, .. }) => state.signed_by.clone_from(verifier),
+        Facts::Log(Log::Key { verifier, .. } | Log::Repaired { key: Some(verifier), .. }) => {
+            state.signed_by.clone_from(verifier);
+        }
         Facts::Log(Log::Dropped { segments, .. }) => {
             state.dropped = segments.last().map_or(state.dropped, |seal| seal.last);
             state.alerts.forget(state.dropped);

@@ -124,6 +124,25 @@ fn one(text: &str, at: usize) -> Option<(Signed, usize)> {
         .then(|| (Signed { checkpoint, offset: at as u64, note: text[..length].to_owned() }, length + 1))
 }
 
+/// The notes near the end of the file, whatever stands between them; an absent file holds none. The offsets are not those
+/// of the file.
+pub(super) fn last_notes(dir: &Path) -> Result<Vec<Signed>, JournalError> {
+    let path = dir.join(FILE);
+    let mut tail = Vec::new();
+    let read = File::open(&path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.read_to_end(&mut tail)
+    });
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(JournalError::io("read", &path))?,
+    };
+    let text = String::from_utf8_lossy(&tail);
+    let begins = std::iter::once(0).chain(text.match_indices("\n\n").map(|(at, _)| at + 2));
+    Ok(begins.filter_map(|at| one(text.get(at..)?, at)).map(|(signed, _)| signed).collect())
+}
+
 /// The file, open for appending.
 pub(super) struct CheckpointFile {
     file: File,

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::journal::checkpoint::Checkpoints;
+use crate::journal::evidence::OnRecord;
 use crate::journal::head::Head;
 use crate::journal::note::Verifier;
 use crate::journal::recover::{Begin, walk_all};
@@ -45,6 +46,9 @@ pub struct Report {
     pub signed: Signatures,
     /// How many of the anchors fit, and the newest of them; older ones than the first entry cannot be compared.
     pub anchored: (u64, Option<u64>),
+    /// Where retention has dropped something: the entry that the first one stands behind, and the SHA-256 of its base as the
+    /// journal names it, empty where it does not.
+    pub behind: Option<(Receipt, String)>,
 }
 
 /// What the checkpoints beside a journal say.
@@ -60,6 +64,8 @@ pub struct Signatures {
     pub dropped: Vec<(String, u64, u64, u64)>,
     /// Entries that an operator gave up, by the entries that say so: from, to.
     pub given_up: Vec<(u64, u64, u64)>,
+    /// Keys that a repair put in charge though nobody vouched for them, by the entries that say so.
+    pub taken: Vec<(u64, String)>,
     /// The file ends with a note that was being written.
     pub torn: bool,
 }
@@ -112,6 +118,7 @@ pub fn verify_against(dir: &Path, known: &Known) -> Report {
         head: None,
         signed: Signatures::default(),
         anchored: (0, None),
+        behind: None,
     };
     if let Err(error) = report.walk(dir, known) {
         report.outcome = match error {
@@ -128,13 +135,15 @@ impl Report {
         let mut witness = Witness::new(Checkpoints::read(dir)?, known);
         let head = Head::read(dir)?;
         self.head = head.as_ref().map(|head| head.receipt.clone());
-        let mut segment = 0;
+        let (mut segment, mut on_record, mut before) = (0, OnRecord::default(), None);
         let found = walk_all(dir, Begin::First, head.as_ref(), &mut |first, span, line| {
             self.segments += u64::from(segment != first);
             segment = first;
             let place =
                 |damage| Place { seq: line.seq, file: segment::name_in(dir, first), offset: span.start, damage };
             witness.meet(&line).map_err(|damage| JournalError::Corrupt(place(damage)))?;
+            on_record.meet(&line);
+            before.get_or_insert_with(|| Receipt { seq: line.seq - 1, hash: line.prev.clone() });
             self.take(Stamp { seq: line.seq, at: line.at, hash: line.hash });
             Ok(())
         });
@@ -146,6 +155,10 @@ impl Report {
             return Err(JournalError::Absent { dir: dir.into() });
         }
         self.signed = witness.check(&found)?;
+        self.behind = before.filter(|before| before.seq > 0).map(|before| {
+            let base = on_record.base(before.seq).unwrap_or_default().to_owned();
+            (before, base)
+        });
         if let Some(torn) = found.torn {
             self.outcome = Outcome::Torn { bytes: torn.bytes, place: torn.place };
         }

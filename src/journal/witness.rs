@@ -21,6 +21,8 @@ pub(super) struct Witness {
     journal: Option<String>,
     keys: Vec<(u64, String)>,
     given_up: Vec<(u64, u64, u64)>,
+    /// Keys that a repair put in charge, by the entries that say so.
+    taken: Vec<(u64, String)>,
     dropped: Vec<(String, Vec<Seal>, String)>,
     /// Hash of the entry before the first one.
     before: String,
@@ -47,6 +49,7 @@ impl Witness {
             journal,
             keys,
             given_up: Vec::new(),
+            taken: Vec::new(),
             dropped: Vec::new(),
             before: String::new(),
             first: 0,
@@ -77,7 +80,11 @@ impl Witness {
                     self.journal.get_or_insert(journal);
                     self.dropped.push((policy, segments, signed_by));
                 }
-                Ok(Facts::Log(Log::Repaired { from, to, .. })) => self.given_up.push((line.seq, from, to)),
+                Ok(Facts::Log(Log::Repaired { from, to, key, .. })) => {
+                    self.given_up.push((line.seq, from, to));
+                    self.keys.extend(key.iter().map(|key| (line.seq, key.clone())));
+                    self.taken.extend(key.map(|key| (line.seq, key)));
+                }
                 _ => {}
             }
         }
@@ -139,6 +146,7 @@ impl Witness {
         let mut before = 0;
         // The key in charge at the checkpoint before: the one that has to vouch for the next.
         let mut trusted: Option<Verifier> = None;
+        let (mut taken, mut met) = (None, 0);
         let mut by_given = self.key.is_none();
         for signed in &self.checkpoints.signed {
             let (seq, at) = (signed.checkpoint.receipt.seq, signed.offset);
@@ -156,8 +164,12 @@ impl Witness {
                 return Err(bad(seq, at, Damage::Signature));
             }
             if trusted.as_ref().is_some_and(|old| *old != key && !signed.by(old)) {
-                return Err(bad(seq, at, Damage::Succession));
+                // Nobody vouches for a key that a repair put in charge: only who knows it can say that it is the right one.
+                taken = self.taken.iter().map(|(taken, _)| *taken).rfind(|taken| (met..=seq).contains(taken));
+                taken.ok_or_else(|| bad(seq, at, Damage::Succession))?;
+                by_given = self.key.is_none();
             }
+            met = seq;
             by_given |= self.key.as_ref().is_some_and(|given| signed.by(given));
             trusted = Some(key);
         }
@@ -165,13 +177,14 @@ impl Witness {
             return Err(bad(before, at, Damage::BadCheckpoint));
         }
         if !by_given {
-            return Err(bad(end, 0, Damage::Key));
+            return Err(bad(end, 0, taken.map_or(Damage::Key, |seq| Damage::Taken { seq })));
         }
         let last = self.checkpoints.signed.last().map(|signed| signed.checkpoint.receipt.seq);
         let checkpoints = self.checkpoints.signed.len() as u64;
         Ok(Signatures {
             keys: self.keys.clone(),
             given_up: self.given_up.clone(),
+            taken: self.taken.clone(),
             dropped: self.dropped(),
             checkpoints,
             last,

@@ -318,6 +318,7 @@ mod tests {
 
     use super::*;
     use crate::journal::disk::faults::{EDQUOT, EFBIG, EIO, ENOSPC, Faults};
+    use crate::journal::evidence::Evidence;
     use crate::journal::verify::{Outcome, verify};
     use crate::journal::{Recovery, Verdict, start};
 
@@ -326,7 +327,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn open_on(disk: Disk, dir: &TempDir) -> Result<(Journal, Recovery), JournalError> {
-        start::open(disk, dir.path(), Settings::default(), None, &mut |_| Ok(()))
+        start::open(disk, dir.path(), Settings::default(), None, &Evidence::default(), &mut |_| Ok(()))
     }
 
     fn open(dir: &TempDir, faults: Faults) -> Result<Journal, JournalError> {
@@ -483,7 +484,8 @@ mod tests {
         let faults = Arc::new(Faults { make: Some((1, ENOSPC)), again: 2.into(), ..Faults::default() });
         let disk = Disk { faults: Some(Arc::clone(&faults)) };
         let settings = Settings { segment_bytes_max: 500, ..Settings::default() };
-        let (journal, _) = start::open(disk, dir.path(), settings, None, &mut |_| Ok(())).unwrap();
+        let (journal, _) =
+            start::open(disk, dir.path(), settings, None, &Evidence::default(), &mut |_| Ok(())).unwrap();
         let (receipts, refusal) = acknowledged(&journal);
         assert_eq!((receipts.len(), refusal.is_none()), (6, true));
         journal.close().unwrap();
@@ -502,7 +504,7 @@ mod tests {
         assert!(matches!(refusal, Some(AppendError::Stopped(_))), "{refusal:?}");
         drop(journal);
         let recovery = recovered(&dir, &receipts);
-        assert_eq!((recovery.verdict, recovery.torn.unwrap().bytes), (Verdict::Torn, 30));
+        assert_eq!((recovery.verdict, recovery.torn[0].bytes), (Verdict::Torn, 30));
     }
 
     /// After a power cut HEAD must not be older than a second, also when nothing follows.
