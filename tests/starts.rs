@@ -137,7 +137,7 @@ fn a_start_refuses_a_journal_that_has_lost_its_end_until_an_operator_gives_it_up
     let mut untold = copy(&short, &folder.path().join("untold"), KEEPS);
     let stranger = Signer::new(&origin("00ff"), [9; 32]).unwrap();
     let receipt = Receipt { seq: last + 9, hash: "a".repeat(64) };
-    let note = Checkpoint { origin: origin("00ff"), receipt }.sign(&[stranger]) + "\n";
+    let note = Checkpoint { origin: origin("00ff"), receipt, reach: None }.sign(&[stranger]) + "\n";
     fs::write(state(&untold).join("journal/checkpoints"), note).unwrap();
     start(&mut untold);
     untold.kill();

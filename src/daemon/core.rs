@@ -33,6 +33,7 @@ use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::engine::triage::{self, Active};
 use crate::journal::line::DATA_BYTES_MAX;
+use crate::journal::notary::Signed;
 use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Done, Draft, Receipt};
 use crate::sources::intake::Answer;
@@ -45,6 +46,8 @@ pub enum Message {
     Batch(Batch),
     /// A timer may be due.
     Tick,
+    /// Put a key on record, and do this on the writer's thread once the entry is durable.
+    Key(Log, Signed),
     /// Take over a bundle that is checked and kept.
     Swap(Arc<Bundle>, oneshot::Sender<()>),
     /// Tell what there is.
@@ -181,7 +184,7 @@ impl Core {
         while let Some(message) = inbox.blocking_recv() {
             let at = self.clock.stamp();
             // What opens the journal stands before anything else of this daemon's life.
-            if !matches!(message, Message::Input(Input::Log(_), _)) {
+            if !matches!(message, Message::Input(Input::Log(_), _) | Message::Key(..)) {
                 self.run_timers(at);
             }
             self.take_held(at);
@@ -189,6 +192,11 @@ impl Core {
                 Message::Input(input, answer) => self.input(at, input, answer),
                 Message::Batch(batch) => batch.into_iter().for_each(|(input, answer)| self.input(at, input, answer)),
                 Message::Tick => {}
+                Message::Key(key, done) => drop(self.step(at, Input::Log(key), |fate| {
+                    if fate.is_ok() {
+                        done()
+                    }
+                })),
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),

@@ -2,8 +2,8 @@
 //! what has grown old.
 //!
 //! What the dropped entries add up to becomes the base: the state as of the last of them, in a file that a start reads
-//! before the entries that are left. Base first, then the entry that names the seals, then the files go: a crash in between
-//! leaves more than is needed, never less.
+//! before the entries that are left. Base first, then the entry that names the seals, then a checkpoint over that entry, then
+//! the files go: a crash in between leaves more than is needed, never less, and who removes files without a key is found out.
 //!
 //! A compressed segment says the same as before. Its archive is whole and proven before the entry that names it, and only
 //! then the segment goes.
@@ -25,6 +25,7 @@ use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
 use crate::engine::apply::apply;
 use crate::engine::state::State;
 use crate::journal::archive::{self, Archived};
+use crate::journal::notary::Notary;
 use crate::journal::policy::{After, Policy};
 use crate::journal::reader::Reader;
 use crate::journal::retention::{self, Closed, Ends};
@@ -80,12 +81,13 @@ pub async fn run(
     state: PathBuf,
     policy: Policy,
     reader: Reader,
-    core: mpsc::Sender<Message>,
+    (core, notary): (mpsc::Sender<Message>, Notary),
     exports: Arc<Exports>,
     mut stop: watch::Receiver<bool>,
 ) {
     let drops = policy.keep.is_some() || policy.size.is_some();
-    let mut keeper = Keeper { journal: state.join("journal"), state, policy, reader, core, exports, ends: Ends::new() };
+    let (journal, ends) = (state.join("journal"), Ends::new());
+    let mut keeper = Keeper { journal, state, policy, reader, core, notary, exports, ends };
     // A crash may have left it to us, whatever the policy is now.
     match keeper.finish_last().await {
         Ok(()) | Err(KeepError::Stopping) => {}
@@ -125,6 +127,7 @@ struct Keeper {
     policy: Policy,
     reader: Reader,
     core: mpsc::Sender<Message>,
+    notary: Notary,
     exports: Arc<Exports>,
     ends: Ends,
 }
@@ -179,8 +182,13 @@ impl Keeper {
         self.finish(last).await
     }
 
-    /// Removes what the journal has on record as dropped, and other bases.
+    /// Removes what the journal has on record as dropped, and other bases, once a checkpoint covers that entry.
     async fn finish(&self, last: u64) -> Result<(), KeepError> {
+        if last > 0 {
+            let (done, signed) = oneshot::channel();
+            self.notary.vouch(Box::new(move || done.send(()).unwrap_or_default()));
+            signed.await.map_err(|_| KeepError::Stopping)?;
+        }
         let (state, journal, reader) = (self.state.clone(), self.journal.clone(), self.reader.clone());
         let finished = tokio::task::spawn_blocking(move || {
             if last > 0 && base(&state, last).exists() {

@@ -80,7 +80,7 @@ use crate::daemon::exports::Exports;
 use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::links::{Links, LinksError};
-use crate::daemon::opening::{open, sign};
+use crate::daemon::opening::{open, resume, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::ports::Ports;
 use crate::daemon::recovery::{Recovered, recover};
@@ -95,6 +95,7 @@ use crate::engine::tasks;
 use crate::index::follow::Follower;
 use crate::index::place::Place;
 use crate::journal::JournalError;
+use crate::journal::notary::Notary;
 use crate::journal::reader::Reader;
 use crate::sources::http::Server;
 use crate::sources::intake::{Intake, Limits, Offer};
@@ -214,9 +215,9 @@ impl Daemon {
         let (index, exports) = followers(&settings, &reader, &fatal_sender)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
-        let keys = Keys::open(&settings, &journal_id, &state.signed_by)?;
         let links = Arc::new(Links::of(&settings, &journal_id)?);
         let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
+        let succession = resume(&notary, &journal_id, Keys::open(&settings, &journal_id, &state.signed_by)?);
 
         let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
         let ((next_due, due), room) = (watch::channel(None), Arc::new(AtomicBool::new(true)));
@@ -241,7 +242,7 @@ impl Daemon {
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
-        sign(&core_inbox, &notary, &settings, &journal_id, &replaced, keys).await?;
+        sign(&core_inbox, &notary, &settings, &journal_id, &replaced, succession).await?;
         exports.start(&fatal_sender, &stop.performer);
 
         let world = Arc::new(World {
@@ -264,7 +265,7 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        guard("keeper", &fatal_sender, keeper(&settings, &reader, &core_inbox, &exports, &stop));
+        guard("keeper", &fatal_sender, keeper(&settings, &reader, (&core_inbox, &notary), &exports, &stop));
         guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, commands, gone) = (core_inbox, control.commands(), stop.intake.subscribe());
@@ -372,12 +373,13 @@ fn start_workers(fatal: &mpsc::UnboundedSender<String>) -> Arc<Workers> {
 fn keeper(
     settings: &Settings,
     reader: &Reader,
-    core: &mpsc::Sender<Message>,
+    (core, notary): (&mpsc::Sender<Message>, &Notary),
     exports: &Arc<Exports>,
     stop: &Stop,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-    keep::run(folder, policy, reader.clone(), core.clone(), exports.clone(), stop.performer.subscribe())
+    let asked = (core.clone(), notary.clone());
+    keep::run(folder, policy, reader.clone(), asked, exports.clone(), stop.performer.subscribe())
 }
 
 /// What follows the journal: the index, and the exports, which ask it.

@@ -28,6 +28,7 @@ pub mod notary;
 pub mod note;
 pub mod policy;
 mod queue;
+pub mod reach;
 pub mod reader;
 mod recover;
 pub mod repair;
@@ -354,6 +355,26 @@ pub enum Damage {
         /// Which.
         seq: u64,
     },
+    /// Entries go further beyond the last checkpoint than a daemon lets them.
+    #[error(
+        "a checkpoint is missing: the daemon would have made one behind entry {noted} before it wrote this one; checkpoints \
+         were taken away, entries were added, or this is a copy that was made while the daemon ran"
+    )]
+    Unvouched {
+        /// The entry that the last checkpoint names.
+        noted: u64,
+    },
+    /// An entry says that the missing segments were dropped, but no checkpoint covers it.
+    #[error(
+        "a segment is missing: this one begins with entry {found}; entry {seq} says that a policy dropped what stood before, but \
+         no checkpoint vouches for that entry"
+    )]
+    Dropped {
+        /// First entry of the segment that was found instead.
+        found: u64,
+        /// The entry that says so.
+        seq: u64,
+    },
     /// A checkpoint in the file is no note, names another journal, or is out of order.
     #[error("the checkpoint is not a note about this journal")]
     BadCheckpoint,
@@ -391,6 +412,11 @@ impl JournalError {
     /// A file that is not there.
     fn is_absent(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// A full disk, quota or file: it can be waited for.
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_full(source))
     }
 
     /// An archive that does not unpack.

@@ -22,7 +22,8 @@ use crate::journal::verify::{Known, Outcome, Report, Stamp, verify_against};
 /// Reads the files alone and changes nothing; a daemon may be running. Exits with 0 when the journal is whole, with
 /// 1 when something was changed, removed or added, with 2 when it cannot be read. Checkpoints are signed with the key
 /// that the journal names; whoever can write the whole folder can name another. So give --key, the public key that
-/// `soard log key` once showed, and --anchor, what receivers hold: no cut or rewritten journal fits these.
+/// `soard log key` once showed, and --anchor, what receivers hold: no cut or rewritten journal fits these. Anchors of
+/// entries that retention dropped are named, not compared.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard log verify\n  soard log verify --journal /backup/soard/journal\n  \
                         soard log verify --key @soard.pub --anchor receipts.json --anchor mail.eml\n  \
@@ -37,6 +38,9 @@ pub struct Args {
     /// SEQ:HASH, or a file with such: receipts of alerts sent, webhook or mail headers, log lines, checkpoints
     #[arg(long, value_name = "ANCHOR", value_parser = anchor::read)]
     anchor: Vec<Anchors>,
+    /// The folder is a copy that was made while the daemon ran: entries far behind its last checkpoint are no fault
+    #[arg(long)]
+    live_copy: bool,
 }
 
 fn key(text: &str) -> Result<Verifier, String> {
@@ -69,7 +73,7 @@ pub(in crate::cli) struct Verified {
     first_backwards: Option<u64>,
     /// The entry that HEAD names.
     head_seq: Option<u64>,
-    /// Checkpoints whose signatures are right.
+    /// Checkpoints that fit their entries and whose signatures are right.
     checkpoints: u64,
     /// The last entry that a checkpoint vouches for.
     signed_seq: Option<u64>,
@@ -84,6 +88,9 @@ pub(in crate::cli) struct Verified {
     /// Anchors that fit, and the newest of them.
     anchors: u64,
     anchored_seq: Option<u64>,
+    /// Entries that anchors name and that retention dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_compared: Vec<u64>,
     /// Entries at the end that neither a checkpoint nor an anchor vouches for.
     unanchored: u64,
     /// Keys that repairs put in charge.
@@ -159,7 +166,8 @@ impl Args {
         let dir = self.journal.clone().unwrap_or_else(|| context.places.journal());
         let anchors = self.anchor.iter().flat_map(|Anchors(all)| all.clone()).collect();
         let state = if self.journal.is_some() { state_of(&dir) } else { Some(context.places.state.clone()) };
-        let report = verify_against(&dir, &Known { anchors, key: self.key.clone() });
+        let known = Known { anchors, key: self.key.clone(), is_live_copy: self.live_copy };
+        let report = verify_against(&dir, &known);
         let base = report.behind.clone().map(|(behind, sha256)| Rest::of(&dir, state.as_deref(), &behind, &sha256));
         if let Outcome::Unreadable(error) = report.outcome {
             let hint = "say where the journal is with --journal, or where soard.yaml is with --dir";
@@ -206,6 +214,7 @@ impl Verified {
             keys: report.signed.keys.into_iter().map(|(_, key)| key).collect(),
             anchors: report.anchored.0,
             anchored_seq: report.anchored.1,
+            not_compared: report.uncompared,
             unanchored,
             taken: report.signed.taken.into_iter().map(|(seq, key)| Taken { seq, key }).collect(),
             base: None,
@@ -286,6 +295,14 @@ fn vouchers(page: &mut Page, verified: &Verified) {
     }
     if let Some(seq) = verified.anchored_seq {
         page.labelled(2, "anchored", format!("up to entry {seq}, by {}", count(verified.anchors, "anchor")));
+    }
+    if let [oldest, .., newest] = verified.not_compared[..] {
+        let anchors = count(verified.not_compared.len() as u64, "anchor");
+        let words = format!("not compared: {anchors} of entries {oldest} to {newest}, which were dropped by retention");
+        page.labelled(2, "anchors", styled(WARN, words));
+    } else if let [seq] = verified.not_compared[..] {
+        let words = format!("not compared: entry {seq} was dropped by retention");
+        page.labelled(2, "anchors", styled(WARN, words));
     }
     if verified.unanchored > 0 && verified.verdict != "tampered" {
         let words = format!("nothing vouches for the last {}", count_of(verified.unanchored));
