@@ -221,6 +221,7 @@ fn dropped(folder: &Path) -> (Daemon, u64) {
     start(&mut daemon);
     (0..12).for_each(|n| drop(post(&daemon, n * 50, 50)));
     assert_eq!(daemon.stop(), Some(0));
+    copy_all(&state(&daemon).join("journal"), &folder.join("before"));
     start(&mut daemon);
     let first = |daemon: &Daemon| segments(daemon)[0].file_stem()?.to_str()?.parse::<u64>().ok();
     let last = wait_for("segments to go", || {
@@ -283,6 +284,19 @@ fn a_journal_that_rests_on_a_base_is_no_better_than_that_and_a_repair_begins_wit
         fs::copy(base(&good, last), base(&bad, last)).unwrap();
         assert_eq!((verify(&bad, &[]).0, json_of(&bad, &["log", "repair"]).0), (Some(0), Some(0)));
     }
+    // A crash can leave some of what was dropped: it rests on the same base.
+    let partly = copy(&good, &folder.path().join("partly"), DROPS);
+    let mut old: Vec<PathBuf> =
+        fs::read_dir(good.dir.join("before")).unwrap().map(|file| file.unwrap().path()).collect();
+    let is_dropped = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "jsonl") && path.file_name() < segments(&good)[0].file_name()
+    };
+    old.retain(is_dropped);
+    old.sort();
+    let newest = old.pop().filter(|_| !old.is_empty()).unwrap();
+    fs::copy(&newest, state(&partly).join("journal").join(newest.file_name().unwrap())).unwrap();
+    let (code, report) = verify(&partly, &[]);
+    assert_eq!((code, &report["base"]), (Some(0), &json!({ "seq": last, "verdict": "good" })), "{report}");
     // A copy of the journal's folder alone says that it was not looked at.
     let alone = folder.path().join("alone/journal");
     copy_all(&state(&good).join("journal"), &alone);

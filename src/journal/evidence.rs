@@ -10,7 +10,7 @@ use crate::journal::checkpoint::{self, Signed};
 use crate::journal::line::Line;
 use crate::journal::note::Verifier;
 use crate::journal::recover::Found;
-use crate::journal::{Damage, JournalError, Place};
+use crate::journal::{Damage, JournalError, Place, Receipt};
 
 /// What is wrong with a base that somebody changed.
 pub const OTHER_BASE: &str = "is not the file whose SHA-256 the journal names";
@@ -51,8 +51,8 @@ pub struct Evidence {
 pub(super) struct OnRecord {
     /// The keys in charge, in order.
     pub keys: Vec<String>,
-    /// Bases: the last entry that each stands for, and its SHA-256.
-    bases: Vec<(u64, String)>,
+    /// Bases: the first entry that was dropped when each was made, the last that it stands for, and its SHA-256.
+    bases: Vec<(u64, Receipt, String)>,
 }
 
 impl OnRecord {
@@ -69,7 +69,9 @@ impl OnRecord {
                 if self.keys.is_empty() && !signed_by.is_empty() {
                     self.keys.push(signed_by);
                 }
-                self.bases.extend(segments.last().map(|Seal { last, .. }| (*last, base)));
+                if let (Some(first), Some(Seal { last, hash, .. })) = (segments.first(), segments.last()) {
+                    self.bases.push((first.first, Receipt { seq: *last, hash: hash.clone() }, base));
+                }
             }
             _ => {}
         }
@@ -77,11 +79,15 @@ impl OnRecord {
 
     /// SHA-256 of the base that goes up to an entry; `None`: none is on record.
     pub fn base(&self, last: u64) -> Option<&str> {
-        self.bases
-            .iter()
-            .rev()
-            .find(|(seq, sha256)| *seq == last && !sha256.is_empty())
-            .map(|(_, sha256)| sha256.as_str())
+        let found = self.bases.iter().rev().find(|(_, to, sha256)| to.seq == last && !sha256.is_empty());
+        found.map(|(_, _, sha256)| sha256.as_str())
+    }
+
+    /// The last entry of the base that a journal rests on which begins behind this entry, and its SHA-256: where not all that
+    /// was dropped is removed yet, the base goes further.
+    pub fn rests_on(&self, behind: u64) -> Option<(Receipt, String)> {
+        let found = self.bases.iter().rev().find(|(first, to, _)| (*first..=to.seq).contains(&behind));
+        found.map(|(_, to, sha256)| (to.clone(), sha256.clone()))
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Report {
     pub signed: Signatures,
     /// How many of the anchors fit, and the newest of them.
     pub anchored: (u64, Option<u64>),
-    /// Where retention has dropped something: the entry that the first one stands behind, and the SHA-256 of its base as the
+    /// Where retention has dropped something: the last entry that the base stands for, and the SHA-256 of the base as the
     /// journal names it, empty where it does not.
     pub behind: Option<(Receipt, String)>,
     /// The entries that anchors name and that retention dropped: these could not be compared.
@@ -156,10 +156,8 @@ impl Report {
             return Err(JournalError::Absent { dir: dir.into() });
         }
         self.signed = witness.check(&found)?;
-        self.behind = before.filter(|before| before.seq > 0).map(|before| {
-            let base = on_record.base(before.seq).unwrap_or_default().to_owned();
-            (before, base)
-        });
+        let begins_behind = before.filter(|before| before.seq > 0);
+        self.behind = begins_behind.map(|before| on_record.rests_on(before.seq).unwrap_or((before, String::new())));
         if let Some(torn) = found.torn {
             self.outcome = Outcome::Torn { bytes: torn.bytes, place: torn.place };
         }

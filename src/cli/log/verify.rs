@@ -125,7 +125,7 @@ impl Rest {
     fn of(journal: &Path, state: Option<&Path>, behind: &Receipt, sha256: &str) -> Self {
         let fault = state.map(|state| beside::fault_of_base(state, behind, sha256));
         // A daemon may have dropped more meanwhile, and the base with it.
-        let is_still = || oldest(journal).is_ok_and(|first| first == Some(behind.seq + 1));
+        let is_still = || oldest(journal).is_ok_and(|first| first.is_some_and(|first| first <= behind.seq + 1));
         let verdict = match fault.filter(|fault| fault.is_none() || is_still()) {
             None => UNCHECKED.to_owned(),
             Some(None) => GOOD_BASE.to_owned(),
