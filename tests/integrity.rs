@@ -1,5 +1,8 @@
 //! Who changes the journal is found out: by `soard log verify`, and by a short script that knows nothing of soard.
 
+mod integrity {
+    mod vouched;
+}
 mod support;
 
 use std::fs;
@@ -123,7 +126,8 @@ fn resign(dir: &Path, key: &Signer) {
     let notes = old.signed.iter().map(|signed| {
         let seq = signed.checkpoint.receipt.seq.min(lines.len() as u64);
         let receipt = Receipt { seq, hash: field(&lines[seq as usize - 1], "h") };
-        Checkpoint { origin: origin(JOURNAL), receipt }.sign(std::slice::from_ref(key)) + "\n"
+        Checkpoint { origin: origin(JOURNAL), receipt, reach: signed.checkpoint.reach }.sign(std::slice::from_ref(key))
+            + "\n"
     });
     fs::write(dir.join("checkpoints"), notes.collect::<String>()).unwrap();
 }
@@ -170,7 +174,8 @@ fn checkpoints_vouch_for_a_journal_and_nothing_is_said_against_a_good_one() {
         let receipts = written(dir.path(), 1, "text", rotates);
         let last = receipts.last().unwrap().seq;
         let first_key = Some(signer(1).verifier().clone());
-        let report = verify_against(dir.path(), &Known { anchors: receipts.clone(), key: first_key });
+        let report =
+            verify_against(dir.path(), &Known { anchors: receipts.clone(), key: first_key, ..Known::default() });
         assert!(matches!(report.outcome, Outcome::Good), "{report:?}");
         assert_eq!((report.signed.last, report.signed.keys.len()), (Some(last), 1 + usize::from(rotates)));
         assert_eq!(report.anchored, (last, Some(last)));
@@ -289,7 +294,7 @@ fn forgeries() -> Vec<Attack> {
                 rechain(&mut all, at);
                 put(dir, &all);
                 let receipt = Receipt { seq: all.len() as u64, hash: field(&all[at], "h") };
-                let note = Checkpoint { origin: origin(JOURNAL), receipt }.sign(&[signer(9)]);
+                let note = Checkpoint { origin: origin(JOURNAL), receipt, reach: None }.sign(&[signer(9)]);
                 let path = dir.join("checkpoints");
                 fs::write(&path, fs::read_to_string(&path).unwrap() + &note + "\n").unwrap();
             },
@@ -369,6 +374,7 @@ fn every_attack_is_found_by_verify_and_by_the_script_of_the_document() {
     let known = Known {
         anchors: receipts.iter().skip(2).step_by(3).chain(receipts.last()).cloned().collect(),
         key: Some(key.clone()),
+        ..Known::default()
     };
     assert_eq!(verdict(&good, &known), None);
     let (code, text) = by_hand(&script, &good, &key, &known.anchors);
@@ -615,6 +621,8 @@ fn retention_leaves_seals_and_what_open_work_needs_and_a_start_finds_the_same_st
     daemon.start();
     wait_for("segments to go", || (segments(&journal).len() < all).then_some(()));
     daemon.kill();
+    let report = daemon.json(&["log", "verify"]);
+    assert_eq!(report["verdict"], "good", "a checkpoint covers what says so before anything goes: {report}");
     fs::remove_file(folder.path().join("state/snapshot")).unwrap();
     daemon.start();
     // Wherever the kill came, the next start takes away the rest of what was dropped.
@@ -687,6 +695,7 @@ fn what_is_dropped_by_policy_is_told_from_what_is_missing() {
         bundles: Vec::new(),
         runs: Vec::new(),
         letters: Vec::new(),
+        base: String::new(),
     });
     let journal = open(&dir);
     append(&journal, "log", dropped.data());
@@ -822,7 +831,7 @@ fn archives_unpack_to_the_segments_and_attacks_on_them_are_found_as_on_segments(
     let before: Vec<(PathBuf, Vec<u8>)> =
         segments(&good).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
     let key = signer(1).verifier().clone();
-    let known = Known { anchors: receipts.clone(), key: Some(key.clone()) };
+    let known = Known { anchors: receipts.clone(), key: Some(key.clone()), ..Known::default() };
     archive_all(&good);
     assert_eq!(segments(&good).len(), 1, "all but the last are archives now");
     let archive = |path: &Path| path.with_extension("jsonl.zst");

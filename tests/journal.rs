@@ -137,7 +137,7 @@ fn an_empty_journal_opens_closes_and_is_good() {
     assert!(matches!(verify(&path).outcome, Outcome::Unreadable(JournalError::Io { .. })));
     for _ in 0..2 {
         let (journal, recovery) = open(&path);
-        assert_eq!((recovery.entries, recovery.head, recovery.torn), (0, Receipt::empty(), None));
+        assert_eq!((recovery.entries, recovery.head, recovery.torn), (0, Receipt::empty(), Vec::new()));
         assert!(journal.room().is_there(), "a temporary folder has no reserve to speak of");
         journal.close().unwrap();
         assert!(matches!(verify(&path).outcome, Outcome::Good));
@@ -244,18 +244,37 @@ fn a_torn_tail_of_any_kind_is_moved_aside_and_reported() {
         assert_eq!(Reader::open(dir.path()).unwrap().head().seq, 5, "{kind}: readers see whole batches");
         let (journal, recovery) = open_large(dir.path());
         assert_eq!((recovery.verdict, recovery.entries), (Verdict::Torn, 5), "{kind}");
-        let torn = recovery.torn.unwrap();
+        let [torn] = &recovery.torn[..] else { panic!("{kind}: {recovery:?}") };
         assert_eq!(fs::read(dir.path().join(&torn.file)).unwrap(), bytes[durable..], "{kind}");
         journal.close().unwrap();
         assert_eq!(fs::read(&path).unwrap(), whole[..durable], "{kind}");
         // Until the daemon has recorded it, each opening names it again.
         let (journal, recovery) = open_large(dir.path());
-        assert_eq!(recovery.torn, Some(torn.clone()), "{kind}");
+        assert_eq!(recovery.torn, std::slice::from_ref(torn), "{kind}");
         append(&journal, draft(6)).recv_timeout(PATIENCE).unwrap().unwrap();
         journal.close().unwrap();
-        assert_eq!(open_large(dir.path()).1.torn, None, "{kind}");
+        assert_eq!(open_large(dir.path()).1.torn, [], "{kind}");
         fs::remove_file(dir.path().join(&torn.file)).unwrap();
     }
+}
+
+/// A daemon that dies before it has recorded a torn tail, and leaves another one behind it.
+#[test]
+fn torn_tails_that_nobody_recorded_are_all_reported() {
+    let dir = TempDir::new().unwrap();
+    let (path, whole, durable) = crashed(dir.path());
+    for (length, expected) in [(durable + 30, 1), (durable + 50, 2), (durable, 2)] {
+        fs::write(&path, &whole[..length as usize]).unwrap();
+        let (journal, recovery) = open_large(dir.path());
+        let kept = recovery.torn.iter().map(|torn| fs::read(dir.path().join(&torn.file)).unwrap());
+        assert_eq!((recovery.verdict, kept.len()), (Verdict::Torn, expected), "{recovery:?}");
+        assert!(kept.zip(&recovery.torn).all(|(bytes, torn)| bytes.len() as u64 == torn.bytes));
+        drop(journal);
+    }
+    let (journal, _) = open_large(dir.path());
+    append(&journal, draft(6)).recv_timeout(PATIENCE).unwrap().unwrap();
+    journal.close().unwrap();
+    assert_eq!(open_large(dir.path()).1.torn, []);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The whole pipeline, measured from outside: the real binary over HTTP, and Alertmanager with the same alerts in the
 //! same run where `prometheus-alertmanager` is installed.
 //!
-//! `cargo bench --bench pipeline [-- PART…]` with the parts `intake`, `webhooks`, `latency`, `record` and `disk`;
+//! `cargo bench --bench pipeline [-- PART…]` with the parts `intake`, `webhooks`, `latency`, `hostile`, `record` and `disk`;
 //! without a part, all of them. It measures and prints; it passes or fails nothing. Everything stays on loopback.
 
 mod content;

@@ -9,8 +9,14 @@ use crate::peers::{Peer, dd};
 use crate::sink::Sink;
 
 /// Each part with its name.
-pub const ALL: [(&str, fn()); 5] =
-    [("intake", intake), ("webhooks", webhooks), ("latency", latency), ("record", on_record), ("disk", disk)];
+pub const ALL: [(&str, fn()); 6] = [
+    ("intake", intake),
+    ("webhooks", webhooks),
+    ("latency", latency),
+    ("hostile", hostile),
+    ("record", on_record),
+    ("disk", disk),
+];
 
 /// Alerts in one request.
 const BATCH: usize = 100;
@@ -19,6 +25,18 @@ const INTAKE_ALERTS: usize = 200_000;
 const WEBHOOK_ALERTS: usize = 20_000;
 const LATENCY_ALERTS: usize = 30_000;
 const LATENCY_PER_SECOND: u32 = 1000;
+const HOSTILE_ALERTS: usize = 15_000;
+const HOSTILE_PER_SECOND: u32 = 500;
+/// One alert in so many starts a playbook that means harm.
+const HOSTILE_EVERY: usize = 50;
+/// Playbooks that mean harm, of those that the tests know, by where they lie in a content folder.
+const HOSTILE: [&str; 5] = [
+    "playbooks/endless-loop.rhai",
+    "playbooks/endless-while-with-try.rhai",
+    "playbooks/recursion.rhai",
+    "playbooks/doubling-array.rhai",
+    "playbooks/native-sort.rhai",
+];
 const ON_RECORD: usize = 1_000_000;
 
 const ONE_WEBHOOK: &str =
@@ -106,13 +124,47 @@ fn came(name: &str, sink: &Sink, began: Instant) -> f64 {
 
 /// From the request to the webhook, at a steady rate of single alerts.
 fn latency() {
+    let bodies: Vec<String> = (0..LATENCY_ALERTS).map(record).collect();
     let sink = Sink::start();
     let soard = Peer::soard(&rules("[one]"), Some(ONE_WEBHOOK), &hook(&sink));
-    let bodies: Vec<String> = (0..LATENCY_ALERTS).map(record).collect();
-    let pause = Duration::from_secs(1) / LATENCY_PER_SECOND;
+    steadily(&soard, &sink, &bodies, LATENCY_PER_SECOND, LATENCY_ALERTS);
+}
+
+/// The same for good alerts, while others start playbooks that spin, recurse and eat memory.
+fn hostile() {
+    let is_hostile = |number: usize| number % HOSTILE_EVERY == HOSTILE_EVERY - 1;
+    let body = |number: usize| {
+        let body = record(number);
+        let kind = format!("\"kind\":\"Hostile{}\"", number / HOSTILE_EVERY % HOSTILE.len());
+        let good = format!("\"kind\":\"Kind{}\"", number % 1500);
+        if is_hostile(number) { body.replace(&good, &kind) } else { body }
+    };
+    let bodies: Vec<String> = (0..HOSTILE_ALERTS).map(body).collect();
+    let mut rules = rules("[one]");
+    let mut routes = String::from("route:\n");
+    for (n, path) in HOSTILE.into_iter().enumerate() {
+        let name = path.trim_start_matches("playbooks/").trim_end_matches(".rhai");
+        let file = format!("{}/tests/hostile-playbooks/{name}.rhai", env!("CARGO_MANIFEST_DIR"));
+        rules.push((path, std::fs::read_to_string(file).expect("a playbook of the tests")));
+        routes += &format!(
+            "  - {{ id: h-{n}, title: Hostile, owner: soc@example.com, playbooks: [{name}], match: {{ kind: Hostile{n} }} }}\n"
+        );
+    }
+    // By name before the others, of which the last takes everything.
+    rules.push(("rules/route/a.yaml", routes));
+    let sink = Sink::start();
+    let soard = Peer::soard(&rules, Some(ONE_WEBHOOK), &hook(&sink));
+    let good = (0..HOSTILE_ALERTS).filter(|number| !is_hostile(*number)).count();
+    println!("{} hostile runs a second of {} kinds", HOSTILE_PER_SECOND as usize / HOSTILE_EVERY, HOSTILE.len());
+    steadily(&soard, &sink, &bodies, HOSTILE_PER_SECOND, good);
+}
+
+/// Posts alerts at a steady rate and says how long each took from when it was due to its webhook.
+fn steadily(soard: &Peer, sink: &Sink, bodies: &[String], per_second: u32, webhooks: usize) {
+    let pause = Duration::from_secs(1) / per_second;
     let began = Instant::now();
-    let sent = post_steadily(soard.source(), &bodies, LATENCY_PER_SECOND, 64);
-    let came = sink.wait(LATENCY_ALERTS);
+    let sent = post_steadily(soard.source(), bodies, per_second, 64);
+    let came = sink.wait(webhooks);
     let mut waits: Vec<Duration> = came
         .iter()
         .filter_map(|came| Some(came.at.saturating_duration_since(began + pause * u32::try_from(came.number?).ok()?)))
@@ -120,7 +172,7 @@ fn latency() {
     waits.sort_unstable();
     let share = |waits: &[Duration], share| percentile(waits, share).as_secs_f64() * 1e3;
     println!(
-        "soard: {LATENCY_PER_SECOND} alerts a second; acknowledged p50 {:.1} ms, p99 {:.1} ms",
+        "soard: {per_second} alerts a second; acknowledged p50 {:.1} ms, p99 {:.1} ms",
         share(&sent.waits, 0.5),
         share(&sent.waits, 0.99)
     );

@@ -9,7 +9,7 @@ use crate::console;
 use crate::daemon::logs::LogForm;
 use crate::daemon::reload::LoadError;
 use crate::daemon::{self, DaemonError};
-use crate::journal::JournalError;
+use crate::journal::{Damage, JournalError, Place};
 
 /// Run the daemon
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,14 @@ fn fault(folder: &Path, error: DaemonError) -> Fault {
         DaemonError::Load(LoadError::Settings { .. }) => "give the folder that holds soard.yaml: soard run FOLDER",
         DaemonError::Journal(JournalError::Locked { .. }) => {
             "stop the other daemon, or give this one a state folder of its own"
+        }
+        DaemonError::Journal(JournalError::Corrupt(Place { damage: Damage::Base { .. }, .. })) => {
+            "nothing was changed. Nothing else holds what the dropped entries added up to: restore that file from a copy of the \
+             state folder, or begin with an empty one"
+        }
+        DaemonError::Journal(JournalError::Corrupt(place)) if place.damage.is_loss() => {
+            "nothing was changed. Mount the volume that is missing, or restore a copy of the whole state folder; without one, \
+             `soard log repair` shows what is lost and `soard log repair --accept-loss` goes on without it, on record"
         }
         DaemonError::Journal(_) => "`soard log verify` says what is wrong with it; nothing was changed",
         DaemonError::State { .. } => "the state folder must belong to the user that runs the daemon",

@@ -17,6 +17,7 @@ use crate::daemon::recent::{Recent, Written};
 use crate::daemon::recipients::Known;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::takes::{Lack, Takes};
+use crate::daemon::told::Told;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::approval::Approval;
 use crate::domain::entry::{Entry, Facts, Log};
@@ -36,6 +37,7 @@ use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::engine::triage::{self, Active};
 use crate::journal::line::DATA_BYTES_MAX;
+use crate::journal::notary::Signed;
 use crate::journal::writer::Journal;
 use crate::journal::{AppendError, Done, Draft, Receipt};
 use crate::sources::intake::Answer;
@@ -48,6 +50,8 @@ pub enum Message {
     Batch(Batch),
     /// A timer may be due.
     Tick,
+    /// Put a key on record, and do this on the writer's thread once the entry is durable.
+    Key(Log, Signed),
     /// Take over a bundle that is checked and kept.
     Swap(Arc<Bundle>, oneshot::Sender<()>),
     /// Tell what there is.
@@ -204,7 +208,7 @@ impl Core {
         while let Some(message) = inbox.blocking_recv() {
             let at = self.clock.stamp();
             // What opens the journal stands before anything else of this daemon's life.
-            if !matches!(message, Message::Input(Input::Log(_), _)) {
+            if !matches!(message, Message::Input(Input::Log(_), _) | Message::Key(..)) {
                 self.run_timers(at);
             }
             self.take_held(at);
@@ -212,6 +216,11 @@ impl Core {
                 Message::Input(input, answer) => self.input(at, input, answer),
                 Message::Batch(batch) => batch.into_iter().for_each(|(input, answer)| self.input(at, input, answer)),
                 Message::Tick => {}
+                Message::Key(key, done) => drop(self.step(at, Input::Log(key), |fate| {
+                    if fate.is_ok() {
+                        done()
+                    }
+                })),
                 Message::Swap(bundle, done) => self.swap(at, bundle, done),
                 Message::Order(ordered) => self.order(at, *ordered),
                 Message::Report(to) => drop(to.send(self.report())),
@@ -445,47 +454,6 @@ impl Core {
             *report.flights.entry(flight.destination.clone()).or_default() += 1;
         }
         report
-    }
-}
-
-/// What the sender of a record is told, kept until the entry is durable.
-struct Told {
-    record_no: u64,
-    alerts: Vec<String>,
-    redelivery: bool,
-    cause: Option<String>,
-}
-
-impl Told {
-    fn of(entry: &Entry) -> Self {
-        match &entry.facts {
-            Facts::Intake(intake) => Self {
-                record_no: intake.redelivery_of.unwrap_or(intake.record_no),
-                alerts: intake.alerts.iter().map(|taken| taken.id.to_string()).collect(),
-                redelivery: intake.redelivery_of.is_some(),
-                cause: None,
-            },
-            Facts::Quarantine(quarantine) => Self {
-                record_no: quarantine.record_no,
-                alerts: Vec::new(),
-                redelivery: false,
-                cause: Some(quarantine.cause.clone()),
-            },
-            _ => Self { record_no: 0, alerts: Vec::new(), redelivery: false, cause: None },
-        }
-    }
-
-    fn answer(self, receipt: &Result<Receipt, AppendError>) -> Answer {
-        let (seq, hash) = match receipt {
-            Ok(receipt) => (receipt.seq, receipt.hash.clone()),
-            Err(AppendError::Full(_)) => return Answer::Full,
-            Err(_) => return Answer::Stopped,
-        };
-        let Self { record_no, alerts, redelivery, cause } = self;
-        match cause {
-            None => Answer::Accepted { seq, hash, record_no, alerts, redelivery },
-            Some(cause) => Answer::Quarantined { seq, hash, record_no, cause },
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 //! what has grown old.
 //!
 //! What the dropped entries add up to becomes the base: the state as of the last of them, in a file that a start reads
-//! before the entries that are left. Base first, then the entry that names the seals, then the files go: a crash in between
-//! leaves more than is needed, never less.
+//! before the entries that are left. Base first, then the entry that names the seals, then a checkpoint over that entry, then
+//! the files go: a crash in between leaves more than is needed, never less, and who removes files without a key is found out.
 //!
 //! A compressed segment says the same as before. Its archive is whole and proven before the entry that names it, and only
 //! then the segment goes.
@@ -27,6 +27,7 @@ use crate::engine::leap::Leap;
 use crate::engine::needs::Need;
 use crate::engine::state::State;
 use crate::journal::archive::{self, Archived};
+use crate::journal::notary::Notary;
 use crate::journal::policy::{After, Policy};
 use crate::journal::reader::Reader;
 use crate::journal::retention::{self, Closed, Ends};
@@ -55,7 +56,7 @@ enum KeepError {
 }
 
 /// Path of the base that goes up to an entry.
-fn base(state: &Path, last: u64) -> PathBuf {
+pub fn base(state: &Path, last: u64) -> PathBuf {
     state.join(format!("{}{last:020}", snapshot::BASE))
 }
 
@@ -71,19 +72,25 @@ pub fn bases(state: &Path) -> Vec<PathBuf> {
     bases
 }
 
+/// The last entry that a base stands for, by its name.
+pub fn last_of(base: &Path) -> u64 {
+    let name = base.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.rsplit_once('-').and_then(|(_, seq)| seq.parse().ok()).unwrap_or_default()
+}
+
 /// Looks now and then until `stop` turns true.
 pub async fn run(
     state: PathBuf,
     policy: Policy,
     reader: Reader,
-    core: mpsc::Sender<Message>,
+    (core, notary): (mpsc::Sender<Message>, Notary),
     (exports, retention): (Arc<Exports>, Arc<Retention>),
     mut stop: watch::Receiver<bool>,
 ) {
     let drops = policy.keep.is_some() || policy.size.is_some();
-    let journal = state.join("journal");
-    let mut keeper =
-        Keeper { journal, state, policy, reader, core, exports, retention, doubted: None, ends: Ends::new() };
+    let (journal, ends) = (state.join("journal"), Ends::new());
+    let doubted = None;
+    let mut keeper = Keeper { journal, state, policy, reader, core, notary, exports, retention, doubted, ends };
     // A crash may have left it to us, whatever the policy is now.
     match keeper.finish_last().await {
         Ok(()) | Err(KeepError::Stopping) => {}
@@ -138,6 +145,7 @@ struct Keeper {
     policy: Policy,
     reader: Reader,
     core: mpsc::Sender<Message>,
+    notary: Notary,
     exports: Arc<Exports>,
     retention: Arc<Retention>,
     doubted: Option<Leap>,
@@ -180,12 +188,12 @@ impl Keeper {
         let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();
         let (folder, dir) = (self.state.clone(), self.journal.clone());
         let folded = tokio::task::spawn_blocking(move || fold(&folder, &dir, &chosen)).await;
-        let (seals, folded) = folded.map_err(|_| KeepError::Stopping)??;
+        let (seals, folded, base) = folded.map_err(|_| KeepError::Stopping)??;
         let Some(last) = seals.last().map(|seal| seal.last) else { return Ok(()) };
         let State { journal, signed_by, bundles, .. } = folded;
         let bundles = bundles.into_iter().map(|(id, commit)| BundleName { id, commit }).collect();
         let (policy, runs, letters) = (by.into(), Vec::new(), Vec::new());
-        let log = Log::Dropped { policy, segments: seals, journal, signed_by, bundles, runs, letters };
+        let log = Log::Dropped { policy, segments: seals, journal, signed_by, bundles, runs, letters, base };
         let (done, durable) = oneshot::channel();
         self.core.send(Message::Drop(Box::new(Dropping { log, held, done }))).await.map_err(|_| KeepError::Stopping)?;
         // Something has come to need them, or the daemon stops.
@@ -228,8 +236,13 @@ impl Keeper {
         self.retention.set(Some(KeptBy { kind: kind.into(), id, entry: seq, since, segments }));
     }
 
-    /// Removes what the journal has on record as dropped, and other bases.
+    /// Removes what the journal has on record as dropped, and other bases, once a checkpoint covers that entry.
     async fn finish(&self, last: u64) -> Result<(), KeepError> {
+        if last > 0 {
+            let (done, signed) = oneshot::channel();
+            self.notary.vouch(Box::new(move || done.send(()).unwrap_or_default()));
+            signed.await.map_err(|_| KeepError::Stopping)?;
+        }
         let (state, journal, reader) = (self.state.clone(), self.journal.clone(), self.reader.clone());
         let finished = tokio::task::spawn_blocking(move || {
             if last > 0 && base(&state, last).exists() {
@@ -289,8 +302,8 @@ fn remove_other_bases(state: &Path, journal: &Path, last: u64) -> Result<(), Kee
     Ok(())
 }
 
-/// Adds up what is to go and writes it as the new base.
-fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, State), KeepError> {
+/// Adds up what is to go and writes it as the new base; also its SHA-256.
+fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, State, String), KeepError> {
     let first = chosen.first().map_or(1, |closed| closed.first);
     let read = snapshot::read_base(&base(state, first - 1));
     let unusable = |why: String| KeepError::Base(std::io::Error::other(why));
@@ -307,9 +320,9 @@ fn fold(state: &Path, journal: &Path, chosen: &[Closed]) -> Result<(Vec<Seal>, S
             Ok(())
         })?);
     }
-    if let Some(Seal { last, hash, .. }) = seals.last() {
-        let receipt = Receipt { seq: *last, hash: hash.clone() };
-        snapshot::write(&base(state, *last), &folded.save(), &receipt).map_err(KeepError::Base)?;
-    }
-    Ok((seals, folded))
+    let Some(Seal { last, hash, .. }) = seals.last() else { return Ok((seals, folded, String::new())) };
+    let (receipt, path) = (Receipt { seq: *last, hash: hash.clone() }, base(state, *last));
+    snapshot::write(&path, &folded.save(), &receipt).map_err(KeepError::Base)?;
+    let sha256 = snapshot::sha256(&path).map_err(KeepError::Base)?;
+    Ok((seals, folded, sha256))
 }

@@ -11,7 +11,7 @@ use crate::journal::checkpoint::origin;
 use crate::journal::note::Signer;
 
 /// Name of soard's own key file in the state folder.
-const FILE: &str = "journal.key";
+pub const FILE: &str = "journal.key";
 
 /// Why there is no key to sign with.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +114,21 @@ impl Keys {
         keys.retain(|signer| signer.verifier().to_string() == recorded);
         write(&settings.state.join(FILE), &keys.iter().collect::<Vec<_>>())
     }
+}
+
+/// The keys at hand as far as they can be read: the configured ones, else soard's own.
+pub fn at_hand(settings: &Settings) -> Vec<Signer> {
+    if settings.journal.keys.is_empty() {
+        own_at_hand(&settings.state)
+    } else {
+        configured(settings).unwrap_or_default()
+    }
+}
+
+/// soard's own keys in a state folder, as far as they can be read.
+pub fn own_at_hand(state: &Path) -> Vec<Signer> {
+    let text = fs::read_to_string(state.join(FILE)).unwrap_or_default();
+    text.lines().filter_map(|line| Signer::parse(&Secret::new(line)).ok()).collect()
 }
 
 fn configured(settings: &Settings) -> Result<Vec<Signer>, KeyError> {

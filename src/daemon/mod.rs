@@ -10,6 +10,7 @@ pub mod actor;
 mod addressees;
 pub mod api;
 pub mod auth;
+pub mod beside;
 pub mod breaker;
 pub mod bundle;
 pub mod clock;
@@ -52,6 +53,7 @@ pub mod systemd;
 pub mod takes;
 pub mod tally;
 pub mod timer;
+pub mod told;
 pub mod trial;
 pub mod workers;
 
@@ -79,7 +81,7 @@ use crate::daemon::exports::Exports;
 use crate::daemon::history::History;
 use crate::daemon::key::{KeyError, Keys};
 use crate::daemon::links::{Links, LinksError};
-use crate::daemon::opening::{open, sign};
+use crate::daemon::opening::{open, resume, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::ports::Ports;
 use crate::daemon::recovery::{Recovered, recover};
@@ -95,6 +97,7 @@ use crate::engine::tasks;
 use crate::index::follow::Follower;
 use crate::index::place::Place;
 use crate::journal::JournalError;
+use crate::journal::notary::Notary;
 use crate::journal::reader::Reader;
 use crate::sources::http::Server;
 use crate::sources::intake::{Intake, Limits, Offer};
@@ -204,23 +207,23 @@ impl Daemon {
     ) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
         let Recovered { state, journal, recovery, snapshot } = recovered;
-        let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
         let (counters, gate) = (counters(&settings), Arc::new(Gate::new(state.tokens.clone())));
         let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
         let history = History { journal: reader.clone(), recent: Arc::default() };
-        bundles.keep(&bundle).map_err(unusable)?;
+        bundles.keep(&bundle).map_err(|cause| DaemonError::State { path: settings.state.clone(), cause })?;
         let (stop, (fatal_sender, fatal)) = (Stop::default(), mpsc::unbounded_channel());
         let (index, exports) = followers(&settings, &reader, &fatal_sender)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
-        let (signed_by, links) = (state.signed_by.clone(), Arc::new(Links::of(&settings, &journal_id)?));
-        let (keys, notary) = (Keys::open(&settings, &journal_id, &signed_by)?, journal.notary());
-        let (disk, takes, (next_due, due)) = (journal.room().clone(), Arc::<Takes>::default(), watch::channel(None));
+        let (links, replaced) = (Arc::new(Links::of(&settings, &journal_id)?), state.signed_by.clone());
+        let (notary, disk, takes) = (journal.notary(), journal.room().clone(), Arc::<Takes>::default());
+        let succession = resume(&notary, &journal_id, Keys::open(&settings, &journal_id, &state.signed_by)?);
 
         let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
-        let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
+        let ((next_due, due), own_holds) = (watch::channel(None), Arc::new(state.holds.clone()));
+        let (tell_holds, holds) = watch::channel(own_holds);
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
         let core = Core {
             clock: Steady::new(state.at),
@@ -240,7 +243,7 @@ impl Daemon {
         };
         let core_thread = spawn("core", move || core.run(inbox));
         open(&core_inbox, journal_id.clone(), recovery, takes_over).await?;
-        sign(&core_inbox, &notary, &settings, &journal_id, &signed_by, keys).await?;
+        sign(&core_inbox, &notary, &settings, &journal_id, &replaced, succession).await?;
         exports.start(&fatal_sender, &stop.performer);
 
         let world = Arc::new(World {
@@ -264,7 +267,7 @@ impl Daemon {
         let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), takes, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        guard("keeper", &fatal_sender, keeper(&settings, &world, &stop));
+        guard("keeper", &fatal_sender, keeper(&settings, &world, &notary, &stop));
         guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
         let (core, commands) = (core_inbox, control.commands());
@@ -369,10 +372,10 @@ fn start_workers(fatal: &mpsc::UnboundedSender<String>) -> Arc<Workers> {
 }
 
 /// Drops and compresses what is old of the journal.
-fn keeper(settings: &Settings, world: &World, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+fn keeper(settings: &Settings, world: &World, notary: &Notary, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
     let (folder, policy, reader) = (settings.state.clone(), settings.journal.clone(), world.history.journal.clone());
-    let told = (world.exports.clone(), world.retention.clone());
-    keep::run(folder, policy, reader, world.core.clone(), told, stop.performer.subscribe())
+    let (asked, told) = ((world.core.clone(), notary.clone()), (world.exports.clone(), world.retention.clone()));
+    keep::run(folder, policy, reader, asked, told, stop.performer.subscribe())
 }
 
 /// What follows the journal: the index, and the exports, which ask it.

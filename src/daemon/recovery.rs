@@ -6,12 +6,13 @@ use std::path::Path;
 
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::settings::Settings;
-use crate::daemon::{DaemonError, keep, snapshot};
+use crate::daemon::{DaemonError, beside, keep, key, snapshot};
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::engine::apply::apply;
 use crate::engine::state::State;
+use crate::journal::evidence::{Begun, Evidence, Named};
 use crate::journal::writer::Journal;
-use crate::journal::{self, JournalError, Receipt, Recovery};
+use crate::journal::{self, Damage, JournalError, Place, Receipt, Recovery};
 
 /// What the state folder gave.
 pub struct Recovered {
@@ -50,25 +51,62 @@ fn find(settings: &Settings) -> Result<Recovered, DaemonError> {
             .map_or(journal::Settings::default().segment_bytes_max, |bytes| bytes.0),
         ..journal::Settings::default()
     };
-    let snapshot = path.join(snapshot::FILE);
-    for file in [snapshot.clone()].into_iter().chain(keep::bases(path)) {
-        let read = if file == snapshot { snapshot::read(&file) } else { snapshot::read_base(&file) };
-        let (state, known) = match read {
-            Ok(Some(found)) => found,
-            Ok(None) => continue,
-            Err(why) => {
-                tracing::warn!(%why, file = %file.display(), "a snapshot is not used: more of the journal is read");
-                continue;
-            }
-        };
-        match replay(path, limits.clone(), state, Some(&known)) {
+    let found = snapshot::read(&path.join(snapshot::FILE)).unwrap_or_else(|why| {
+        tracing::warn!(%why, file = snapshot::FILE, "a snapshot is not used: more of the journal is read");
+        None
+    });
+    let evidence = beside::evidence(path, &key::at_hand(settings), found.as_ref().map(|(_, known)| known.seq));
+    if let Some((state, known)) = found {
+        match replay(path, limits.clone(), state, Some(&known), &evidence) {
             Err(DaemonError::Journal(why @ JournalError::Elsewhere { .. })) => {
-                tracing::warn!(%why, file = %file.display(), "a snapshot does not fit the journal: more of it is read");
+                tracing::warn!(%why, file = snapshot::FILE, "a snapshot does not fit the journal: more of it is read");
             }
             recovered => return recovered,
         }
     }
-    replay(path, limits, State::default(), None)
+    from_base(path, &limits, evidence)
+}
+
+/// From the newest base that fits, else from the whole journal.
+fn from_base(path: &Path, limits: &journal::Settings, mut evidence: Evidence) -> Result<Recovered, DaemonError> {
+    let mut unusable = Vec::new();
+    for file in keep::bases(path) {
+        let named = beside::named(&file);
+        let why = match snapshot::read_base(&file) {
+            Ok(Some((state, known))) => {
+                let sha256 = snapshot::sha256(&file).map_err(|cause| DaemonError::State { path: file, cause })?;
+                evidence.base = Some(Begun { named: named.clone(), sha256 });
+                match replay(path, limits.clone(), state, Some(&known), &evidence) {
+                    Err(DaemonError::Journal(JournalError::Elsewhere { .. })) => "does not fit the journal".to_owned(),
+                    recovered => return recovered,
+                }
+            }
+            Ok(None) => "is absent".to_owned(),
+            Err(why) => format!("cannot be used: {why}"),
+        };
+        tracing::warn!(file = named.file, "a base {why}: more of the journal is read");
+        unusable.push((named, why));
+    }
+    evidence.base = None;
+    match replay(path, limits.clone(), State::default(), None, &evidence) {
+        Err(DaemonError::Journal(JournalError::Corrupt(place))) => {
+            Err(JournalError::Corrupt(told(place, unusable)).into())
+        }
+        recovered => recovered,
+    }
+}
+
+/// Where the journal begins behind entries that were dropped, it is the base that is missing.
+fn told(place: Place, unusable: Vec<(Named, String)>) -> Place {
+    let Damage::Segment { found } = place.damage else { return place };
+    if place.seq != 1 {
+        return place;
+    }
+    let is_it = |(named, _): &(Named, String)| named.seq + 1 == found;
+    let known = unusable.into_iter().find(is_it).map(|(named, why)| (named.file, why));
+    let (file, why) =
+        known.unwrap_or_else(|| (beside::named(&keep::base(Path::new(""), found - 1)).file, "is absent".into()));
+    Place { seq: found, damage: Damage::Base { file, why }, ..place }
 }
 
 /// Applies the journal to a state that covers it up to `known`.
@@ -77,6 +115,7 @@ fn replay(
     limits: journal::Settings,
     mut state: State,
     known: Option<&Receipt>,
+    evidence: &Evidence,
 ) -> Result<Recovered, DaemonError> {
     let forgets_results = fault::from_env() == Some(Fault::ForgetResults);
     let mut read = |line: &journal::line::Line| {
@@ -88,10 +127,7 @@ fn replay(
         Ok(())
     };
     let dir = path.join("journal");
-    let (journal, recovery) = match known {
-        Some(known) => journal::open_behind(&dir, limits, known, &mut read)?,
-        None => journal::open(&dir, limits, &mut read)?,
-    };
+    let (journal, recovery) = journal::open_behind(&dir, limits, known, evidence, &mut read)?;
     if fault::from_env() == Some(Fault::GiveUpOnFullDisk) {
         journal.room().give_up();
     }

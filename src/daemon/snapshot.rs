@@ -126,6 +126,21 @@ fn part(from: &mut impl Read, bytes: u64, digest: &mut Context) -> io::Result<Ve
     Ok(part)
 }
 
+/// SHA-256 of a whole file, in hex.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut from = File::open(path)?;
+    let (mut digest, mut part) = (Context::new(&SHA256), vec![0; 1 << 20]);
+    loop {
+        match from.read(&mut part)? {
+            0 => return Ok(data_encoding::HEXLOWER.encode(digest.finish().as_ref())),
+            length => digest.update(&part[..length]),
+        }
+    }
+}
+
 /// Writes a snapshot whole or not at all.
 ///
 /// # Errors

@@ -105,6 +105,9 @@ pub enum Log {
         /// Dead letters that cannot be sent again any more, for the same reason.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         letters: Vec<EffectKey>,
+        /// SHA-256 of the base, in hex; empty in entries of before it was kept.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        base: String,
     },
     /// A segment was compressed: its archive unpacks to the same bytes.
     Archived {
@@ -129,6 +132,9 @@ pub enum Log {
         bytes: u64,
         /// The side files' names.
         files: Vec<String>,
+        /// The key at hand, where the one that is in charge by what was kept is not: from here on it signs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
 }
 

@@ -12,15 +12,12 @@ use crate::domain::id::{RunId, Trigger};
 use crate::domain::mail::{self, Digest};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
-use crate::engine::approvals;
-use crate::engine::flights;
 use crate::engine::intake::{after, delivery_hash};
 use crate::engine::leap::Leap;
-use crate::engine::mails;
 use crate::engine::state::{
     Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, Refused, Run, State, Timer, clipped,
 };
-use crate::engine::triage;
+use crate::engine::{approvals, flights, mails, triage};
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -30,7 +27,9 @@ pub fn apply(state: &mut State, entry: &Entry) {
     forget(state, entry.at);
     match &entry.facts {
         Facts::Log(Log::Opened { journal, .. }) => state.journal.clone_from(journal),
-        Facts::Log(Log::Key { verifier, .. }) => state.signed_by.clone_from(verifier),
+        Facts::Log(Log::Key { verifier, .. } | Log::Repaired { key: Some(verifier), .. }) => {
+            state.signed_by.clone_from(verifier);
+        }
         Facts::Log(Log::Dropped { segments, .. }) => {
             state.dropped = segments.last().map_or(state.dropped, |seal| seal.last);
             state.alerts.forget(state.dropped);

@@ -548,7 +548,18 @@ fn forget(world: &mut World, last: u64) {
     let (runs, letters) = world.state.given_up(last);
     let bundles = Vec::new();
     let (policy, journal, signed_by, segments) = ("size".into(), "j".into(), String::new(), vec![seal]);
-    world.put(Input::Log(Log::Dropped { policy, segments, journal, signed_by, bundles, runs, letters })).unwrap();
+    world
+        .put(Input::Log(Log::Dropped {
+            policy,
+            segments,
+            journal,
+            signed_by,
+            bundles,
+            runs,
+            letters,
+            base: String::new(),
+        }))
+        .unwrap();
 }
 
 const GROUP: &str =

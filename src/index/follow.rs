@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// How much the thread gives way to those that take alerts in.
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 /// The running index: what the daemon asks.
 #[derive(Debug, Clone)]

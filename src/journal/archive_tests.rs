@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::journal::disk::faults::{EIO, ENOSPC, Faults};
+use crate::journal::evidence::Evidence;
 use crate::journal::reader::Reader;
-use crate::journal::repair::plan;
+use crate::journal::repair::{Beside, plan};
 use crate::journal::retention::{Ends, closed, remove, seal};
 use crate::journal::verify::{Outcome, verify};
 use crate::journal::writer::Journal;
@@ -140,7 +141,7 @@ fn an_archived_journal_reads_as_before() {
         // Recovery, with a snapshot and without.
         let known = crate::journal::Receipt { seq: 4, hash: expected[3].1.clone() };
         let mut seen = 0;
-        open_behind(dir.path(), settings(1500), &known, &mut |_| {
+        open_behind(dir.path(), settings(1500), Some(&known), &Evidence::default(), &mut |_| {
             seen += 1;
             Ok(())
         })
@@ -242,12 +243,14 @@ fn a_repair_keeps_what_stands_before_the_damage_and_the_whole_archive_aside() {
         fs::write(&path, &bytes).unwrap();
         let kept = lines_of(&Reader::open(dir.path()).unwrap(), 150);
         assert!(!kept.is_empty());
-        let plan = plan(dir.path()).unwrap().unwrap();
+        let plan = plan(dir.path(), &Beside::default()).unwrap().unwrap();
         // Whole batches stay; the one that the damage cuts goes.
         assert!(plan.kept.seq < frames[1].seq && plan.kept.seq + 3 >= frames[1].seq, "{plan:?}");
         assert_eq!(plan.lost_to, 160);
         assert!(plan.lost_bytes > bytes.len() as u64 - frames[1].packed);
-        let done = plan.carry_out(dir.path(), jiff::Timestamp::from_second(1_800_000_000).unwrap()).unwrap();
+        let done = plan
+            .carry_out(dir.path(), &Beside::default(), jiff::Timestamp::from_second(1_800_000_000).unwrap())
+            .unwrap();
         assert_eq!(done.receipt.seq, plan.kept.seq + 1);
         assert_eq!(fs::read(aside_of(dir.path(), &path)).unwrap(), bytes);
         if crashes {

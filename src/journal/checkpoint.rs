@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::journal::disk::{Disk, is_full};
 use crate::journal::note::{self, Note, Signer, Verifier};
+use crate::journal::reach::Reach;
 use crate::journal::segment::open_to_write;
 use crate::journal::{JournalError, Receipt};
 
@@ -26,18 +27,22 @@ pub struct Checkpoint {
     pub origin: String,
     /// The entry, and so all before it.
     pub receipt: Receipt,
+    /// How far entries go beyond it at most; earlier versions did not say.
+    pub reach: Option<Reach>,
 }
 
 impl Checkpoint {
     fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.receipt.seq, self.receipt.hash)
+        let reach = self.reach.map(|reach| format!("{reach}\n")).unwrap_or_default();
+        format!("{}\n{}\n{}\n{reach}", self.origin, self.receipt.seq, self.receipt.hash)
     }
 
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (origin, seq, hash) = (lines.next()?, lines.next()?.parse().ok()?, lines.next()?);
         let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let checkpoint = Self { origin: origin.into(), receipt: Receipt { seq, hash: hash.into() } };
+        let reach = lines.next().and_then(Reach::parse);
+        let checkpoint = Self { origin: origin.into(), receipt: Receipt { seq, hash: hash.into() }, reach };
         (is_hash && checkpoint.text() == text).then_some(checkpoint)
     }
 
@@ -124,6 +129,25 @@ fn one(text: &str, at: usize) -> Option<(Signed, usize)> {
         .then(|| (Signed { checkpoint, offset: at as u64, note: text[..length].to_owned() }, length + 1))
 }
 
+/// The notes near the end of the file, whatever stands between them; an absent file holds none. The offsets are not those
+/// of the file.
+pub(super) fn last_notes(dir: &Path) -> Result<Vec<Signed>, JournalError> {
+    let path = dir.join(FILE);
+    let mut tail = Vec::new();
+    let read = File::open(&path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.read_to_end(&mut tail)
+    });
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(JournalError::io("read", &path))?,
+    };
+    let text = String::from_utf8_lossy(&tail);
+    let begins = std::iter::once(0).chain(text.match_indices("\n\n").map(|(at, _)| at + 2));
+    Ok(begins.filter_map(|at| one(text.get(at..)?, at)).map(|(signed, _)| signed).collect())
+}
+
 /// The file, open for appending.
 pub(super) struct CheckpointFile {
     file: File,
@@ -150,22 +174,23 @@ impl CheckpointFile {
         Ok(Self { file, path, disk, bytes })
     }
 
-    /// Adds a note and makes it durable, so that only the last one can ever be torn. On a full disk there is none;
-    /// what was written of it is cut off, and `false` returned.
-    pub fn append(&mut self, note: &str) -> Result<bool, JournalError> {
+    /// Adds a note and makes it durable, so that only the last one can ever be torn. What a full disk leaves of it is cut
+    /// off again.
+    pub fn append(&mut self, note: &str) -> Result<(), JournalError> {
         let bytes = format!("{note}\n");
         let written =
             self.disk.write_at(&self.file, bytes.as_bytes(), self.bytes).and_then(|()| self.disk.sync(&self.file));
         match written {
             Ok(()) => {
                 self.bytes += bytes.len() as u64;
-                Ok(true)
+                Ok(())
             }
-            Err(error) if is_full(&error) => {
-                self.disk.cut(&self.file, self.bytes).map_err(JournalError::io("cut back", &self.path))?;
-                Ok(false)
+            Err(error) => {
+                if is_full(&error) {
+                    self.disk.cut(&self.file, self.bytes).map_err(JournalError::io("cut back", &self.path))?;
+                }
+                Err(JournalError::io("write", &self.path)(error))
             }
-            Err(error) => Err(JournalError::io("write", &self.path)(error)),
         }
     }
 }
@@ -193,9 +218,12 @@ fn whole_bytes(file: &mut File, length: u64) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::reach::REACH;
 
     fn checkpoint(seq: u64) -> Checkpoint {
-        Checkpoint { origin: origin("00ff"), receipt: Receipt { seq, hash: "a".repeat(64) } }
+        // Notes of earlier versions lie among the others.
+        let reach = (seq > 1).then_some(REACH);
+        Checkpoint { origin: origin("00ff"), receipt: Receipt { seq, hash: "a".repeat(64) }, reach }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 pub mod archive;
 pub mod checkpoint;
 mod disk;
+pub mod evidence;
 mod head;
 mod index;
 pub mod line;
@@ -27,6 +28,7 @@ pub mod notary;
 pub mod note;
 pub mod policy;
 mod queue;
+pub mod reach;
 pub mod reader;
 mod recover;
 pub mod repair;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::journal::evidence::Evidence;
 use crate::journal::line::Line;
 use crate::journal::writer::Journal;
 
@@ -62,21 +65,23 @@ pub type Apply<'a> = dyn FnMut(&Line) -> Result<(), Box<dyn Error + Send + Sync>
 /// damaged, [`JournalError::Apply`] when `apply` refused an entry, [`JournalError::Io`] otherwise. On an error
 /// nothing was written but the side file.
 pub fn open(dir: &Path, settings: Settings, apply: &mut Apply<'_>) -> Result<(Journal, Recovery), JournalError> {
-    start::open(disk::Disk::default(), dir, settings, None, apply)
+    start::open(disk::Disk::default(), dir, settings, None, &Evidence::default(), apply)
 }
 
 /// Opens the journal as [`open`], but gives only the entries behind `known` to `apply`: a snapshot covers the others. The
-/// segments before the one that holds `known` are not read.
+/// segments before the one that holds `known` are not read. What lies beside the journal is held against it.
 ///
 /// # Errors
-/// As [`open`]; [`JournalError::Elsewhere`] when the journal has no such entry, and then `apply` was never called.
+/// As [`open`], [`JournalError::Corrupt`] also when the evidence names an entry that is missing;
+/// [`JournalError::Elsewhere`] when the journal has no entry `known`, and then `apply` was never called.
 pub fn open_behind(
     dir: &Path,
     settings: Settings,
-    known: &Receipt,
+    known: Option<&Receipt>,
+    evidence: &Evidence,
     apply: &mut Apply<'_>,
 ) -> Result<(Journal, Recovery), JournalError> {
-    start::open(disk::Disk::default(), dir, settings, Some(known), apply)
+    start::open(disk::Disk::default(), dir, settings, known, evidence, apply)
 }
 
 /// An entry as the core hands it over.
@@ -149,9 +154,9 @@ pub struct Recovery {
     pub entries: u64,
     /// The last of them.
     pub head: Receipt,
-    /// The tail that was cut off. The daemon records it as the first entry that it appends; until then each
-    /// opening reports it again.
-    pub torn: Option<Torn>,
+    /// The tails that were cut off, of this opening and of earlier ones that nobody has recorded. The daemon records them
+    /// as the first entries that it appends; until then each opening reports them again.
+    pub torn: Vec<Torn>,
 }
 
 /// How the journal was found. A corrupt one is an error, not a verdict: it is not opened.
@@ -307,6 +312,28 @@ pub enum Damage {
         /// The entry that HEAD names.
         head: u64,
     },
+    /// The journal ends before an entry that a file beside it names.
+    #[error("entries are missing: {file} names entry {seq}")]
+    Beyond {
+        /// The file, in the state folder.
+        file: String,
+        /// Which entry.
+        seq: u64,
+    },
+    /// There is no journal where there has been one.
+    #[error("the journal is gone: there is neither a segment nor HEAD, but {file} is there")]
+    Emptied {
+        /// What tells that there was one, in the state folder.
+        file: String,
+    },
+    /// The base that stands for what was dropped before this entry cannot be used.
+    #[error("{file}, which stands for the entries before it, {why}")]
+    Base {
+        /// The file, in the state folder.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// HEAD names another hash for this entry.
     #[error("HEAD names another hash for it")]
     Fork,
@@ -328,6 +355,26 @@ pub enum Damage {
         /// Which.
         seq: u64,
     },
+    /// Entries go further beyond the last checkpoint than a daemon lets them.
+    #[error(
+        "a checkpoint is missing: the daemon would have made one behind entry {noted} before it wrote this one; checkpoints \
+         were taken away, entries were added, or this is a copy that was made while the daemon ran"
+    )]
+    Unvouched {
+        /// The entry that the last checkpoint names.
+        noted: u64,
+    },
+    /// An entry says that the missing segments were dropped, but no checkpoint covers it.
+    #[error(
+        "a segment is missing: this one begins with entry {found}; entry {seq} says that a policy dropped what stood before, but \
+         no checkpoint vouches for that entry"
+    )]
+    Dropped {
+        /// First entry of the segment that was found instead.
+        found: u64,
+        /// The entry that says so.
+        seq: u64,
+    },
     /// A checkpoint in the file is no note, names another journal, or is out of order.
     #[error("the checkpoint is not a note about this journal")]
     BadCheckpoint,
@@ -337,15 +384,39 @@ pub enum Damage {
     /// A new key took over, and the old one did not vouch for it.
     #[error("the key that was in charge did not vouch for the new one")]
     Succession,
+    /// A repair put a key in charge that is not the one that was given.
+    #[error(
+        "entry {seq}, a repair, put another key in charge than the one that was given, and nobody vouches for it: if that key is \
+         yours, give it"
+    )]
+    Taken {
+        /// The entry of the repair.
+        seq: u64,
+    },
     /// The journal names another key than the one that was given.
     #[error("the journal was never signed by the key that was given")]
     Key,
+}
+
+impl Damage {
+    /// What is there is good, but more has been there.
+    pub fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. } | Self::BeforeCheckpoint { .. } | Self::Beyond { .. } | Self::Emptied { .. }
+        )
+    }
 }
 
 impl JournalError {
     /// A file that is not there.
     fn is_absent(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// A full disk, quota or file: it can be waited for.
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_full(source))
     }
 
     /// An archive that does not unpack.

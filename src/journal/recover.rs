@@ -5,7 +5,7 @@
 //! 1. A line with a *good* hash but a wrong place in the chain is corruption: tearing cannot make one.
 //! 2. The bad bytes belong to the batch that the last good line left unfinished, else to the next one. A later
 //!    whole line of a batch greater than that is corruption, since a batch is written only when the one before
-//!    is durable.
+//!    is durable. What stands deep within the begin of the expected line is no line: a record can hold the text of one.
 //! 3. Otherwise it is a torn tail. The batch that it belongs to was never acknowledged and goes as a whole.
 //! 4. If HEAD names an entry beyond what is left, acknowledged entries are missing: corruption.
 //!
@@ -15,6 +15,8 @@ use std::io::BufRead;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::de::IgnoredAny;
+
 use crate::journal::archive;
 use crate::journal::head::Head;
 use crate::journal::line::{self, Line, Parts};
@@ -23,6 +25,9 @@ use crate::journal::{Damage, JournalError, Place, Receipt};
 
 /// How many places within bad bytes are tried as the begin of a whole line.
 const EMBEDDED_MAX: usize = 64;
+
+/// Open braces and brackets around what others wrote: the line's own, that of its content, and at least one more.
+const FOREIGN_DEPTH: usize = 3;
 
 /// Reads a line's fields and refuses it when its own hash is wrong.
 type Check = fn(&[u8]) -> Result<Parts<'_>, Damage>;
@@ -69,6 +74,36 @@ impl Tip {
         }
         parts.read()
     }
+
+    /// Whether the piece is the begin of the very line that is expected next, as a torn write leaves it.
+    fn breaks_off_in(&self, piece: &[u8]) -> bool {
+        let begin = format!(r#"{{"v":1,"seq":{},"b":{},"r":"#, self.receipt.seq.saturating_add(1), self.next_batch());
+        let is_cut = || serde_json::from_slice::<IgnoredAny>(piece).is_err_and(|error| error.is_eof());
+        piece.starts_with(begin.as_bytes()) && is_cut()
+    }
+}
+
+/// The places in the begin of a line where another could begin, but for those within what others wrote.
+fn shallow(piece: &[u8]) -> Vec<usize> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let mut places = Vec::new();
+    for (at, byte) in piece.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => {
+                if depth < FOREIGN_DEPTH && piece[at..].starts_with(line::START) {
+                    places.push(at);
+                }
+                depth += 1;
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    places
 }
 
 /// What a walk over one segment found.
@@ -138,7 +173,8 @@ fn walk(
             Err(damage) => {
                 let torn = matches!(damage, Damage::Cut | Damage::Hash);
                 let bad = Bad { seq: tip.receipt.seq.saturating_add(1), offset, damage };
-                let newest = newest_batch(bytes, path, check, &mut piece, &mut walk.bytes)?;
+                let own = if tip.breaks_off_in(&piece) { Some(shallow(&piece)) } else { None };
+                let newest = newest_batch(bytes, path, check, &mut piece, own, &mut walk.bytes)?;
                 let torn = torn && newest.is_none_or(|newest| newest <= tip.next_batch());
                 walk.tail = if torn { Tail::Torn(bad) } else { Tail::Corrupt(bad) };
                 return Ok(walk);
@@ -159,17 +195,21 @@ fn walk(
     Ok(walk)
 }
 
-/// The greatest batch number of a whole line in the bad piece and in all that follows.
+/// The greatest batch number of a whole line in the bad piece, at these places where they are known, and in all that follows.
 fn newest_batch(
     bytes: &mut dyn BufRead,
     path: &Path,
     check: Check,
     piece: &mut Vec<u8>,
+    places: Option<Vec<usize>>,
     end: &mut u64,
 ) -> Result<Option<u64>, JournalError> {
-    let mut newest = None;
+    let mut newest = places.as_ref().and_then(|places| batch_at(piece, places.iter().copied(), check));
+    let mut is_searched = places.is_some();
     loop {
-        newest = newest.max(embedded_batch(piece, check));
+        if !std::mem::take(&mut is_searched) {
+            newest = newest.max(embedded_batch(piece, check));
+        }
         match read_piece(bytes, piece) {
             Ok(true) => {}
             Ok(false) => return Ok(newest),
@@ -183,9 +223,14 @@ fn newest_batch(
 /// The batch of the whole line that the piece ends with. Damage that took the line end before it makes such a
 /// line stand behind bad bytes, so it is looked for at each place where a line could begin.
 fn embedded_batch(piece: &[u8], check: Check) -> Option<u64> {
-    let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
     let starts = piece.windows(line::START.len()).enumerate().filter(|(_, window)| *window == line::START);
-    starts.take(EMBEDDED_MAX).find_map(|(at, _)| check(&piece[at..]).ok()).map(|parts| parts.batch)
+    batch_at(piece, starts.map(|(at, _)| at), check)
+}
+
+/// The batch of the whole line that begins at one of these places and ends with the piece.
+fn batch_at(piece: &[u8], places: impl Iterator<Item = usize>, check: Check) -> Option<u64> {
+    let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
+    places.take(EMBEDDED_MAX).find_map(|at| check(piece.get(at..)?).ok()).map(|parts| parts.batch)
 }
 
 /// What the whole journal is found to hold, if it is not corrupt.
@@ -293,8 +338,11 @@ pub(super) fn walk_all(
         let place = |bad: Bad| bad.at(&file);
         let expected = found.tip.receipt.seq.saturating_add(1);
         if first != expected {
-            let bad = Bad { seq: expected, offset: 0, damage: Damage::Segment { found: first } };
-            return Err(JournalError::Corrupt(place(bad)));
+            // Where its first line cannot be read, nothing says what should stand before it.
+            let is_unread = at == skipped && before(dir, first)?.is_none();
+            let missing = Bad { seq: expected, offset: 0, damage: Damage::Segment { found: first } };
+            let unread = Bad { seq: first, offset: 0, damage: Damage::Hash };
+            return Err(JournalError::Corrupt(place(if is_unread { unread } else { missing })));
         }
         let mut on_line = |span: Range<u64>, line: Line| {
             let forked = line.seq == head.seq && line.hash != head.hash;
@@ -715,6 +763,30 @@ mod tests {
         let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
         bytes[end] = 0;
         assert_eq!(damage_of(&bytes), Some(Damage::Hash));
+    }
+
+    /// A record that holds the text of a whole line with a right hash, of a batch far ahead. Wherever the line that keeps the
+    /// record breaks off, it is a torn write; the control: a later whole line behind it is found all the same.
+    #[test]
+    fn a_line_in_the_text_of_a_record_is_no_line() {
+        let fake = String::from_utf8(lines(&[(7, 999, 0)]).concat()).unwrap();
+        let first = lines(&[(1, 1, 0)]).concat();
+        let prev = line::check(&first[..first.len() - 1]).unwrap().hash.to_owned();
+        let json = format!(r#"{{"source":"push","record":{{"json":{{"x":[1,{}],"y":"\\"{{"}}}}}}"#, fake.trim_end());
+        let draft = Draft { at: jiff::Timestamp::UNIX_EPOCH, kind: "intake", data: json };
+        let mut hostile = Vec::new();
+        let hash = line::write(&mut hostile, &Slot { seq: 2, batch: 2, left: 0, prev: &prev }, &draft);
+        let end_of_fake = hostile.windows(fake.len() - 1).position(|part| part == &fake.as_bytes()[..fake.len() - 1]);
+        assert!(end_of_fake.is_some(), "it is kept verbatim");
+        for cut in 1..hostile.len() {
+            assert_eq!(damage_of(&[&first, &hostile[..cut]].concat()), None, "cut at {cut}");
+        }
+        let mut next = Vec::new();
+        line::write(&mut next, &Slot { seq: 3, batch: 3, left: 0, prev: &hash }, &draft);
+        for end in [&b"\0"[..], b""] {
+            let joined = [&first, &hostile[..hostile.len() - 1], end, &next].concat();
+            assert_eq!(damage_of(&joined), Some(Damage::Hash), "{end:?}");
+        }
     }
 
     #[test]

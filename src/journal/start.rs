@@ -9,13 +9,14 @@ use std::thread;
 
 use crate::journal::archive;
 use crate::journal::disk::Disk;
+use crate::journal::evidence::{Evidence, OnRecord};
 use crate::journal::head::{Head, HeadFile};
 use crate::journal::index::{Index, Segment};
 use crate::journal::line::{Line, sha256};
 use crate::journal::lock::Lock;
 use crate::journal::notary::Desk;
 use crate::journal::queue::Queue;
-use crate::journal::recover::{self, Begin, Found};
+use crate::journal::recover::{self, Begin, Found, TornTail};
 use crate::journal::room::Room;
 use crate::journal::segment::{self, Form};
 use crate::journal::writer::{Active, Journal, Writer};
@@ -26,13 +27,15 @@ pub(super) fn open(
     dir: &Path,
     settings: Settings,
     known: Option<&Receipt>,
+    evidence: &Evidence,
     apply: &mut Apply<'_>,
 ) -> Result<(Journal, Recovery), JournalError> {
     segment::make_dir(dir)?;
     let lock = Lock::take(dir)?;
     segment::remove_unfinished(dir)?;
     let head = Head::read(dir)?;
-    let (found, mut segments) = replay(dir, head.as_ref(), known, apply)?;
+    let Walked { found, mut segments, on_record } = replay(dir, head.as_ref(), known, apply)?;
+    evidence.judge(dir, &found, head.is_none() && found.segments.is_empty(), &on_record)?;
     archive::undo(dir)?;
     known_by_length(dir, &mut segments, &found)?;
     let torn = move_aside(dir, &found)?;
@@ -48,7 +51,7 @@ pub(super) fn open(
     let queue = Arc::new(Queue::new());
     let desk = Desk::open(dir, disk.clone(), Arc::clone(&queue))?;
     segment::sync_dir(dir)?;
-    let verdict = if torn.is_some() { Verdict::Torn } else { Verdict::Clean };
+    let verdict = if torn.is_empty() { Verdict::Clean } else { Verdict::Torn };
     let recovery = Recovery { verdict, entries: receipt.seq, head: receipt.clone(), torn };
     let dir: Arc<Path> = Arc::from(dir);
     let index = Arc::new(Index::new(segments, receipt));
@@ -69,13 +72,20 @@ const BATCHES_MAX: usize = 4;
 /// Lines of checked batches, each with the first entry of its segment.
 type Checked = Vec<(u64, Line)>;
 
+/// What reading the journal gave, beside the entries.
+struct Walked {
+    found: Found,
+    segments: Vec<Segment>,
+    on_record: OnRecord,
+}
+
 /// Reads and checks the journal on a thread of its own and applies it on this one, so that hashing and applying go side by side.
 fn replay(
     dir: &Path,
     head: Option<&Head>,
     known: Option<&Receipt>,
     apply: &mut Apply<'_>,
-) -> Result<(Found, Vec<Segment>), JournalError> {
+) -> Result<Walked, JournalError> {
     thread::scope(|scope| {
         let (to, checked) = sync_channel::<Checked>(BATCHES_MAX);
         let walker = scope.spawn(move || walk(dir, head, known, &to));
@@ -94,8 +104,8 @@ fn walk(
     head: Option<&Head>,
     known: Option<&Receipt>,
     to: &SyncSender<Checked>,
-) -> Result<(Found, Vec<Segment>), JournalError> {
-    let mut segments: Vec<Segment> = Vec::new();
+) -> Result<Walked, JournalError> {
+    let (mut segments, mut on_record) = (Vec::<Segment>::new(), OnRecord::default());
     let elsewhere = |receipt: &Receipt| JournalError::Elsewhere { seq: receipt.seq };
     let send = |lines: Checked| {
         let gone = |_| JournalError::io("read", dir)(io::Error::other("nobody takes what is read"));
@@ -119,6 +129,7 @@ fn walk(
         }
         let segment = segments.last_mut().expect("one was pushed if there was none");
         segment.add(line.seq, span.start, span.end);
+        on_record.meet(&line);
         if known.is_some_and(|known| line.seq <= known.seq) {
             return Ok(());
         }
@@ -134,7 +145,7 @@ fn walk(
         return Err(elsewhere(known));
     }
     send(lines)?;
-    Ok((found, segments))
+    Ok(Walked { found, segments, on_record })
 }
 
 /// The segments that were not walked, and archives, whose lines lie elsewhere than they were read: of these only the length
@@ -154,31 +165,34 @@ fn known_by_length(dir: &Path, segments: &mut Vec<Segment>, found: &Found) -> Re
     Ok(())
 }
 
-/// Keeps a torn tail in a side file, named by the entry that would have begun there. When the file of an earlier
-/// opening is still there and no entry was appended since, nobody has recorded that tail yet: it is named again.
-fn move_aside(dir: &Path, found: &Found) -> Result<Option<Torn>, JournalError> {
+/// Keeps a torn tail in a side file, named by the entry that would have begun there. Where files of earlier openings are
+/// still there and no entry was appended since, nobody has recorded those tails yet: they are named again.
+fn move_aside(dir: &Path, found: &Found) -> Result<Vec<Torn>, JournalError> {
     let begin = format!("{:020}-", found.tip.receipt.seq.saturating_add(1));
-    let Some(torn) = &found.torn else { return unrecorded(dir, &begin) };
+    if let Some(torn) = &found.torn {
+        keep_aside(dir, &begin, torn, found.whole_bytes)?;
+    }
+    let mut names = segment::names(dir)?;
+    names.retain(|name| name.starts_with(&begin) && name.ends_with(".torn"));
+    names.sort();
+    let read = |file: String| {
+        let path = dir.join(&file);
+        let bytes = fs::read(&path).map_err(JournalError::io("read", &path))?;
+        Ok(Torn { bytes: bytes.len() as u64, sha256: sha256(&bytes), file })
+    };
+    names.into_iter().map(read).collect()
+}
+
+fn keep_aside(dir: &Path, begin: &str, torn: &TornTail, from: u64) -> Result<(), JournalError> {
     let segment = dir.join(&torn.place.file);
     let mut bytes = Vec::new();
     let read = File::open(&segment).and_then(|mut file| {
-        file.seek(SeekFrom::Start(found.whole_bytes))?;
+        file.seek(SeekFrom::Start(from))?;
         file.read_to_end(&mut bytes)
     });
     read.map_err(JournalError::io("read", &segment))?;
-    let sha256 = sha256(&bytes);
-    let file = format!("{begin}{}.torn", &sha256[..16]);
-    write_whole(dir, &dir.join(&file), |to| to.write_all(&bytes))?;
-    Ok(Some(Torn { bytes: bytes.len() as u64, sha256, file }))
-}
-
-fn unrecorded(dir: &Path, begin: &str) -> Result<Option<Torn>, JournalError> {
-    let mut names = segment::names(dir)?;
-    names.retain(|name| name.starts_with(begin) && name.ends_with(".torn"));
-    let Some(file) = names.into_iter().max() else { return Ok(None) };
-    let path = dir.join(&file);
-    let bytes = fs::read(&path).map_err(JournalError::io("read", &path))?;
-    Ok(Some(Torn { bytes: bytes.len() as u64, sha256: sha256(&bytes), file }))
+    let file = format!("{begin}{}.torn", &sha256(&bytes)[..16]);
+    write_whole(dir, &dir.join(&file), |to| to.write_all(&bytes))
 }
 
 /// Replaces the last segment by a copy of its whole batches. After a failed sync memory may show bytes that the
@@ -216,7 +230,8 @@ pub(super) fn write_whole(
         file.sync_all()?;
         fs::rename(&unfinished, path)
     };
-    make().map_err(JournalError::io("write", path))?;
+    // What a full disk broke off would only take the room that is left.
+    make().inspect_err(|_| drop(fs::remove_file(&unfinished))).map_err(JournalError::io("write", path))?;
     segment::sync_dir(dir)
 }
 
@@ -230,4 +245,25 @@ fn open_active(dir: &Path, found: &Found) -> Result<Active, JournalError> {
     let path = segment::path(dir, first);
     let file = segment::open_to_write(&path).map_err(JournalError::io("open", &path))?;
     Ok(Active { first, path, file, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_full_disk_breaks_off_takes_no_room() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a.jsonl");
+        fs::write(&path, "before").unwrap();
+        let is_full = |to: &mut File| {
+            to.write_all(&[b'x'; 5000])?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        };
+        assert!(write_whole(dir.path(), &path, is_full).is_err());
+        assert_eq!(segment::names(dir.path()).unwrap(), ["a.jsonl"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
+        write_whole(dir.path(), &path, |to| to.write_all(b"after")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after");
+    }
 }

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::journal::checkpoint::Checkpoints;
+use crate::journal::evidence::OnRecord;
 use crate::journal::head::Head;
 use crate::journal::note::Verifier;
 use crate::journal::recover::{Begin, walk_all};
-use crate::journal::segment;
 use crate::journal::witness::Witness;
 use crate::journal::{JournalError, Place, Receipt};
 
@@ -19,6 +18,8 @@ pub struct Known {
     pub anchors: Vec<Receipt>,
     /// A public key that signed the journal at some time.
     pub key: Option<Verifier>,
+    /// The folder was copied while the daemon wrote: its checkpoints may be older than its segments.
+    pub is_live_copy: bool,
 }
 
 /// What checking a journal found.
@@ -43,8 +44,13 @@ pub struct Report {
     pub head: Option<Receipt>,
     /// What the checkpoints say.
     pub signed: Signatures,
-    /// How many of the anchors fit, and the newest of them; older ones than the first entry cannot be compared.
+    /// How many of the anchors fit, and the newest of them.
     pub anchored: (u64, Option<u64>),
+    /// Where retention has dropped something: the last entry that the base stands for, and the SHA-256 of the base as the
+    /// journal names it, empty where it does not.
+    pub behind: Option<(Receipt, String)>,
+    /// The entries that anchors name and that retention dropped: these could not be compared.
+    pub uncompared: Vec<u64>,
 }
 
 /// What the checkpoints beside a journal say.
@@ -52,14 +58,16 @@ pub struct Report {
 pub struct Signatures {
     /// The public keys that the journal names, with the entries that name them.
     pub keys: Vec<(u64, String)>,
-    /// How many checkpoints fit.
+    /// How many checkpoints were compared with their entries and are signed by the key in charge.
     pub checkpoints: u64,
-    /// The last entry that one names, and so vouches for with all before it.
+    /// The last entry that one of those names, and so vouches for with all before it.
     pub last: Option<u64>,
     /// What retention dropped: policy, first and last entry, bytes.
     pub dropped: Vec<(String, u64, u64, u64)>,
     /// Entries that an operator gave up, by the entries that say so: from, to.
     pub given_up: Vec<(u64, u64, u64)>,
+    /// Keys that a repair put in charge though nobody vouched for them, by the entries that say so.
+    pub taken: Vec<(u64, String)>,
     /// The file ends with a note that was being written.
     pub torn: bool,
 }
@@ -112,6 +120,8 @@ pub fn verify_against(dir: &Path, known: &Known) -> Report {
         head: None,
         signed: Signatures::default(),
         anchored: (0, None),
+        behind: None,
+        uncompared: Vec::new(),
     };
     if let Err(error) = report.walk(dir, known) {
         report.outcome = match error {
@@ -125,27 +135,29 @@ pub fn verify_against(dir: &Path, known: &Known) -> Report {
 impl Report {
     fn walk(&mut self, dir: &Path, known: &Known) -> Result<(), JournalError> {
         // What names entries is read first: a daemon that writes on makes it older than the segments, never newer.
-        let mut witness = Witness::new(Checkpoints::read(dir)?, known);
+        let mut witness = Witness::new(dir, known)?;
         let head = Head::read(dir)?;
         self.head = head.as_ref().map(|head| head.receipt.clone());
-        let mut segment = 0;
+        let (mut segment, mut on_record, mut before) = (0, OnRecord::default(), None);
         let found = walk_all(dir, Begin::First, head.as_ref(), &mut |first, span, line| {
             self.segments += u64::from(segment != first);
             segment = first;
-            let place =
-                |damage| Place { seq: line.seq, file: segment::name_in(dir, first), offset: span.start, damage };
-            witness.meet(&line).map_err(|damage| JournalError::Corrupt(place(damage)))?;
+            witness.meet(first, span.start, &line)?;
+            on_record.meet(&line);
+            before.get_or_insert_with(|| Receipt { seq: line.seq - 1, hash: line.prev.clone() });
             self.take(Stamp { seq: line.seq, at: line.at, hash: line.hash });
             Ok(())
         });
         if let Err(JournalError::Corrupt(_)) | Ok(_) = &found {
-            self.anchored = witness.anchored();
+            (self.anchored, self.uncompared) = (witness.anchored(), witness.uncompared());
         }
         let found = found?;
-        if found.segments.is_empty() && head.is_none() {
+        if found.segments.is_empty() && head.is_none() && !witness.has_notes() {
             return Err(JournalError::Absent { dir: dir.into() });
         }
         self.signed = witness.check(&found)?;
+        let begins_behind = before.filter(|before| before.seq > 0);
+        self.behind = begins_behind.map(|before| on_record.rests_on(before.seq).unwrap_or((before, String::new())));
         if let Some(torn) = found.torn {
             self.outcome = Outcome::Torn { bytes: torn.bytes, place: torn.place };
         }

@@ -14,6 +14,7 @@ use crate::journal::line::{self, DATA_BYTES_MAX, Slot};
 use crate::journal::lock::Lock;
 use crate::journal::notary::{Desk, Notary};
 use crate::journal::queue::{Queue, Waiting, Work};
+use crate::journal::reach::Beyond;
 use crate::journal::reader::Reader;
 use crate::journal::recover::Tip;
 use crate::journal::room::{Room, Wait};
@@ -183,6 +184,12 @@ impl Writer {
     fn commit(&mut self, batch: &[Waiting], rendered: &mut Rendered) -> Result<(), AppendError> {
         self.render(batch, rendered).map_err(stopped)?;
         let length = rendered.bytes.len() as u64;
+        let first = Beyond { seq: self.tip.receipt.seq + 1, at: batch[0].draft.at };
+        if self.begins_segment(length) || self.desk.is_due_before(&self.tip.receipt, first.at) {
+            // Whatever happens from here on, no more than the reach stands behind the last checkpoint.
+            let sign = |writer: &mut Self| writer.desk.sign(&writer.tip.receipt).map_err(full_or_stopped);
+            self.with_room(batch.len(), 0, sign)?;
+        }
         self.with_room(batch.len(), length, |writer| writer.write(&rendered.bytes))?;
         // A failed sync is never tried again: the kernel has forgotten what it did not write.
         self.disk.sync(&self.active.file).map_err(JournalError::io("sync", &self.active.path)).map_err(stopped)?;
@@ -195,7 +202,13 @@ impl Writer {
         }
         self.active.bytes += length;
         self.index.extend(self.active.first, &rendered.entries, head.receipt);
+        self.desk.passed(first);
         Ok(())
+    }
+
+    /// Whether a batch of this length goes into a new segment.
+    fn begins_segment(&self, length: u64) -> bool {
+        self.active.bytes > 0 && self.active.bytes.saturating_add(length) > self.settings.segment_bytes_max
     }
 
     /// Does it again and again while the disk is full; [`AppendError::Full`] only when the journal closes meanwhile.
@@ -219,8 +232,7 @@ impl Writer {
 
     /// Writes a batch behind what is durable, into a new segment when it is time for one.
     fn write(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        let length = bytes.len() as u64;
-        if self.active.bytes > 0 && self.active.bytes.saturating_add(length) > self.settings.segment_bytes_max {
+        if self.begins_segment(bytes.len() as u64) {
             self.rotate()?;
         }
         let written = self.disk.write_at(&self.active.file, bytes, self.active.bytes);
@@ -272,11 +284,11 @@ impl Writer {
         self.disk.sync(&file).map_err(JournalError::io("sync", &path)).map_err(stopped)?;
         segment::sync_dir(&self.dir).map_err(stopped)?;
         self.active = Active { first, path, file, bytes: 0 };
-        self.desk.sign(&self.tip.receipt).map_err(stopped)
+        Ok(())
     }
 
     fn close(mut self) -> Result<(), JournalError> {
-        self.desk.sign(&self.tip.receipt)?;
+        self.desk.sign_or_wait(&self.tip.receipt)?;
         match self.head.write(&Head { receipt: self.tip.receipt.clone(), closed: true }).map_err(full_or_stopped) {
             Ok(()) => self.head.sync(),
             // What is acknowledged is durable; without HEAD's word the next start looks at all of the last segment.
@@ -318,6 +330,7 @@ mod tests {
 
     use super::*;
     use crate::journal::disk::faults::{EDQUOT, EFBIG, EIO, ENOSPC, Faults};
+    use crate::journal::evidence::Evidence;
     use crate::journal::verify::{Outcome, verify};
     use crate::journal::{Recovery, Verdict, start};
 
@@ -326,7 +339,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn open_on(disk: Disk, dir: &TempDir) -> Result<(Journal, Recovery), JournalError> {
-        start::open(disk, dir.path(), Settings::default(), None, &mut |_| Ok(()))
+        start::open(disk, dir.path(), Settings::default(), None, &Evidence::default(), &mut |_| Ok(()))
     }
 
     fn open(dir: &TempDir, faults: Faults) -> Result<Journal, JournalError> {
@@ -483,7 +496,8 @@ mod tests {
         let faults = Arc::new(Faults { make: Some((1, ENOSPC)), again: 2.into(), ..Faults::default() });
         let disk = Disk { faults: Some(Arc::clone(&faults)) };
         let settings = Settings { segment_bytes_max: 500, ..Settings::default() };
-        let (journal, _) = start::open(disk, dir.path(), settings, None, &mut |_| Ok(())).unwrap();
+        let (journal, _) =
+            start::open(disk, dir.path(), settings, None, &Evidence::default(), &mut |_| Ok(())).unwrap();
         let (receipts, refusal) = acknowledged(&journal);
         assert_eq!((receipts.len(), refusal.is_none()), (6, true));
         journal.close().unwrap();
@@ -502,7 +516,7 @@ mod tests {
         assert!(matches!(refusal, Some(AppendError::Stopped(_))), "{refusal:?}");
         drop(journal);
         let recovery = recovered(&dir, &receipts);
-        assert_eq!((recovery.verdict, recovery.torn.unwrap().bytes), (Verdict::Torn, 30));
+        assert_eq!((recovery.verdict, recovery.torn[0].bytes), (Verdict::Torn, 30));
     }
 
     /// After a power cut HEAD must not be older than a second, also when nothing follows.

@@ -160,6 +160,7 @@ fn what_retention_drops_goes_from_the_index_too() {
         bundles: Vec::new(),
         runs: Vec::new(),
         letters: Vec::new(),
+        base: String::new(),
     };
     append(&journal, [(story.next().0, Facts::Log(log))]);
     let reader = journal.reader();

@@ -67,7 +67,8 @@ fn show(context: &Context) -> Result<Exit, Fault> {
     loop {
         let page = access.log(&filter)?;
         for line in &page.lines {
-            if let Ok(Facts::Log(Log::Key { verifier, .. })) = Facts::parse(&line.kind, line.data.get()) {
+            let named = Facts::parse(&line.kind, line.data.get());
+            if let Ok(Facts::Log(Log::Key { verifier, .. } | Log::Repaired { key: Some(verifier), .. })) = named {
                 keys.push(Key { verifier, since: line.at, seq: line.seq });
             }
         }

@@ -7,6 +7,8 @@ pub mod repair;
 pub mod tail;
 pub mod verify;
 
+use std::path::{Path, PathBuf};
+
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::ordered::order;
@@ -37,6 +39,12 @@ impl Command {
             Self::Key(args) => args.run(context),
         }
     }
+}
+
+/// The state folder that a journal lies in, where that is one and not just a copy's folder.
+fn state_of(journal: &Path) -> Option<PathBuf> {
+    let state = journal.parent()?;
+    state.join("bundles").is_dir().then(|| state.to_owned())
 }
 
 /// Prints entries one on a line: as words, or as JSON Lines.
@@ -83,8 +91,11 @@ fn words(facts: &Facts) -> String {
             let (bytes, packed) = (output::size(*bytes), output::size(*packed));
             format!("entries {first} to {last} were compressed, from {bytes} to {packed}")
         }
-        Facts::Log(Log::Repaired { from, to, damage, .. }) => {
-            format!("an operator gave up entries {from} to {to}: {}", safe(damage))
+        Facts::Log(Log::Repaired { from, to, damage, key, .. }) => {
+            let lost = if to < from { "what may have followed".into() } else { format!("entries {from} to {to}") };
+            let key =
+                key.as_deref().map(|key| format!("; checkpoints are signed by {}", safe(key))).unwrap_or_default();
+            format!("an operator gave up {lost}: {}{key}", safe(damage))
         }
         Facts::Log(Log::Key { verifier, replaces: None }) => format!("checkpoints are signed by {}", safe(verifier)),
         Facts::Log(Log::Key { verifier, .. }) => format!("checkpoints are signed by a new key, {}", safe(verifier)),

@@ -87,3 +87,23 @@ impl Args {
         Ok(Exit::Good)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    use super::*;
+    use crate::cli::log::tail;
+
+    #[test]
+    fn the_help_names_every_kind() {
+        for mut command in
+            [Args::augment_args(clap::Command::new("query")), tail::Args::augment_args(clap::Command::new("tail"))]
+        {
+            let help = command.render_long_help().to_string();
+            for kind in KINDS {
+                assert!(help.contains(&format!(" {kind}")), "{kind}: {help}");
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! `soard log verify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,9 +8,13 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::fault::{Exit, Fault};
 use crate::cli::log::anchor::{self, Anchors};
+use crate::cli::log::state_of;
 use crate::cli::output::{self, BAD, GOOD, Look, WARN, count, size, styled, when_ago};
 use crate::cli::plain::{Page, safe};
+use crate::daemon::beside;
+use crate::journal::Receipt;
 use crate::journal::note::{BadKey, Verifier};
+use crate::journal::retention::oldest;
 use crate::journal::verify::{Known, Outcome, Report, Stamp, verify_against};
 
 /// Check every hash, the chain and the head
@@ -18,7 +22,8 @@ use crate::journal::verify::{Known, Outcome, Report, Stamp, verify_against};
 /// Reads the files alone and changes nothing; a daemon may be running. Exits with 0 when the journal is whole, with
 /// 1 when something was changed, removed or added, with 2 when it cannot be read. Checkpoints are signed with the key
 /// that the journal names; whoever can write the whole folder can name another. So give --key, the public key that
-/// `soard log key` once showed, and --anchor, what receivers hold: no cut or rewritten journal fits these.
+/// `soard log key` once showed, and --anchor, what receivers hold: no cut or rewritten journal fits these. Anchors of
+/// entries that retention dropped are named, not compared.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  soard log verify\n  soard log verify --journal /backup/soard/journal\n  \
                         soard log verify --key @soard.pub --anchor receipts.json --anchor mail.eml\n  \
@@ -33,6 +38,9 @@ pub struct Args {
     /// SEQ:HASH, or a file with such: receipts of alerts sent, webhook or mail headers, log lines, checkpoints
     #[arg(long, value_name = "ANCHOR", value_parser = anchor::read)]
     anchor: Vec<Anchors>,
+    /// The folder is a copy that was made while the daemon ran: entries far behind its last checkpoint are no fault
+    #[arg(long)]
+    live_copy: bool,
 }
 
 fn key(text: &str) -> Result<Verifier, String> {
@@ -65,7 +73,7 @@ pub(in crate::cli) struct Verified {
     first_backwards: Option<u64>,
     /// The entry that HEAD names.
     head_seq: Option<u64>,
-    /// Checkpoints whose signatures are right.
+    /// Checkpoints that fit their entries and whose signatures are right.
     checkpoints: u64,
     /// The last entry that a checkpoint vouches for.
     signed_seq: Option<u64>,
@@ -80,8 +88,51 @@ pub(in crate::cli) struct Verified {
     /// Anchors that fit, and the newest of them.
     anchors: u64,
     anchored_seq: Option<u64>,
+    /// Entries that anchors name and that retention dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_compared: Vec<u64>,
     /// Entries at the end that neither a checkpoint nor an anchor vouches for.
     unanchored: u64,
+    /// Keys that repairs put in charge.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    taken: Vec<Taken>,
+    /// What stands for the entries that retention dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<Rest>,
+}
+
+/// A key that nobody vouches for.
+#[derive(Debug, Serialize)]
+struct Taken {
+    /// The entry of the repair.
+    seq: u64,
+    key: String,
+}
+
+/// The base that a journal begins behind.
+#[derive(Debug, Serialize)]
+struct Rest {
+    /// The last entry that it stands for.
+    seq: u64,
+    /// `good`, `unchecked` where the journal does not lie in a state folder, or what is wrong with it.
+    verdict: String,
+}
+
+const GOOD_BASE: &str = "good";
+const UNCHECKED: &str = "unchecked";
+
+impl Rest {
+    fn of(journal: &Path, state: Option<&Path>, behind: &Receipt, sha256: &str) -> Self {
+        let fault = state.map(|state| beside::fault_of_base(state, behind, sha256));
+        // A daemon may have dropped more meanwhile, and the base with it.
+        let is_still = || oldest(journal).is_ok_and(|first| first.is_some_and(|first| first <= behind.seq + 1));
+        let verdict = match fault.filter(|fault| fault.is_none() || is_still()) {
+            None => UNCHECKED.to_owned(),
+            Some(None) => GOOD_BASE.to_owned(),
+            Some(Some((file, why))) => format!("{file} {why}"),
+        };
+        Self { seq: behind.seq, verdict }
+    }
 }
 
 /// Segments that are gone by policy.
@@ -114,12 +165,15 @@ impl Args {
     pub(in crate::cli) fn run(&self, context: &Context) -> Result<Exit, Fault> {
         let dir = self.journal.clone().unwrap_or_else(|| context.places.journal());
         let anchors = self.anchor.iter().flat_map(|Anchors(all)| all.clone()).collect();
-        let report = verify_against(&dir, &Known { anchors, key: self.key.clone() });
+        let state = if self.journal.is_some() { state_of(&dir) } else { Some(context.places.state.clone()) };
+        let known = Known { anchors, key: self.key.clone(), is_live_copy: self.live_copy };
+        let report = verify_against(&dir, &known);
+        let base = report.behind.clone().map(|(behind, sha256)| Rest::of(&dir, state.as_deref(), &behind, &sha256));
         if let Outcome::Unreadable(error) = report.outcome {
             let hint = "say where the journal is with --journal, or where soard.yaml is with --dir";
             return Err(Fault::from(error).hint(hint));
         }
-        let verified = Verified::new(dir.display().to_string(), report);
+        let verified = Verified::new(dir.display().to_string(), report).resting_on(base);
         context.print(&verified, human)?;
         Ok(if verified.verdict == "tampered" { Exit::Nothing } else { Exit::Good })
     }
@@ -160,8 +214,21 @@ impl Verified {
             keys: report.signed.keys.into_iter().map(|(_, key)| key).collect(),
             anchors: report.anchored.0,
             anchored_seq: report.anchored.1,
+            not_compared: report.uncompared,
             unanchored,
+            taken: report.signed.taken.into_iter().map(|(seq, key)| Taken { seq, key }).collect(),
+            base: None,
         }
+    }
+
+    /// A journal is no better than the base that it rests on.
+    fn resting_on(mut self, base: Option<Rest>) -> Self {
+        let is_bad = base.as_ref().filter(|base| base.verdict != GOOD_BASE && base.verdict != UNCHECKED);
+        if let Some(base) = is_bad.filter(|_| self.verdict != "tampered") {
+            (self.verdict, self.place) = ("tampered", Some(base.verdict.clone()));
+        }
+        self.base = base;
+        self
     }
 }
 
@@ -216,8 +283,26 @@ fn vouchers(page: &mut Page, verified: &Verified) {
         let words = format!("entries {from} to {to} were given up by an operator, says entry {seq}");
         page.labelled(2, "repaired", styled(WARN, words));
     }
+    for Taken { seq, key } in &verified.taken {
+        page.labelled(2, "key", safe(key));
+        let words = format!("put in charge by entry {seq}, a repair: the key before did not vouch for it");
+        page.labelled(2, "", styled(WARN, words));
+    }
+    if let Some(Rest { seq, verdict }) = verified.base.as_ref().filter(|base| base.verdict == UNCHECKED) {
+        let words =
+            format!("stands for the entries up to {seq}; it does not lie beside this folder, so it is {verdict}");
+        page.labelled(2, "base", styled(WARN, words));
+    }
     if let Some(seq) = verified.anchored_seq {
         page.labelled(2, "anchored", format!("up to entry {seq}, by {}", count(verified.anchors, "anchor")));
+    }
+    if let [oldest, .., newest] = verified.not_compared[..] {
+        let anchors = count(verified.not_compared.len() as u64, "anchor");
+        let words = format!("not compared: {anchors} of entries {oldest} to {newest}, which were dropped by retention");
+        page.labelled(2, "anchors", styled(WARN, words));
+    } else if let [seq] = verified.not_compared[..] {
+        let words = format!("not compared: entry {seq} was dropped by retention");
+        page.labelled(2, "anchors", styled(WARN, words));
     }
     if verified.unanchored > 0 && verified.verdict != "tampered" {
         let words = format!("nothing vouches for the last {}", count_of(verified.unanchored));

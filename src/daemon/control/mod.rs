@@ -17,7 +17,7 @@ use crate::daemon::auth::Gate;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::core::{CoreReport, Message};
 use crate::daemon::key::Keys;
-use crate::daemon::opening::sign;
+use crate::daemon::opening::{Succession, sign};
 use crate::daemon::perform::{Destinations, World};
 use crate::daemon::prepare::{self, Prepared};
 use crate::daemon::reload::{self, Content, LoadError, Loads};
@@ -402,7 +402,8 @@ impl Control {
         let replaced = self.core_report().await.ok_or("the core is gone")?.signed_by;
         let journal = &self.world.journal_id;
         let keys = Keys::renew(&self.settings, journal, &replaced).map_err(|error| said(&error))?;
-        let signed = sign(&self.core, &self.notary, &self.settings, journal, &replaced, keys).await;
+        let (_, succession) = Succession::of(keys);
+        let signed = sign(&self.core, &self.notary, &self.settings, journal, &replaced, succession).await;
         signed.map(|verifier| KeyReport { verifier, replaces: replaced }).map_err(|error| said(&error))
     }
 

@@ -203,7 +203,16 @@ fn a_bundle_has_its_name_and_commit_also_when_the_entry_that_introduced_it_is_go
         let (policy, journal, signed_by) = ("age".to_owned(), String::new(), String::new());
         let runs = given_up.iter().map(|run| run.parse().unwrap()).collect();
         let (segments, letters) = (Vec::new(), Vec::new());
-        let facts = Facts::Log(Log::Dropped { policy, segments, journal, signed_by, bundles, runs, letters });
+        let facts = Facts::Log(Log::Dropped {
+            policy,
+            segments,
+            journal,
+            signed_by,
+            bundles,
+            runs,
+            letters,
+            base: String::new(),
+        });
         let (seq, data) = (900, serde_json::value::RawValue::from_string(facts.data()).unwrap());
         let end = LogLine { seq, at: at(900), kind: facts.kind().into(), data, hash: String::new() };
         lines.extend(with_end.then_some(Ok(end)));
