@@ -432,6 +432,7 @@ const CHANGES: &[(&str, u16, &str)] = &[
     ("/silences/s-9/expire", 409, ""),
     ("/silences/x/expire", 400, "silence id"),
     ("/tokens/nobody/revoke", 409, ""),
+    ("/quarantine/discard", 409, "no record is in quarantine"),
 ];
 
 /// Orders for alerts that are none.

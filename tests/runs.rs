@@ -196,3 +196,43 @@ fn a_script_that_compiling_brings_down_is_refused_and_the_daemon_stays() {
     wait_for("the webhook", || (!sink.got().is_empty()).then_some(()));
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn above_a_number_of_open_runs_no_new_alerts_are_taken_and_work_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("rules/route/main.yaml", ROUTES), ("playbooks/p.rhai", r#"fn on_alert(alert) { sleep("9h"); }"#)];
+    let source = "sources:\n  events: { format: soard, file: { path: events.jsonl } }\n  push:";
+    let settings = settings("127.0.0.1:9").replace("sources:\n  push:", source);
+    let mut daemon = Daemon::new(folder.path(), &settings, &files);
+    // Ten instead of a hundred thousand.
+    daemon.env.push(("SOARD_FAULT".into(), "few-runs".into()));
+    daemon.start();
+    (1..=10).for_each(|n| post(&daemon, &n.to_string()));
+    let alert = |id: &str| json!({ "external_id": id, "kind": "k", "title": "t", "severity": "high" }).to_string();
+    let (status, answer) = daemon.post(&alert("refused")).unwrap();
+    assert_eq!((status, answer["error"]["code"].as_str()), (429, Some("too-many-runs")), "{answer}");
+    let status = daemon.json(&["status"]);
+    assert_eq!((&status["runs_full"], &status["runs_open"]), (&json!(true), &json!(10)));
+    assert!(soard(&daemon, &["status"]).1.contains("too many runs are open: new alerts are refused"));
+
+    // What cannot be refused waits.
+    write(folder.path(), "events.jsonl", &format!("{}\n", alert("from a file")));
+    let cancel = |run: usize| {
+        let (code, said) = soard(&daemon, &["runs", "cancel", &format!("a-{run}.0/p"), "-c", "a drill"]);
+        assert_eq!(code, Some(0), "{said}");
+    };
+    cancel(1);
+    assert_eq!(daemon.post(&alert("refused")).unwrap().0, 429, "one that ended is not enough");
+    assert!(!daemon.journal().iter().any(|entry| entry.to_string().contains("from a file")));
+    cancel(2);
+    let taken = || daemon.journal().iter().any(|entry| entry.to_string().contains("from a file"));
+    wait_for("the file's alert", || taken().then_some(()));
+    wait_for("room for one more", || daemon.post(&alert("again")).filter(|(status, _)| *status == 200));
+    let log = daemon.log();
+    assert_eq!(
+        (log.matches("too many runs are open").count(), log.matches("fewer runs are open").count()),
+        (1, 1),
+        "{log}"
+    );
+    assert_eq!(daemon.stop(), Some(0));
+}

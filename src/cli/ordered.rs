@@ -32,6 +32,7 @@ pub fn order(operator: &Operator) -> String {
         Order::DestinationTest { destination } => format!("tried destination {} out", safe(destination)),
         Order::Approval(order) => approval_order(order),
         Order::Hold(order) => hold_order(order),
+        Order::QuarantineDiscard { records } => format!("discarded {}", quarantined(records)),
         Order::Upkeep(upkeep) => self::upkeep(upkeep),
         Order::Recipient(order) => recipient_order(order),
         Order::RunStart { starts, .. } => format!("started {} by hand", safe(starts)),
@@ -66,6 +67,16 @@ pub fn upkeep(upkeep: &Upkeep) -> String {
         Upkeep::ExportTest { export } => format!("tried export {} out", safe(export)),
         Upkeep::QuarantineRetry { record_no } => format!("sent quarantined record {record_no} through again"),
     }
+}
+
+/// Quarantined records by number, the first of them when they are many.
+pub fn quarantined(records: &[u64]) -> String {
+    const NAMED_MAX: usize = 10;
+    let named: Vec<String> = records.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let more = records.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let word = if records.len() == 1 { "record" } else { "records" };
+    format!("quarantined {word} {}{more}", named.join(", "))
 }
 
 /// What somebody ordered about mails to an address.

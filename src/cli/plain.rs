@@ -221,10 +221,13 @@ pub fn stage(page: &mut Page, indent: usize, reason: &Reason, look: &Look) {
             );
         }
         Reason::NoRoute => page.labelled(indent, "route", styled(WARN, "no route matched; nothing started")),
-        Reason::Route { rule: by, window, verdict } => {
+        Reason::Route { rule: by, window, unthrottled, verdict } => {
             page.labelled(indent, "route", format!("{}: {}", rule(by), routed(verdict, window.as_ref())));
             if let (Some(window), false) = (window, matches!(verdict, RouteVerdict::Throttled)) {
                 page.labelled(indent, "", format!("throttle for {}: {}", key(&window.key), through(window)));
+            }
+            if *unthrottled {
+                page.labelled(indent, "", styled(WARN, "not throttled: there were too many windows already"));
             }
             if let RouteVerdict::Grouped { key: Some(values), .. } = verdict {
                 page.labelled(indent, "", format!("group of {}", key(values)));

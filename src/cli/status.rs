@@ -10,7 +10,10 @@ use crate::cli::hold::list::waiting;
 use crate::cli::output::{BAD, BOLD, Look, WARN, ago, count, short_hash, size, styled, when, when_ago};
 use crate::cli::plain::{Page, safe};
 use crate::cli::table::{Cell, Table};
-use crate::daemon::report::{BundleReport, DestinationReport, IndexReport, RefusedBundle, SourceReport, Status};
+use crate::daemon::report::{
+    BundleReport, DestinationReport, IndexReport, JournalReport, KeptBy, LeapReport, RefusedBundle, SourceReport,
+    Status,
+};
 use crate::domain::alert;
 use crate::domain::time::Span;
 
@@ -38,17 +41,7 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     if let Some(refused) = &status.refused_bundle {
         refused_words(&mut page, refused, look);
     }
-    let head = format!("entry {}, hash {}", status.journal.seq, short_hash(&status.journal.hash));
-    page.labelled(0, "journal", head);
-    if status.journal.waiting > 0 {
-        let waits = match status.journal.waiting {
-            1 => "1 entry waits".to_owned(),
-            n => format!("{n} entries wait"),
-        };
-        page.labelled(0, "", styled(BAD, format!("the disk is full: {waits} for room, new alerts are refused")));
-    } else if !status.journal.room {
-        page.labelled(0, "", styled(BAD, "the disk is nearly full: new alerts are refused, only results are written"));
-    }
+    journal_words(&mut page, &status.journal);
     if let Some(index) = &status.index {
         page.labelled(0, "index", index_words(index));
     }
@@ -56,6 +49,10 @@ pub(super) fn human(status: &Status, look: &Look) -> String {
     page.labelled(0, "alerts", alert_words(status));
     let open = format!("{}, {}", count(status.runs_open, "open run"), count(status.groups_open, "open group"));
     page.labelled(0, "work", format!("{open}, {} waiting to be decided", count(status.queue_depth, "input")));
+    if status.runs_full {
+        let full = "too many runs are open: new alerts are refused until some have ended; see `soard runs list`";
+        page.labelled(0, "", styled(BAD, full));
+    }
     if status.runs_stalled > 0 {
         let runs = styled(BAD, count(status.runs_stalled, "stalled run"));
         page.labelled(0, "stalled", format!("{runs} wait for you; see `soard runs list --state stalled`"));
@@ -108,6 +105,48 @@ fn tables(status: &Status, look: &Look) -> String {
         text.push_str(&exports::list::table(&status.exports, look).render(look));
     }
     text
+}
+
+/// Where the journal stands, and what is not as it should be.
+fn journal_words(page: &mut Page, journal: &JournalReport) {
+    page.labelled(0, "journal", format!("entry {}, hash {}", journal.seq, short_hash(&journal.hash)));
+    if journal.waiting > 0 {
+        let waits = match journal.waiting {
+            1 => "1 entry waits".to_owned(),
+            n => format!("{n} entries wait"),
+        };
+        page.labelled(0, "", styled(BAD, format!("the disk is full: {waits} for room, new alerts are refused")));
+    } else if !journal.room {
+        page.labelled(0, "", styled(BAD, "the disk is nearly full: new alerts are refused, only results are written"));
+    }
+    if let Some(LeapReport { from, to, until }) = &journal.leap {
+        let leapt = styled(WARN, format!("the clock leapt from {} to {}", when(*from), when(*to)));
+        page.labelled(0, "", format!("{leapt}; until {} ages are judged as if it had not", when(*until)));
+    }
+    if journal.ahead_secs > 0 {
+        let ahead = Span::from_secs(journal.ahead_secs);
+        page.labelled(0, "", styled(WARN, format!("its time is {ahead} ahead of the system's clock")));
+    }
+    if let Some(kept_by) = &journal.kept_by {
+        page.labelled(0, "", kept_words(kept_by));
+    }
+}
+
+/// What keeps retention from dropping, and what to do about it.
+fn kept_words(kept_by: &KeptBy) -> String {
+    let KeptBy { kind, id, entry, since, segments } = kept_by;
+    let id = safe(id);
+    let see = match kind.as_str() {
+        "quarantined_record" => format!("`soard quarantine retry {id}` or `discard`"),
+        "alert" => format!("`soard alerts show {id}`"),
+        "run" | "failed_run" => format!("`soard runs show {id}`"),
+        "effect" | "dead_letter" => format!("`soard deliveries show {id}`"),
+        "group" => format!("`soard why {id}`"),
+        _ => format!("`soard exports show {id}`"),
+    };
+    let kept = styled(WARN, format!("{} not dropped", count(*segments, "segment")));
+    let what = safe(kind.replace('_', " "));
+    format!("{kept}: {what} {id} needs entry {entry} of {}; {see}", when(*since))
 }
 
 /// How far the index is.

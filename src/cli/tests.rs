@@ -27,8 +27,9 @@ use crate::daemon::query::runs::RunFilter;
 use crate::daemon::query::story::{self, at};
 use crate::daemon::query::why::Subject;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, HoldsReport, IndexReport, JournalReport, NotResent, OrderReport,
-    RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status, WorkersReport,
+    AlertCounts, BundleReport, DestinationReport, HoldsReport, IndexReport, JournalReport, KeptBy, LeapReport,
+    NotResent, OrderReport, RefusedBundle, ReloadReport, ResendReport, RetryReport, SourceReport, Status,
+    WorkersReport,
 };
 use crate::daemon::resend::Which;
 use crate::daemon::samples::SamplesReport;
@@ -319,6 +320,24 @@ fn bundle_report() -> BundleReport {
     }
 }
 
+fn journal_report() -> JournalReport {
+    JournalReport {
+        seq: 31,
+        hash: "ab".repeat(32),
+        room: false,
+        waiting: 0,
+        kept_by: Some(KeptBy {
+            kind: "quarantined_record".into(),
+            id: "8".into(),
+            entry: 12,
+            since: at(100),
+            segments: 3,
+        }),
+        leap: Some(LeapReport { from: at(0), to: at(90_000), until: at(176_400) }),
+        ahead_secs: 90_000,
+    }
+}
+
 fn status_report() -> Status {
     let fault = "error[unknown-key]: unknown key `titel`\n --> rules/route/main.yaml:5:3";
     let source = |name: &str, last_error: Option<&str>| SourceReport {
@@ -340,7 +359,7 @@ fn status_report() -> Status {
         state_dir: "/var/lib/soard".into(),
         bundle: bundle_report(),
         refused_bundle: Some(RefusedBundle { at: at(150), faults: vec![fault.into()] }),
-        journal: JournalReport { seq: 31, hash: "ab".repeat(32), room: false, waiting: 0 },
+        journal: journal_report(),
         index: Some(IndexReport { entry: 29, behind: 2, doing: "following".into(), why: None }),
         sources: vec![source("defender", None), source("falco", Some("401: \x1b[31mwrong token"))],
         destinations: vec![DestinationReport {
@@ -362,6 +381,7 @@ fn status_report() -> Status {
         },
         totals: [("runs_finished".to_owned(), 1), ("suppressed".to_owned(), 1), ("muted".to_owned(), 0)].into(),
         runs_open: 2,
+        runs_full: true,
         runs_stalled: 1,
         workers: WorkersReport { running: 2, started: 5, died: 1, late: 2, lacks: vec!["landlock".into()] },
         groups_open: 0,

@@ -6,6 +6,7 @@ use crate::actions::settings::Settings;
 use crate::daemon::bundle::Bundle;
 use crate::daemon::history::{self, Unread};
 use crate::daemon::perform::World;
+use crate::domain::decision::AlertRef;
 use crate::domain::effect::Effect;
 use crate::domain::mail::{DIGEST, Digest, Recipient, Wants};
 use crate::domain::recipient::Addressee;
@@ -48,8 +49,11 @@ fn owners(world: &World, settings: &Settings, job: &Evaluate, destination: &str)
     }
     // What is wrong with the bundle has failed the run already.
     let Ok(bundle) = world.bundles.get(&job.bundle) else { return Vec::new() };
-    match history::alerts(&world.history, &job.alerts) {
-        Ok(alerts) => owners_of(&bundle, &alerts),
+    // One after another: a group may have ten thousand large ones.
+    let owner = |at: &AlertRef| Ok(bundle.rules.owners.owner(&history::alert_value(&world.history, *at)?));
+    let owners: Result<Vec<_>, Unread> = job.alerts.iter().map(owner).collect();
+    match owners {
+        Ok(owners) => owners.into_iter().filter_map(|owner| owner?.email).collect(),
         Err(Unread::Content(error)) => {
             tracing::warn!(run = %job.run, error, "the owners of what a mail is about cannot be found");
             Vec::new()

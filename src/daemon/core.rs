@@ -1,7 +1,6 @@
 //! The one thread that owns the state: input → decide → apply → journal; acknowledgements and tasks wait for the sync.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -17,18 +16,23 @@ use crate::daemon::prepare::{self, Batch};
 use crate::daemon::recent::{Recent, Written};
 use crate::daemon::recipients::Known;
 use crate::daemon::snapshot::Snapshots;
+use crate::daemon::takes::{Lack, Takes};
+use crate::daemon::told::Told;
 use crate::domain::alert::{Severity, Status};
 use crate::domain::approval::Approval;
 use crate::domain::entry::{Entry, Facts, Log};
 use crate::domain::hold::Hold;
 use crate::domain::id::AlertId;
 use crate::domain::silence::Silence;
+use crate::domain::time::Span;
 use crate::domain::token::Token;
 use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::holds::Holds;
 use crate::engine::input::Input;
+use crate::engine::leap::Leap;
+use crate::engine::needs::Need;
 use crate::engine::state::{Letter, State, Totals};
 use crate::engine::tasks::{self, Task};
 use crate::engine::triage::{self, Active};
@@ -68,8 +72,8 @@ pub enum Message {
     Recipients(oneshot::Sender<Known>),
     /// The bytes of a quarantined record, for another try.
     Quarantined(u64, oneshot::Sender<Option<u64>>),
-    /// Which entry is the first that is needed, also by what has failed since this instant, and which the last that was dropped?
-    Needs(Timestamp, oneshot::Sender<(u64, u64)>),
+    /// What retention has to know, when what has failed is kept for so long?
+    Needs(Span, oneshot::Sender<Needs>),
     /// Put on record that segments are dropped, unless something has come to need them; how much failed work is given up
     /// with them, once that is durable?
     Drop(Box<Dropping>),
@@ -77,6 +81,20 @@ pub enum Message {
     Letters(oneshot::Sender<Vec<(u64, Letter)>>),
     /// Close the journal and end.
     Stop,
+}
+
+/// What retention has to know.
+pub struct Needs {
+    /// What needs the earliest entry.
+    pub first: Option<Need>,
+    /// The last entry that was dropped; 0: none.
+    pub dropped: u64,
+    /// The time by which to judge ages.
+    pub now: Timestamp,
+    /// What has failed since is still needed.
+    pub held: Timestamp,
+    /// The clock leapt, and is not believed yet.
+    pub leap: Option<Leap>,
 }
 
 /// Segments to drop.
@@ -94,8 +112,14 @@ pub struct Dropping {
 pub struct CoreReport {
     /// Sequence number of the last entry.
     pub seq: u64,
+    /// The clock leapt, and is not believed yet where ages are judged.
+    pub leap: Option<Leap>,
+    /// Seconds that the time of entries is ahead of the wall clock, where that is worth telling.
+    pub ahead_secs: u64,
     /// There is room for new alerts.
     pub room: bool,
+    /// Too many runs are open for new alerts.
+    pub runs_full: bool,
     /// Entries that are not durable yet.
     pub unwritten: u64,
     /// Those of them that wait for a full disk.
@@ -150,8 +174,8 @@ pub struct Core {
     pub clock: Steady,
     /// A protection to leave out, in tests.
     pub fault: Option<Fault>,
-    /// Whether the disk has room for new alerts, as of the last message.
-    pub room: Arc<AtomicBool>,
+    /// Whether new alerts are taken, as of the last message.
+    pub takes: Arc<Takes>,
     /// Who knows the tokens over HTTP.
     pub gate: Arc<Gate>,
     /// Tells what is on hold to what sends.
@@ -207,7 +231,7 @@ impl Core {
                 Message::Approvals(to) => drop(to.send(self.state.approvals.all().cloned().collect())),
                 Message::Recipients(to) => drop(to.send(self.recipients())),
                 Message::Quarantined(record_no, to) => drop(to.send(self.state.quarantine.get(&record_no).copied())),
-                Message::Needs(held, to) => drop(to.send((self.state.needed(held), self.state.dropped))),
+                Message::Needs(hold, to) => drop(to.send(self.needs(hold))),
                 Message::Drop(ask) => self.drop_segments(at, *ask),
                 Message::Letters(to) => drop(to.send(self.state.letters.clone().into_iter().collect())),
                 Message::Stop => break,
@@ -216,7 +240,10 @@ impl Core {
             self.announce();
         }
         if !self.pending.held.is_empty() {
-            tracing::error!(records = self.pending.held.len(), "the disk is full: records of sources are not taken");
+            tracing::error!(
+                records = self.pending.held.len(),
+                "records of sources are not taken: there was no room for them"
+            );
         }
         let at = self.clock.stamp();
         self.step(at, Input::Log(Log::Closed), |_| {});
@@ -246,13 +273,14 @@ impl Core {
     fn input(&mut self, at: Timestamp, input: Input, answer: Option<oneshot::Sender<Answer>>) {
         let is_record = matches!(input, Input::Intake(_) | Input::Refused { .. });
         // What is held goes first: records of one source stay in their order.
-        if !is_record || self.has_room() && self.pending.held.is_empty() {
+        let lack = if is_record { self.lack() } else { None };
+        if !is_record || lack.is_none() && self.pending.held.is_empty() {
             return self.take(at, input, answer);
         }
         // A record that nobody waits for cannot be refused.
         match answer {
             None => self.pending.held.push_back(input),
-            answer => reply(answer, Answer::Full),
+            answer => reply(answer, lack.unwrap_or(Lack::Disk).answer()),
         }
     }
 
@@ -281,6 +309,12 @@ impl Core {
                 let _ = done.send(());
             }
         });
+    }
+
+    fn needs(&self, hold: Span) -> Needs {
+        let (now, leap) = self.clock.believed(self.state.leap);
+        let held = hold.before(now);
+        Needs { first: self.state.first_need(held), dropped: self.state.dropped, now, held, leap }
     }
 
     fn drop_segments(&mut self, at: Timestamp, Dropping { mut log, held, done }: Dropping) {
@@ -358,19 +392,23 @@ impl Core {
         self.fault == Some(Fault::AcknowledgeBeforeWrite) && matches!(entry.facts, Facts::Intake(_))
     }
 
-    fn has_room(&self) -> bool {
+    /// Why new alerts are not taken now.
+    fn lack(&self) -> Option<Lack> {
         let journal = self.journal.room();
-        let room = journal.is_there();
-        if self.room.swap(room, Ordering::Relaxed) != room {
-            match (room, journal.waiting()) {
-                (true, _) => tracing::info!("the disk has room again: new alerts are taken"),
-                (false, 0) => {
-                    tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
-                }
-                (false, _) => tracing::error!("the disk is full: new alerts are refused"),
-            }
+        let lack = match (journal.is_there(), self.takes.are_too_many(self.state.runs.len(), self.fault)) {
+            (false, _) => Some(Lack::Disk),
+            (true, true) => Some(Lack::Runs),
+            (true, false) => None,
+        };
+        let before = self.takes.set(lack);
+        if before != lack {
+            logged::takes(before, lack, journal.waiting(), self.state.runs.len());
         }
-        room
+        lack
+    }
+
+    fn has_room(&self) -> bool {
+        self.lack().is_none()
     }
 
     fn announce(&self) {
@@ -382,7 +420,10 @@ impl Core {
     fn report(&self) -> CoreReport {
         let mut report = CoreReport {
             seq: self.state.seq,
+            leap: self.clock.believed(self.state.leap).1,
+            ahead_secs: self.clock.ahead().map_or(0, |ahead| ahead.as_secs().unsigned_abs()),
             room: self.journal.room().is_there(),
+            runs_full: self.takes.lack() == Some(Lack::Runs),
             unwritten: self.state.seq.saturating_sub(self.journal.reader().head().seq),
             waiting: self.journal.room().waiting(),
             held: self.pending.held.len(),
@@ -413,47 +454,6 @@ impl Core {
             *report.flights.entry(flight.destination.clone()).or_default() += 1;
         }
         report
-    }
-}
-
-/// What the sender of a record is told, kept until the entry is durable.
-struct Told {
-    record_no: u64,
-    alerts: Vec<String>,
-    redelivery: bool,
-    cause: Option<String>,
-}
-
-impl Told {
-    fn of(entry: &Entry) -> Self {
-        match &entry.facts {
-            Facts::Intake(intake) => Self {
-                record_no: intake.redelivery_of.unwrap_or(intake.record_no),
-                alerts: intake.alerts.iter().map(|taken| taken.id.to_string()).collect(),
-                redelivery: intake.redelivery_of.is_some(),
-                cause: None,
-            },
-            Facts::Quarantine(quarantine) => Self {
-                record_no: quarantine.record_no,
-                alerts: Vec::new(),
-                redelivery: false,
-                cause: Some(quarantine.cause.clone()),
-            },
-            _ => Self { record_no: 0, alerts: Vec::new(), redelivery: false, cause: None },
-        }
-    }
-
-    fn answer(self, receipt: &Result<Receipt, AppendError>) -> Answer {
-        let (seq, hash) = match receipt {
-            Ok(receipt) => (receipt.seq, receipt.hash.clone()),
-            Err(AppendError::Full(_)) => return Answer::Full,
-            Err(_) => return Answer::Stopped,
-        };
-        let Self { record_no, alerts, redelivery, cause } = self;
-        match cause {
-            None => Answer::Accepted { seq, hash, record_no, alerts, redelivery },
-            Some(cause) => Answer::Quarantined { seq, hash, record_no, cause },
-        }
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Fault {
     MoveCursorEarly,
     /// Do not wait for room on a full disk.
     GiveUpOnFullDisk,
+    /// Take no new alerts above ten open runs, so that the test of their limit need not open a hundred thousand.
+    FewRuns,
     /// Replay as a version of soard would that computes steps in another way.
     ReplayOtherwise,
 }
@@ -42,6 +44,7 @@ pub fn from_env() -> Option<Fault> {
         "replay-otherwise" => Some(Fault::ReplayOtherwise),
         "give-up-on-full-disk" => Some(Fault::GiveUpOnFullDisk),
         "move-cursor-early" => Some(Fault::MoveCursorEarly),
+        "few-runs" => Some(Fault::FewRuns),
         "evaluate-inside" => Some(Fault::EvaluateInside),
         _ => None,
     }

@@ -48,6 +48,8 @@ pub enum Unread {
 
 /// Bytes that one run may have in the journal, its results included; each evaluation reads them all.
 pub const RUN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Alerts of a group that its mails show in full, and more than those.
+const LISTED_MAX: usize = 200;
 /// How often reading is tried when the system refuses it, as with too many open files.
 const READS_MAX: u32 = 20;
 /// How long to wait between these.
@@ -101,13 +103,35 @@ fn line(journal: &Reader, seq: u64) -> Result<Line, Unread> {
 /// # Errors
 /// [`Unread`], with the entry's number.
 pub fn alerts(history: &History, refs: &[AlertRef]) -> Result<Vec<Value>, Unread> {
-    let value = |text: Box<RawValue>| serde_json::from_str(text.get());
-    refs.iter()
-        .map(|at| {
-            let text = alert(history, *at)?;
-            value(text).map_err(|error| Unread::Content(format!("alert {} is not understood: {error}", at.id)))
-        })
-        .collect()
+    refs.iter().map(|at| alert_value(history, *at)).collect()
+}
+
+/// One of them.
+///
+/// # Errors
+/// [`Unread`], with the entry's number.
+pub fn alert_value(history: &History, at: AlertRef) -> Result<Value, Unread> {
+    let text = alert(history, at)?;
+    let value = serde_json::from_str(text.get());
+    value.map_err(|error| Unread::Content(format!("alert {} is not understood: {error}", at.id)))
+}
+
+/// The alerts of a group as its mails show them: the first [`LISTED_MAX`] without `raw`, and of the others what counting
+/// them takes.
+///
+/// # Errors
+/// [`Unread`], with the entry's number.
+pub fn listed(history: &History, refs: &[AlertRef]) -> Result<Vec<Value>, Unread> {
+    let numbered = refs.iter().enumerate();
+    let alerts = numbered.map(|(n, at)| {
+        let mut alert = alert_value(history, *at)?;
+        if n < LISTED_MAX {
+            alert["raw"] = Value::Null;
+            return Ok(alert);
+        }
+        Ok(json!({ "id": alert["id"].take(), "severity": alert["severity"].take() }))
+    });
+    alerts.collect()
 }
 
 /// One alert as playbooks see it, as JSON text: the same as [`alerts`] give.

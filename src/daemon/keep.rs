@@ -10,19 +10,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::daemon::core::{Dropping, Message};
+use crate::daemon::core::{Dropping, Message, Needs};
 use crate::daemon::exports::Exports;
 use crate::daemon::opening::record;
+use crate::daemon::report::KeptBy;
 use crate::daemon::{clock, snapshot, stop};
 use crate::domain::entry::{BundleName, Entry, Facts, Log, Seal};
 use crate::engine::apply::apply;
+use crate::engine::leap::Leap;
+use crate::engine::needs::Need;
 use crate::engine::state::State;
 use crate::journal::archive::{self, Archived};
 use crate::journal::notary::Notary;
@@ -82,12 +84,13 @@ pub async fn run(
     policy: Policy,
     reader: Reader,
     (core, notary): (mpsc::Sender<Message>, Notary),
-    exports: Arc<Exports>,
+    (exports, retention): (Arc<Exports>, Arc<Retention>),
     mut stop: watch::Receiver<bool>,
 ) {
     let drops = policy.keep.is_some() || policy.size.is_some();
     let (journal, ends) = (state.join("journal"), Ends::new());
-    let mut keeper = Keeper { journal, state, policy, reader, core, notary, exports, ends };
+    let doubted = None;
+    let mut keeper = Keeper { journal, state, policy, reader, core, notary, exports, retention, doubted, ends };
     // A crash may have left it to us, whatever the policy is now.
     match keeper.finish_last().await {
         Ok(()) | Err(KeepError::Stopping) => {}
@@ -121,6 +124,21 @@ pub async fn run(
     }
 }
 
+/// What retention is kept from, for `soard status`.
+#[derive(Debug, Default)]
+pub struct Retention(Mutex<Option<KeptBy>>);
+
+impl Retention {
+    /// What keeps segments from being dropped that a policy would drop.
+    pub fn kept_by(&self) -> Option<KeptBy> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, kept_by: Option<KeptBy>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept_by;
+    }
+}
+
 struct Keeper {
     state: PathBuf,
     journal: PathBuf,
@@ -129,6 +147,8 @@ struct Keeper {
     core: mpsc::Sender<Message>,
     notary: Notary,
     exports: Arc<Exports>,
+    retention: Arc<Retention>,
+    doubted: Option<Leap>,
     ends: Ends,
 }
 
@@ -141,25 +161,29 @@ impl Keeper {
         Ok(closed?)
     }
 
-    /// The first entry that something needs of those that may be dropped, and the last one that was.
-    async fn needs(&self, held: Timestamp) -> Result<(u64, u64), KeepError> {
+    /// What the core knows that decides about dropping.
+    async fn needs(&self) -> Result<Needs, KeepError> {
         let (to, needs) = oneshot::channel();
-        self.core.send(Message::Needs(held, to)).await.map_err(|_| KeepError::Stopping)?;
+        self.core.send(Message::Needs(self.policy.hold, to)).await.map_err(|_| KeepError::Stopping)?;
         needs.await.map_err(|_| KeepError::Stopping)
     }
 
     async fn finish_last(&self) -> Result<(), KeepError> {
-        let (_, dropped) = self.needs(clock::now()).await?;
+        let dropped = self.needs().await?.dropped;
         self.finish(dropped).await
     }
 
     async fn drop_segments(&mut self) -> Result<(), KeepError> {
-        let held = self.policy.hold.before(clock::now());
-        let (needed, dropped) = self.needs(held).await?;
+        let Needs { first, dropped, now, held, leap } = self.needs().await?;
+        self.doubt(leap);
         self.finish(dropped).await?;
         let (closed, all) = self.closed().await?;
-        let needed = needed.min(self.exports.needed(&closed, clock::now()));
-        let chosen = retention::choose(&closed, all, &self.policy, clock::now(), needed);
+        let need = first.into_iter().chain(self.exports.first_need(&closed, now)).min_by_key(|need| need.seq);
+        let choose = |needed| retention::choose(&closed, all, &self.policy, now, needed);
+        let chosen = choose(need.as_ref().map_or(u64::MAX, |need| need.seq));
+        let count = |chosen: Option<(usize, _)>| chosen.map_or(0, |(count, _)| count);
+        let kept = count(choose(u64::MAX)).saturating_sub(count(chosen));
+        self.tell(need.filter(|_| kept > 0), kept).await;
         let Some((count, by)) = chosen else { return Ok(()) };
         let chosen = closed[..count.min(SEGMENTS_MAX)].to_vec();
         let (folder, dir) = (self.state.clone(), self.journal.clone());
@@ -180,6 +204,36 @@ impl Keeper {
             tracing::warn!(runs, letters, hold, "what failed longer ago is given up: it can no longer be retried");
         }
         self.finish(last).await
+    }
+
+    /// Tells the log of a leap, once.
+    fn doubt(&mut self, leap: Option<Leap>) {
+        if let Some(Leap { from, to }) = leap.filter(|leap| self.doubted.is_none_or(|known| known.to < leap.to)) {
+            let until = Leap { from, to }.until();
+            tracing::warn!(%from, %to, %until, "the clock leapt: until then nothing is dropped for an age that it has by that alone");
+        }
+        self.doubted = leap.or(self.doubted);
+    }
+
+    /// Tells in status and log what keeps segments from being dropped.
+    async fn tell(&self, need: Option<Need>, segments: usize) {
+        let segments = segments as u64;
+        let known = self.retention.kept_by();
+        let Some(Need { seq, kind, id }) = need else {
+            if known.is_some() {
+                tracing::info!("nothing keeps segments of the journal from being dropped any more");
+            }
+            return self.retention.set(None);
+        };
+        if let Some(known) = known.filter(|known| (known.entry, &*known.kind, &known.id) == (seq, kind, &id)) {
+            return self.retention.set(Some(KeptBy { segments, ..known }));
+        }
+        let reader = self.reader.clone();
+        let line = tokio::task::spawn_blocking(move || reader.line(seq)).await;
+        let Ok(Ok(Some(line))) = line else { return };
+        let since = line.at;
+        tracing::warn!(segments, kind, id, entry = seq, %since, "segments of the journal are not dropped: something needs them");
+        self.retention.set(Some(KeptBy { kind: kind.into(), id, entry: seq, since, segments }));
     }
 
     /// Removes what the journal has on record as dropped, and other bases, once a checkpoint covers that entry.

@@ -1,5 +1,6 @@
 //! What of the journal's entries also stands in the daemon's log.
 
+use crate::daemon::takes::Lack;
 use crate::domain::effect::{Effect, EffectKey};
 use crate::domain::entry::{Due, End, Entry, Facts, RunEnd, Step};
 use crate::domain::id::RunId;
@@ -12,7 +13,7 @@ pub fn entry(entry: &Entry) {
         Facts::Quarantine(q) => {
             tracing::warn!(seq, source = q.source, record = q.record_no, cause = q.cause, "record quarantined");
         }
-        Facts::Due(Due::Throttle { rule, surplus, key }) => {
+        Facts::Due(Due::Throttle { rule, surplus, key, .. }) => {
             tracing::info!(seq, rule = rule.id, surplus, ?key, "throttle window ended with a surplus");
         }
         Facts::Operator(Operator {
@@ -71,5 +72,20 @@ fn ended(seq: u64, end: &RunEnd) {
         End::Stalled { step, expected, got } => {
             tracing::error!(seq, run = %end.run, step, expected, got, "run stalled: its replay differs from the journal");
         }
+    }
+}
+
+/// Logs that new alerts are taken again, or are not any more and why.
+pub fn takes(before: Option<Lack>, now: Option<Lack>, waiting: u64, runs: usize) {
+    match (before, now) {
+        (Some(Lack::Runs), None) => tracing::info!(runs, "fewer runs are open: new alerts are taken"),
+        (_, None) => tracing::info!("the disk has room again: new alerts are taken"),
+        (_, Some(Lack::Runs)) => {
+            tracing::error!(runs, "too many runs are open: new alerts are refused until some have ended")
+        }
+        (_, Some(Lack::Disk)) if waiting == 0 => {
+            tracing::error!("the disk is nearly full: new alerts are refused, results are still written");
+        }
+        (_, Some(Lack::Disk)) => tracing::error!("the disk is full: new alerts are refused"),
     }
 }

@@ -66,19 +66,21 @@ pub(super) fn load(
     let history = &world.history;
     let Began { alerts: refs, bundle, digest } = history::start(history, job.began, &job.run)?;
     let bundle = world.bundles.get_short(&bundle).map_err(Unread::Content)?;
-    let mut alerts = history::alerts(history, &refs)?;
     let to = match plan {
         Some(plan) => plan.addressees(),
         // Of a version that did not put it on record.
-        None => addressees::all(&world.destinations.load().settings, &bundle, &job.destination, &alerts, asks),
+        None => {
+            let alerts = history::alerts(history, &refs)?;
+            addressees::all(&world.destinations.load().settings, &bundle, &job.destination, &alerts, asks)
+        }
     };
     let mut background = Background { did: did(history, job)?, ..Background::default() };
     if let (Trigger::Alert(_) | Trigger::Status(..), [alert]) = (job.run.trigger, refs.as_slice()) {
         advise(history, &bundle, *alert, &mut background)?;
     }
     let input = match job.run.trigger {
-        Trigger::Alert(_) => alerts.swap_remove(0),
-        Trigger::Group(_) => Value::Array(alerts),
+        Trigger::Alert(_) => history::alerts(history, &refs)?.swap_remove(0),
+        Trigger::Group(_) => Value::Array(history::listed(history, &refs)?),
         Trigger::Status(_, seq) => {
             let mut changed = history::status_change(history, refs[0], seq)?;
             background.change = changed["change"].take();

@@ -50,8 +50,10 @@ pub mod socket;
 pub mod stop;
 pub mod suppressions;
 pub mod systemd;
+pub mod takes;
 pub mod tally;
 pub mod timer;
+pub mod told;
 pub mod trial;
 pub mod workers;
 
@@ -59,7 +61,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ use crate::daemon::reload::{Content, LoadError};
 use crate::daemon::settings::Settings;
 use crate::daemon::snapshot::Snapshots;
 use crate::daemon::stop::Stop;
+use crate::daemon::takes::Takes;
 use crate::daemon::tally::Tally;
 use crate::daemon::workers::Workers;
 use crate::engine::state::State;
@@ -205,25 +207,24 @@ impl Daemon {
     ) -> Result<Self, DaemonError> {
         let Content { settings, bundle, .. } = content;
         let Recovered { state, journal, recovery, snapshot } = recovered;
-        let unusable = |cause| DaemonError::State { path: settings.state.clone(), cause };
         let (intake, offers) = Intake::new(Limits::default());
         let (counters, gate) = (counters(&settings), Arc::new(Gate::new(state.tokens.clone())));
         let ports = Ports::open(&settings, &intake, &counters, &gate).await?;
         let (bundle, reader, bundles) = (Arc::new(bundle), journal.reader(), Bundles::new(&settings.state));
-        bundles.keep(&bundle).map_err(unusable)?;
+        let history = History { journal: reader.clone(), recent: Arc::default() };
+        bundles.keep(&bundle).map_err(|cause| DaemonError::State { path: settings.state.clone(), cause })?;
         let (stop, (fatal_sender, fatal)) = (Stop::default(), mpsc::unbounded_channel());
         let (index, exports) = followers(&settings, &reader, &fatal_sender)?;
         let (starts, unfinished) = (starts(&settings, &state), tasks::unfinished(&state));
         let journal_id = if state.journal.is_empty() { random_id()? } else { state.journal.clone() };
-        let links = Arc::new(Links::of(&settings, &journal_id)?);
-        let (replaced, notary, disk) = (state.signed_by.clone(), journal.notary(), journal.room().clone());
+        let (links, replaced) = (Arc::new(Links::of(&settings, &journal_id)?), state.signed_by.clone());
+        let (notary, disk, takes) = (journal.notary(), journal.room().clone(), Arc::<Takes>::default());
         let succession = resume(&notary, &journal_id, Keys::open(&settings, &journal_id, &state.signed_by)?);
 
         let ((core_inbox, inbox), (task_queue, tasks)) = (mpsc::channel(INBOX_MAX), mpsc::unbounded_channel());
-        let ((next_due, due), room) = (watch::channel(None), Arc::new(AtomicBool::new(true)));
-        let (tell_holds, holds) = watch::channel(Arc::new(state.holds.clone()));
+        let ((next_due, due), own_holds) = (watch::channel(None), Arc::new(state.holds.clone()));
+        let (tell_holds, holds) = watch::channel(own_holds);
         let takes_over = (state.bundle != bundle.id).then(|| bundle.clone());
-        let history = History { journal: reader.clone(), recent: Arc::default() };
         let core = Core {
             clock: Steady::new(state.at),
             state,
@@ -233,7 +234,7 @@ impl Daemon {
             next_due,
             fatal: fatal_sender.clone(),
             fault: fault::from_env(),
-            room: room.clone(),
+            takes: takes.clone(),
             gate: gate.clone(),
             holds: tell_holds,
             pending: Pending::default(),
@@ -257,19 +258,20 @@ impl Daemon {
             fatal: fatal_sender.clone(),
             holds,
             links: links.clone(),
-            exports: exports.clone(),
+            exports,
+            retention: Arc::default(),
             renewed: tokio::sync::Notify::new(),
             fault: fault::from_env(),
         });
-        let (current, tally) = (Arc::new(ArcSwap::new(bundle)), Arc::new(Tally::default()));
-        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), room, tally.clone(), &settings);
+        let (current, tally) = (Arc::new(ArcSwap::new(bundle)), Arc::<Tally>::default());
+        let prepare = prepare_thread(offers, current.clone(), core_inbox.clone(), takes, tally.clone(), &settings);
         unfinished.into_iter().for_each(|task| drop(task_queue.send(task)));
         let performer = tokio::spawn(perform::run(world.clone(), tasks, stop.performer.subscribe()));
-        guard("keeper", &fatal_sender, keeper(&settings, &reader, (&core_inbox, &notary), &exports, &stop));
+        guard("keeper", &fatal_sender, keeper(&settings, &world, &notary, &stop));
         guard("timer", &fatal_sender, timer::timer(due, core_inbox.clone(), stop.performer.subscribe()));
         let control = Control::new(settings, counters, world, current, core_inbox.clone(), notary, tally);
-        let (core, commands, gone) = (core_inbox, control.commands(), stop.intake.subscribe());
-        let api = Api { reader, index: index.index(), commands, gate, links, stop: gone };
+        let (core, commands) = (core_inbox, control.commands());
+        let api = Api { reader, index: index.index(), commands, gate, links, stop: stop.intake.subscribe() };
         let server = ports.serve(console(api), &fatal_sender, &stop);
         let sources = control.start_sources(starts, intake, server, &stop.intake);
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
@@ -370,16 +372,10 @@ fn start_workers(fatal: &mpsc::UnboundedSender<String>) -> Arc<Workers> {
 }
 
 /// Drops and compresses what is old of the journal.
-fn keeper(
-    settings: &Settings,
-    reader: &Reader,
-    (core, notary): (&mpsc::Sender<Message>, &Notary),
-    exports: &Arc<Exports>,
-    stop: &Stop,
-) -> impl Future<Output = ()> + Send + use<> {
-    let (folder, policy) = (settings.state.clone(), settings.journal.clone());
-    let asked = (core.clone(), notary.clone());
-    keep::run(folder, policy, reader.clone(), asked, exports.clone(), stop.performer.subscribe())
+fn keeper(settings: &Settings, world: &World, notary: &Notary, stop: &Stop) -> impl Future<Output = ()> + Send + use<> {
+    let (folder, policy, reader) = (settings.state.clone(), settings.journal.clone(), world.history.journal.clone());
+    let (asked, told) = ((world.core.clone(), notary.clone()), (world.exports.clone(), world.retention.clone()));
+    keep::run(folder, policy, reader, asked, told, stop.performer.subscribe())
 }
 
 /// What follows the journal: the index, and the exports, which ask it.
@@ -413,13 +409,13 @@ fn prepare_thread(
     offers: mpsc::Receiver<Offer>,
     current: Arc<ArcSwap<Bundle>>,
     core: mpsc::Sender<Message>,
-    room: Arc<AtomicBool>,
+    takes: Arc<Takes>,
     tally: Arc<Tally>,
     settings: &Settings,
 ) -> thread::JoinHandle<()> {
     let pinned = settings.sources.iter().map(|source| (source.name.to_string(), source.format.clone()));
     let pinned: BTreeMap<String, Option<String>> = pinned.collect();
-    spawn("prepare", move || prepare::run(offers, &current, &core, &room, &tally, |name| pinned.get(name)?.clone()))
+    spawn("prepare", move || prepare::run(offers, &current, &core, &takes, &tally, |name| pinned.get(name)?.clone()))
 }
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {

@@ -27,6 +27,7 @@ use crate::daemon::endings::Endings;
 use crate::daemon::exports::Exports;
 use crate::daemon::fault::{self, Fault};
 use crate::daemon::history::{self, History, Replay, Unread};
+use crate::daemon::keep::Retention;
 use crate::daemon::lanes::{self, Job};
 use crate::daemon::links::Links;
 use crate::daemon::stop;
@@ -40,7 +41,7 @@ use crate::engine::input::{Asked, Input, NewStep};
 use crate::engine::tasks::{Evaluate, Task};
 use crate::journal::room::Room;
 use crate::playbooks::evaluate::{Entry, Evaluated, Then};
-use crate::playbooks::input;
+use crate::playbooks::input::Gathered;
 
 /// What carrying out a task needs.
 pub struct World {
@@ -64,6 +65,8 @@ pub struct World {
     pub links: Arc<Links>,
     /// What goes on to other systems as it happens.
     pub exports: Arc<Exports>,
+    /// What retention is kept from.
+    pub retention: Arc<Retention>,
     /// Told when the destinations were loaded anew.
     pub renewed: Notify,
     /// Told when a part died or the journal cannot be read: the daemon ends rather than limps.
@@ -292,8 +295,11 @@ fn replay(world: &World, job: &Evaluate) -> Result<(Arc<Bundle>, wire::Job), Unr
             return Err(Unread::Content(format!("the run was started for {} alerts", alerts.len())));
         }
         (Trigger::Group(_), alerts) => {
-            let alerts = input::slim(Value::Array(history::alerts(&world.history, alerts)?));
-            (Entry::Group, to_raw_value(&alerts).expect("JSON values are written without fail"))
+            let mut gathered = Gathered::default();
+            for at in alerts {
+                gathered.push(history::alert_value(&world.history, *at)?);
+            }
+            (Entry::Group, to_raw_value(&gathered.into_input()).expect("JSON values are written without fail"))
         }
     };
     let bytes = bytes + job.alerts.len() * ALERT_BYTES;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::daemon::bundle::Bundle;
 use crate::daemon::clock;
 use crate::daemon::core::Message;
+use crate::daemon::takes::{Lack, Takes};
 use crate::daemon::tally::Tally;
 use crate::domain::record::Record;
 use crate::engine::input::{Arrival, Candidate, Input};
@@ -91,7 +91,7 @@ pub fn run(
     offers: mpsc::Receiver<Offer>,
     bundle: &ArcSwap<Bundle>,
     core: &mpsc::Sender<Message>,
-    room: &AtomicBool,
+    takes: &Takes,
     tally: &Tally,
     pinned: impl Fn(&str) -> Option<String> + Sync,
 ) {
@@ -100,7 +100,7 @@ pub fn run(
     let work = || {
         loop {
             let mut entered = locked(&entrance);
-            let Some(offers) = entered.take(room, core) else { return };
+            let Some(offers) = entered.take(takes, core) else { return };
             let ticket = Ticket { number: entered.tickets, exit: &exit };
             entered.tickets += 1;
             drop(entered);
@@ -153,16 +153,18 @@ struct Entrance {
 
 impl Entrance {
     /// The next batch; `None` when the sources are done or the core is gone.
-    fn take(&mut self, room: &AtomicBool, core: &mpsc::Sender<Message>) -> Option<Vec<Offer>> {
+    fn take(&mut self, takes: &Takes, core: &mpsc::Sender<Message>) -> Option<Vec<Offer>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut next = self.held.pop_front().or_else(|| self.offers.blocking_recv());
         while let Some(offer) = next {
-            if offer.answer.is_none() && !room.load(Ordering::Relaxed) {
+            if offer.answer.is_none()
+                && let Some(lack) = takes.lack()
+            {
                 self.held.push_front(offer);
                 if !batch.is_empty() {
                     break;
                 }
-                if !self.wait_for_room(core) {
+                if !self.wait_for_room(lack, core) {
                     return None;
                 }
             } else {
@@ -179,11 +181,11 @@ impl Entrance {
 
     /// Waits a little. Records that can be refused are, meanwhile; the others are held in their order, of which there
     /// are at most as many as the sources' lanes hold.
-    fn wait_for_room(&mut self, core: &mpsc::Sender<Message>) -> bool {
+    fn wait_for_room(&mut self, lack: Lack, core: &mpsc::Sender<Message>) -> bool {
         thread::sleep(ROOM_PAUSE);
         while let Ok(offer) = self.offers.try_recv() {
             match offer.answer {
-                Some(answer) => drop(answer.send(Answer::Full)),
+                Some(answer) => drop(answer.send(lack.answer())),
                 None => self.held.push_back(offer),
             }
         }

@@ -49,6 +49,9 @@ pub struct Status {
     pub totals: BTreeMap<String, u64>,
     /// Runs that have not ended.
     pub runs_open: u64,
+    /// So many runs are open that no new alerts are taken.
+    #[serde(default)]
+    pub runs_full: bool,
     /// Stalled runs that wait for an operator.
     #[serde(default)]
     pub runs_stalled: u64,
@@ -172,6 +175,41 @@ pub struct JournalReport {
     /// Entries that wait for a full disk; 0 unless it is full.
     #[serde(default)]
     pub waiting: u64,
+    /// What keeps segments from being dropped that `keep` or `size` would drop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<KeptBy>,
+    /// The clock leapt, and nothing is dropped for its age by the new time alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leap: Option<LeapReport>,
+    /// Seconds that the time of entries is ahead of the system's clock; 0 when less than a minute.
+    #[serde(default)]
+    pub ahead_secs: u64,
+}
+
+/// The clock went ahead at once, or the daemon was off so long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeapReport {
+    /// Where it stood before.
+    pub from: Timestamp,
+    /// Where it stood next.
+    pub to: Timestamp,
+    /// Until when ages are judged as if it had not been.
+    pub until: Timestamp,
+}
+
+/// What keeps segments of the journal from being dropped: it refers to the earliest entry that is still needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptBy {
+    /// What kind of thing it is: `run`, `failed_run`, `group`, `effect`, `dead_letter`, `alert`, `quarantined_record` or `export`.
+    pub kind: String,
+    /// Which.
+    pub id: String,
+    /// Sequence number of the entry.
+    pub entry: u64,
+    /// Time of the entry.
+    pub since: Timestamp,
+    /// How many segments stay for it and for what comes behind it.
+    pub segments: u64,
 }
 
 /// How the index of alerts stands.

@@ -122,6 +122,7 @@ async fn one(
         Answer::Accepted { alerts, .. } => Ok(alerts.iter().filter_map(|id| id.parse().ok()).collect()),
         Answer::Ignored { why } | Answer::Quarantined { cause: why, .. } => Err(why),
         Answer::Full => Err("the disk is full".into()),
+        Answer::Busy => Err("too many runs are open".into()),
         Answer::Stopped => Err(gone()),
     }
 }

@@ -8,12 +8,14 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::ran::Ran;
 use crate::engine::saved::{Parts, RESTORED_MIN, Saved, VERSION};
 use crate::engine::state::State;
 use crate::journal::Receipt;
@@ -48,6 +50,9 @@ struct Header {
     json: u64,
     alerts: u64,
     ran: u64,
+    /// Absent in what versions before 7 wrote.
+    #[serde(default)]
+    deliveries: u64,
     sha256: String,
 }
 
@@ -97,14 +102,15 @@ fn read_since(path: &Path, oldest: u32) -> Result<Option<(State, Receipt)>, Unus
     if !(oldest..=VERSION).contains(&header.version) {
         return Err(Unusable::Version);
     }
-    let parts = [header.json, header.alerts, header.ran];
+    let parts = [header.json, header.alerts, header.ran, header.deliveries];
     let sum = parts.iter().try_fold(line.len() as u64, |sum, part| sum.checked_add(*part));
     if sum != Some(length) {
         return Err(Unusable::Damaged);
     }
     let mut digest = Context::new(&SHA256);
-    let [json, alerts, ran] = parts.map(|bytes| part(&mut from, bytes, &mut digest));
-    let saved = Parts { json: json?, alerts: alerts?, ran: ran? };
+    let [json, alerts, ran, deliveries] = parts.map(|bytes| part(&mut from, bytes, &mut digest));
+    let (version, deliveries) = (header.version, deliveries?);
+    let saved = Parts { version, json: json?, alerts: alerts?, ran: ran?, deliveries };
     if data_encoding::HEXLOWER.encode(digest.finish().as_ref()) != header.sha256 {
         return Err(Unusable::Damaged);
     }
@@ -140,15 +146,27 @@ pub fn sha256(path: &Path) -> io::Result<String> {
 /// # Errors
 /// When the system refuses it.
 pub fn write(path: &Path, saved: &Saved, receipt: &Receipt) -> io::Result<()> {
-    let Saved { json, alerts, ran } = saved;
+    let Saved { json, alerts, ran, deliveries } = saved;
+    let ran = Ran::pack(ran.clone());
     let mut digest = Context::new(&SHA256);
     digest.update(json);
     alerts.packed().for_each(|part| digest.update(&part));
-    digest.update(ran);
+    digest.update(&ran);
+    deliveries.packed().for_each(|part| digest.update(&part));
     let sha256 = data_encoding::HEXLOWER.encode(digest.finish().as_ref());
-    let parts = (json.len() as u64, alerts.bytes(), ran.len() as u64);
+    let parts = [json.len() as u64, alerts.bytes(), ran.len() as u64, deliveries.bytes()];
     let (seq, hash) = (receipt.seq, receipt.hash.clone());
-    let header = Header { version: VERSION, seq, hash, json: parts.0, alerts: parts.1, ran: parts.2, sha256 };
+    let [json_bytes, alerts_bytes, ran_bytes, deliveries_bytes] = parts;
+    let header = Header {
+        version: VERSION,
+        seq,
+        hash,
+        json: json_bytes,
+        alerts: alerts_bytes,
+        ran: ran_bytes,
+        deliveries: deliveries_bytes,
+        sha256,
+    };
     let mut header = serde_json::to_vec(&header).expect("numbers and text are JSON");
     header.push(b'\n');
     let unfinished = path.with_extension(UNFINISHED);
@@ -157,7 +175,8 @@ pub fn write(path: &Path, saved: &Saved, receipt: &Receipt) -> io::Result<()> {
         file.write_all(&header)?;
         file.write_all(json)?;
         alerts.packed().try_for_each(|part| file.write_all(&part))?;
-        file.write_all(ran)?;
+        file.write_all(&ran)?;
+        deliveries.packed().try_for_each(|part| file.write_all(&part))?;
         file.sync_all()?;
         fs::rename(&unfinished, path)
     };
@@ -189,6 +208,8 @@ fn is_ours(name: &OsStr) -> bool {
 /// Writes snapshots beside the core.
 pub struct Snapshots {
     last: u64,
+    /// One is taken, and is not written yet.
+    busy: Arc<AtomicBool>,
     to: Option<mpsc::Sender<(Saved, Receipt)>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -198,25 +219,31 @@ impl Snapshots {
     pub fn start(state: &Path, last: u64) -> Self {
         let path: PathBuf = state.join(FILE);
         let (to, from) = mpsc::channel::<(Saved, Receipt)>();
+        let busy = Arc::new(AtomicBool::new(false));
+        let done = busy.clone();
         let write = move || {
             for (saved, receipt) in from {
                 match write(&path, &saved, &receipt) {
                     Ok(()) => tracing::debug!(seq = receipt.seq, "snapshot written"),
                     Err(error) => tracing::warn!(%error, "no snapshot could be written; the next start takes longer"),
                 }
+                done.store(false, Ordering::Release);
             }
         };
         let thread = std::thread::Builder::new().name("snapshot".into()).spawn(write);
-        Self { last, to: Some(to), writer: thread.ok() }
+        Self { last, busy, to: Some(to), writer: thread.ok() }
     }
 
     /// Saves the state where it is time for it. What it returns is to be called once the state's last entry is durable.
     pub fn take(&mut self, state: &State, stops: bool) -> Option<impl FnOnce(&Receipt) + Send + use<>> {
         let enough = if stops { ENTRIES_AT_STOP } else { ENTRIES.max(state.alerts.len() as u64 / ALERTS_PER_ENTRY) };
-        if state.seq < self.last.saturating_add(enough) {
+        // On a slow disk there shall be no queue of them; the next entry asks again.
+        let is_busy = !stops && self.busy.load(Ordering::Acquire);
+        if is_busy || state.seq < self.last.saturating_add(enough) {
             return None;
         }
         self.last = state.seq;
+        self.busy.store(true, Ordering::Release);
         let (saved, to) = (state.save(), self.to.clone()?);
         Some(move |receipt: &Receipt| drop(to.send((saved, receipt.clone()))))
     }
@@ -227,5 +254,31 @@ impl Snapshots {
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_is_taken_while_another_one_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut snapshots = Snapshots::start(folder.path(), 0);
+        let mut state = State { seq: ENTRIES, ..State::default() };
+        let write = snapshots.take(&state, false).expect("it is time for one");
+        state.seq += ENTRIES;
+        assert!(snapshots.take(&state, false).is_none(), "the first is not written yet");
+        write(&Receipt { seq: ENTRIES, hash: "a".into() });
+        while snapshots.busy.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let write = snapshots.take(&state, false).expect("now there is nothing to wait for");
+        state.seq += ENTRIES;
+        assert!(snapshots.take(&state, true).is_some(), "at a stop there is no next time");
+        write(&Receipt { seq: 2 * ENTRIES, hash: "b".into() });
+        snapshots.finish();
+        let (_, receipt) = read(&folder.path().join(FILE)).unwrap().unwrap();
+        assert_eq!(receipt.seq, 2 * ENTRIES);
     }
 }

@@ -82,6 +82,9 @@ pub enum Reason {
         /// The throttle's window, where the route has one and the alert has its key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<Window>,
+        /// The route has a throttle that could not be kept: there are too many windows already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unthrottled: bool,
         /// What it did.
         verdict: RouteVerdict,
     },

@@ -286,6 +286,9 @@ pub enum Due {
         key: Key,
         /// How many alerts it held back.
         surplus: u64,
+        /// The window's hash, in hex, where the state knows the key in part only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<String>,
     },
 }
 

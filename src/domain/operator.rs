@@ -129,6 +129,11 @@ pub enum Order {
     Upkeep(Upkeep),
     /// An address gets no mails any more, or gets them again.
     Recipient(RecipientOrder),
+    /// Quarantined records are given up: none of them is sent through again, and retention need not keep them.
+    QuarantineDiscard {
+        /// Their ordinals, in order.
+        records: Vec<u64>,
+    },
     /// A playbook is started by hand for an alert, on today's bundle.
     RunStart {
         /// The alert.
@@ -214,6 +219,7 @@ impl Order {
             | Self::Hold(_)
             | Self::Recipient(_)
             | Self::DestinationTest { .. }
+            | Self::QuarantineDiscard { .. }
             | Self::Upkeep(_) => Vec::new(),
         }
     }
@@ -256,6 +262,7 @@ mod tests {
             r#"{"upkeep":{"export_test":{"export":"siem"}}}"#,
             r#"{"upkeep":{"samples":{"formats":["falco"]}}}"#,
             r#"{"upkeep":{"quarantine_retry":{"record_no":17}}}"#,
+            r#"{"quarantine_discard":{"records":[17,18]}}"#,
             r#"{"hold":{"on":"everything"}}"#,
             r#"{"hold":{"off":{"destination":"edr"}}}"#,
             r#"{"hold":{"on":{"playbook":"isolate"}}}"#,

@@ -85,6 +85,12 @@ impl Alerts {
         self.find(id).ok().map(|at| &self.kept(at).slot)
     }
 
+    /// The first alert with this id or a higher one.
+    pub fn at_or_behind(&self, id: AlertId) -> Option<AlertId> {
+        let place = self.find(id).unwrap_or_else(|behind| behind);
+        (place < self.len).then(|| self.kept(place).slot.id)
+    }
+
     /// The alert whose id is nearest to this one.
     pub fn nearest(&self, id: AlertId) -> Option<AlertId> {
         let behind = self.find(id).unwrap_or_else(|behind| behind);

@@ -13,14 +13,15 @@ use crate::domain::mail::{self, Digest};
 use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, FolderPosition, Position};
 use crate::engine::intake::{after, delivery_hash};
+use crate::engine::leap::Leap;
 use crate::engine::state::{
-    Delivery, Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, REDELIVERY_KEPT_SECS, Refused, Run,
-    State, Timer,
+    Flight, Group, HALTED_MAX, Halted, LETTERS_MAX, Letter, OpenWindow, Refused, Run, State, Timer, clipped,
 };
 use crate::engine::{approvals, flights, mails, triage};
 
 /// Applies the next entry.
 pub fn apply(state: &mut State, entry: &Entry) {
+    state.leap = Leap::after(state.leap, state.at, entry.at);
     state.seq = entry.seq;
     state.at = entry.at;
     forget(state, entry.at);
@@ -33,6 +34,8 @@ pub fn apply(state: &mut State, entry: &Entry) {
             state.dropped = segments.last().map_or(state.dropped, |seal| seal.last);
             state.alerts.forget(state.dropped);
             forget_halted(state);
+            let State { alerts, ran, dropped, .. } = state;
+            ran.forget(alerts, *dropped);
         }
         Facts::Log(_) => {}
         Facts::Bundle(bundle) => {
@@ -82,12 +85,7 @@ fn forget(state: &mut State, at: Timestamp) {
         state.window_ends.remove(&(until, hash));
         state.windows.remove(&hash);
     }
-    while let Some((until, hash)) = state.delivery_ends.front().copied().filter(|(until, _)| *until <= at) {
-        state.delivery_ends.pop_front();
-        if state.deliveries.get(&hash).is_some_and(|known| known.until == until) {
-            state.deliveries.remove(&hash);
-        }
-    }
+    state.deliveries.forget(at);
 }
 
 /// A run that stopped, or an effect that failed, can go on no more once what it needs is dropped.
@@ -124,9 +122,10 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
                     state.totals.silenced += 1;
                     state.silences.count(*silence, entry.at);
                 }
-                Reason::Route { rule, window, verdict } => {
+                Reason::Route { rule, window, unthrottled, verdict } => {
+                    state.totals.unthrottled += u64::from(*unthrottled);
                     if let Some(window) = window {
-                        apply_window(state, rule, window, taken);
+                        apply_window(state, rule, window);
                     }
                     apply_verdict(state, entry, rule, verdict, alert);
                 }
@@ -139,10 +138,7 @@ fn apply_intake(state: &mut State, entry: &Entry, intake: &Intake) {
 /// Remembers a record that its sender named by an idempotency key.
 fn apply_delivery(state: &mut State, entry: &Entry, source: &str, position: &Position, record: &Body) {
     let Some(hash) = delivery_hash(state, source, position, record) else { return };
-    let kept = jiff::SignedDuration::from_secs(REDELIVERY_KEPT_SECS);
-    let until = entry.at.saturating_add(kept).unwrap_or(Timestamp::MAX);
-    state.deliveries.insert(hash, Delivery { record_no: state.records, until });
-    state.delivery_ends.push_back((until, hash));
+    state.deliveries.insert(hash, state.records, entry.at);
 }
 
 fn apply_position(state: &mut State, source: &str, position: &Position) {
@@ -181,9 +177,10 @@ fn apply_taken(state: &mut State, entry: &Entry, taken: &Taken) {
     }
 }
 
-fn apply_window(state: &mut State, rule: &RuleRef, window: &Window, taken: &Taken) {
-    let hash = state.key_hash("throttle", &rule.id, Some(&window.key), taken.id);
-    let Window { key, passed, surplus, until } = window.clone();
+fn apply_window(state: &mut State, rule: &RuleRef, window: &Window) {
+    let hash = state.throttle_hash(rule, &window.key);
+    let Window { ref key, passed, surplus, until } = *window;
+    let key = clipped(key);
     if let Some(old) = state.windows.insert(hash, OpenWindow { rule: rule.clone(), key, passed, surplus, until })
         && old.until != until
     {
@@ -230,8 +227,7 @@ fn apply_verdict(state: &mut State, entry: &Entry, rule: &RuleRef, verdict: &Rou
 }
 
 fn start(state: &mut State, entry: &Entry, run: &RunId, bundle: String, alerts: Vec<AlertRef>) {
-    let hash = state.hash(&[&run.to_string()]);
-    state.ran.insert(hash);
+    state.ran.insert(state.hash(&[&run.to_string()]), run.trigger, entry.seq);
     let (started, began, entries) = (entry.at, entry.seq, Vec::new());
     let (waiting, refused) = (std::collections::BTreeSet::new(), Vec::new());
     let open = Run { bundle, alerts, started, began, entries, steps: 0, waiting, refused, starter: None, digest: None };
@@ -268,8 +264,7 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 // What a digest tells of has not run for its alerts.
                 for alert in alerts.iter().filter(|_| digest.is_none()) {
                     let ran = RunId::first(Trigger::Alert(alert.id), &run.playbook);
-                    let hash = state.hash(&[&ran.to_string()]);
-                    state.ran.insert(hash);
+                    state.ran.insert(state.hash(&[&ran.to_string()]), ran.trigger, entry.seq);
                 }
             }
         }
@@ -293,9 +288,9 @@ fn apply_due(state: &mut State, entry: &Entry, due: &Due) {
                 state.timers.remove(&(next, Timer::Retry(key.clone())));
             }
         }
-        Due::Throttle { rule, key, .. } => {
-            let alert = crate::domain::id::AlertId { record: 0, index: 0 };
-            let hash = state.key_hash("throttle", &rule.id, Some(key), alert);
+        Due::Throttle { rule, key, window, .. } => {
+            let named = window.as_deref().and_then(|hash| u64::from_str_radix(hash, 16).ok());
+            let hash = named.unwrap_or_else(|| state.throttle_hash(rule, key));
             if let Some(window) = state.windows.remove(&hash) {
                 state.window_ends.remove(&(window.until, hash));
                 state.timers.remove(&(window.until, Timer::Throttle(hash)));
@@ -443,6 +438,9 @@ fn apply_order(state: &mut State, entry: &Entry, operator: &Operator) {
         Order::Hold(order) => state.holds.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::Recipient(order) => state.recipients.apply(entry.at, order, &operator.actor, &operator.comment),
         Order::DestinationTest { .. } | Order::Upkeep(_) => {}
+        Order::QuarantineDiscard { records } => {
+            state.quarantine.retain(|record, _| records.binary_search(record).is_err())
+        }
         Order::Approval(order) => approvals::decided(state, entry, order, operator),
         Order::RunStart { alert, starts, bundle } => {
             start(state, entry, starts, bundle.clone(), vec![*alert]);

@@ -73,7 +73,9 @@ fn due(state: &State, at: Timestamp) -> Option<Facts> {
     Some(Facts::Due(match timer {
         Timer::Throttle(hash) => {
             let window = &state.windows[hash];
-            Due::Throttle { rule: window.rule.clone(), key: window.key.clone(), surplus: window.surplus }
+            let (rule, key, surplus) = (window.rule.clone(), window.key.clone(), window.surplus);
+            let is_whole = state.throttle_hash(&rule, &key) == *hash;
+            Due::Throttle { rule, key, surplus, window: (!is_whole).then(|| format!("{hash:016x}")) }
         }
         Timer::Group(id) => {
             let group = &state.groups[id];

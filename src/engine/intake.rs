@@ -64,7 +64,7 @@ pub(crate) fn delivery_hash(state: &State, source: &str, position: &Position, re
 pub(crate) fn redelivered(state: &State, at: Timestamp, record: &Record) -> Option<Intake> {
     let Position::Http(HttpPosition { key: Some(_), .. }) = &record.position else { return None };
     let hash = delivery_hash(state, &record.source, &record.position, &Body::new(&record.bytes))?;
-    let known = state.deliveries.get(&hash).filter(|known| known.until > at)?;
+    let known = state.deliveries.get(hash, at)?;
     Some(Intake {
         record_no: state.records + 1,
         source: record.source.to_string(),
@@ -73,7 +73,7 @@ pub(crate) fn redelivered(state: &State, at: Timestamp, record: &Record) -> Opti
         format: String::new(),
         bundle: short(&state.bundle),
         alerts: Vec::new(),
-        redelivery_of: Some(known.record_no),
+        redelivery_of: Some(known),
     })
 }
 
@@ -89,6 +89,19 @@ struct Ahead {
 
 /// Alerts of one group; the next alert of its key opens another.
 const GROUP_ALERTS_MAX: usize = 10_000;
+
+/// Windows of throttles that are open at once.
+pub const WINDOWS_MAX: usize = 100_000;
+
+/// What a route's throttle says of an alert.
+enum Throttled {
+    /// There is none, or the alert lacks its key.
+    Not,
+    /// There would be too many windows: the alert is not held back.
+    TooMany,
+    /// The window after this alert, and whether the alert is surplus.
+    In(Window, bool),
+}
 
 /// The group that takes an alert.
 #[derive(Clone)]
@@ -208,11 +221,16 @@ impl Stages<'_> {
     fn route(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> Reason {
         let rule = route.rule.clone();
         if let Some(time) = route.still(self.at) {
-            return Reason::Route { rule, window: None, verdict: RouteVerdict::Muted { time } };
+            let verdict = RouteVerdict::Muted { time };
+            return Reason::Route { rule, window: None, unthrottled: false, verdict };
         }
-        let window = self.throttle(alert, route, ahead);
-        if let Some((_, true)) = &window {
-            return Reason::Route { rule, window: window.map(|w| w.0), verdict: RouteVerdict::Throttled };
+        let (window, surplus, unthrottled) = match self.throttle(alert, route, ahead) {
+            Throttled::Not => (None, false, false),
+            Throttled::TooMany => (None, false, true),
+            Throttled::In(window, surplus) => (Some(window), surplus, false),
+        };
+        if surplus {
+            return Reason::Route { rule, window, unthrottled, verdict: RouteVerdict::Throttled };
         }
         let verdict = if route.playbooks.is_empty() {
             RouteVerdict::Record
@@ -221,18 +239,23 @@ impl Stages<'_> {
         } else {
             self.group(alert, route, ahead)
         };
-        Reason::Route { rule, window: window.map(|w| w.0), verdict }
+        Reason::Route { rule, window, unthrottled, verdict }
     }
 
-    /// The window after this alert, and whether the alert is surplus.
-    fn throttle(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> Option<(Window, bool)> {
-        let throttle = route.throttle.as_ref()?;
-        let key: Key = throttle.per.iter().map(|field| field.values(alert)).collect::<Option<_>>()?;
+    fn throttle(&self, alert: &Alert, route: &Route, ahead: &mut Ahead) -> Throttled {
+        let Some(throttle) = route.throttle.as_ref() else { return Throttled::Not };
+        let key = throttle.per.iter().map(|field| field.values(alert)).collect::<Option<Key>>();
+        let Some(key) = key else { return Throttled::Not };
         let hash = self.state.key_hash("throttle", &route.rule.id, Some(&key), self.id);
         let open = ahead.windows.get(&hash).cloned().or_else(|| {
             let open = self.state.windows.get(&hash).filter(|open| open.until > self.at)?;
-            Some(Window { key: open.key.clone(), passed: open.passed, surplus: open.surplus, until: open.until })
+            Some(Window { key: key.clone(), passed: open.passed, surplus: open.surplus, until: open.until })
         });
+        // Better a mail too many than none: what needs a window beyond the limit is not held back.
+        let is_new = open.is_none() && !self.state.windows.contains_key(&hash);
+        if is_new && self.state.windows.len() + ahead.windows.len() >= WINDOWS_MAX {
+            return Throttled::TooMany;
+        }
         let until = throttle.within.after(self.at);
         let mut window = open.unwrap_or(Window { key, passed: 0, surplus: 0, until });
         let surplus = window.passed >= throttle.at_most;
@@ -242,7 +265,7 @@ impl Stages<'_> {
             window.passed += 1;
         }
         ahead.windows.insert(hash, window.clone());
-        Some((window, surplus))
+        Throttled::In(window, surplus)
     }
 
     /// Joins the open group of its key. Playbooks that ran for the alert before are no reason to join.

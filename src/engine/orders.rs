@@ -22,6 +22,9 @@ use crate::engine::tokens;
 use crate::engine::triage;
 use crate::rules::compile::Rules;
 
+/// Quarantined records that one order gives up.
+pub const DISCARDED_MAX: usize = 10_000;
+
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
@@ -98,6 +101,8 @@ pub enum Wish {
     HoldOff(Scope),
     /// Do something with the daemon itself.
     Upkeep(Upkeep),
+    /// Give up quarantined records; `None`: all there are, the oldest [`DISCARDED_MAX`] of them at a time.
+    Discard(Option<Vec<u64>>),
     /// Send an address no mails any more.
     Unsubscribe {
         /// The address.
@@ -155,7 +160,7 @@ pub enum Refusal {
     #[error("what {0} was started for was dropped")]
     Dropped(RunId),
     /// The playbook was never started for that.
-    #[error("{0} was never started")]
+    #[error("{0} was never started, or retention dropped what it was started for")]
     Unknown(RunId),
     /// No alert has this id.
     #[error("there is no alert {alert}; {}", hint(*.near, *.dropped))]
@@ -204,6 +209,12 @@ pub enum Refusal {
     /// It is no record that no format took, or a format took it since.
     #[error("record {0} is not in quarantine")]
     NotInQuarantine(u64),
+    /// There is nothing to give up.
+    #[error("no record is in quarantine")]
+    NoneInQuarantine,
+    /// One entry names only so many.
+    #[error("{0} records are more than the {DISCARDED_MAX} that one order may name")]
+    TooManyDiscarded(usize),
     /// The playbook was started for it before, alone or in a group.
     #[error(
         "`{playbook}` has run for {alert} before, alone or in its group; `soard why {alert}` names the run, and \
@@ -260,7 +271,8 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             if alerts.iter().any(|alert| alert.seq <= state.dropped) {
                 return Err(Refusal::Dropped(run));
             }
-            let mut starts = RunId { attempt: 2, ..run.clone() };
+            // Earlier attempts may be forgotten, later ones are not before this one.
+            let mut starts = RunId { attempt: run.attempt + 1, ..run.clone() };
             while state.has_run(&starts) {
                 starts.attempt += 1;
             }
@@ -281,6 +293,7 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
             }
             upkeep => Ok(Order::Upkeep(upkeep)),
         },
+        Wish::Discard(records) => discard(state, records),
         Wish::HoldOn(scope) => Ok(Order::Hold(state.holds.on(scope)?)),
         Wish::HoldOff(scope) => Ok(Order::Hold(state.holds.off(scope)?)),
         Wish::Unsubscribe { address, destination, link } => {
@@ -292,6 +305,19 @@ pub fn order(state: &State, rules: &Rules, at: Timestamp, wish: Wish, comment: &
         Wish::Decide { approval, choice, who } => Ok(Order::Approval(state.approvals.decide(approval, choice, &who)?)),
         Wish::Acknowledge { alert, latest } => triage::acknowledge(state, rules, (alert, latest), comment),
         Wish::Start { alert, playbook } => triage::start(state, alert, playbook),
+    }
+}
+
+/// All of them or none.
+fn discard(state: &State, records: Option<Vec<u64>>) -> Result<Order, Refusal> {
+    let mut records = records.unwrap_or_else(|| state.quarantine.keys().copied().take(DISCARDED_MAX).collect());
+    records.sort_unstable();
+    records.dedup();
+    match records.iter().find(|record| !state.quarantine.contains_key(record)) {
+        Some(stranger) => Err(Refusal::NotInQuarantine(*stranger)),
+        None if records.is_empty() => Err(Refusal::NoneInQuarantine),
+        None if records.len() > DISCARDED_MAX => Err(Refusal::TooManyDiscarded(records.len())),
+        None => Ok(Order::QuarantineDiscard { records }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the journal adds up to: just what later decisions need.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,11 @@ use crate::domain::record::{FilePosition, FolderPosition};
 use crate::engine::alerts::Alerts;
 use crate::engine::approvals::Approvals;
 use crate::engine::brakes::{Brake, Windows};
+use crate::engine::deliveries::Deliveries;
 use crate::engine::folders;
 use crate::engine::holds::Holds;
+use crate::engine::leap::Leap;
+use crate::engine::ran::Ran;
 use crate::engine::recipients::Recipients;
 use crate::engine::silences::Silences;
 use crate::engine::tokens::Tokens;
@@ -29,6 +32,9 @@ pub struct State {
     pub seq: u64,
     /// Its time; the next entry is not earlier.
     pub at: Timestamp,
+    /// The last time that stamps leapt ahead: ages are not judged by that until it has proved itself.
+    #[serde(default)]
+    pub leap: Option<Leap>,
     /// Random id of the journal; empty before the first entry.
     pub journal: String,
     /// Id of the bundle in charge; empty before the first `bundle` entry.
@@ -47,9 +53,9 @@ pub struct State {
     /// Every retained alert, by id.
     #[serde(skip)]
     pub alerts: Alerts,
-    /// Runs that were ever started, by hash of their id: a playbook starts once for a trigger.
+    /// Runs that were started: a playbook starts once for a trigger.
     #[serde(skip)]
-    pub(crate) ran: HashSet<u64>,
+    pub(crate) ran: Ran,
     /// Open runs.
     pub runs: BTreeMap<RunId, Run>,
     /// Failed and stalled runs that an operator can have go on: the last [`HALTED_MAX`].
@@ -69,9 +75,9 @@ pub struct State {
     pub(crate) window_ends: BTreeSet<(Timestamp, u64)>,
     /// What waits for its time.
     pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
-    /// Idempotency keys seen within [`REDELIVERY_KEPT_SECS`].
-    pub(crate) deliveries: HashMap<u64, Delivery>,
-    pub(crate) delivery_ends: VecDeque<(Timestamp, u64)>,
+    /// What came with an idempotency key of late.
+    #[serde(skip)]
+    pub deliveries: Deliveries,
     /// Quarantined records by their ordinal: sequence number of their entry.
     pub quarantine: BTreeMap<u64, u64>,
     /// Where each file source stands.
@@ -107,8 +113,8 @@ pub const HALTED_MAX: usize = 10_000;
 /// How many dead letters can be sent again; older ones stay on record.
 pub const LETTERS_MAX: usize = 50_000;
 
-/// How long an `Idempotency-Key` is known.
-pub const REDELIVERY_KEPT_SECS: i64 = 7 * 24 * 3600;
+/// Characters that the state keeps of a throttle's key: what tells windows apart is its hash.
+pub const KEY_CHARS_MAX: usize = 200;
 
 /// Totals since the journal began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +130,9 @@ pub struct Totals {
     pub silenced: u64,
     /// Alerts that a throttle held back.
     pub throttled: u64,
+    /// Alerts that a throttle could not count, since there were too many windows.
+    #[serde(default)]
+    pub unthrottled: u64,
     /// Alerts that a mute or active time held back.
     pub muted: u64,
     /// Records quarantined.
@@ -270,28 +279,6 @@ pub struct Letter {
     pub needs: u64,
 }
 
-impl Run {
-    /// The first entry that it needs to go on or to be started anew. A change of status stands behind the body of its alert.
-    pub fn needs(&self) -> u64 {
-        let alerts = self.alerts.iter().map(|alert| alert.seq);
-        alerts.chain(self.entries.iter().copied()).fold(self.began, u64::min)
-    }
-}
-
-impl Flight {
-    /// The first entry that it needs.
-    pub fn needs(&self) -> u64 {
-        self.needs.min(self.intent).min(self.began)
-    }
-}
-
-impl Letter {
-    /// The first entry that it needs to be sent again.
-    pub fn needs(&self) -> u64 {
-        self.needs.min(self.intent).min(self.began)
-    }
-}
-
 /// An open group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -318,17 +305,33 @@ pub struct Group {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenWindow {
     pub rule: RuleRef,
+    /// The values that make the key, for people: no more than [`KEY_CHARS_MAX`] characters of them.
     pub key: Key,
     pub passed: u64,
     pub surplus: u64,
     pub until: Timestamp,
 }
 
-/// A record that a sender named by an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Delivery {
-    pub record_no: u64,
-    pub until: Timestamp,
+/// A key as far as the state keeps it; what is left out is marked.
+pub(crate) fn clipped(key: &Key) -> Key {
+    let mut left = KEY_CHARS_MAX;
+    let mut clip = |values: &Vec<String>| {
+        let mut kept = Vec::new();
+        for value in values {
+            if left == 0 {
+                kept.push("…".to_owned());
+                break;
+            }
+            let mut text: String = value.chars().take(left).collect();
+            left = left.saturating_sub(text.chars().count().max(1));
+            if text.len() < value.len() {
+                text.push('…');
+            }
+            kept.push(text);
+        }
+        kept
+    };
+    key.iter().map(&mut clip).collect()
 }
 
 /// What waits for its time, in the order in which equal times are served.
@@ -349,28 +352,7 @@ impl State {
 
     /// Whether the playbook was ever started for the trigger.
     pub fn has_run(&self, run: &RunId) -> bool {
-        self.ran.contains(&self.hash(&[&run.to_string()]))
-    }
-
-    /// The first entry that something still refers to: open runs, groups and alerts, effects under way, quarantine, and
-    /// runs and effects that have failed since `held`. No entry from there on may be dropped.
-    pub fn needed(&self, held: Timestamp) -> u64 {
-        let runs = self.runs.values().map(Run::needs);
-        let halted = self.halted.values().filter(|halted| halted.at >= held).map(|halted| halted.run.needs());
-        let groups = self.groups.values().flat_map(|group| group.alerts.iter().map(|alert| alert.seq));
-        let flights = self.flights.values().map(Flight::needs);
-        let letters = self.letters.values().filter(|letter| letter.at >= held).map(Letter::needs);
-        let alerts = self.alerts.iter().filter(|slot| slot.status.is_open()).map(|slot| slot.seq);
-        let quarantine = self.quarantine.values().copied();
-        let all = runs.chain(halted).chain(groups).chain(flights).chain(letters).chain(alerts).chain(quarantine);
-        all.min().unwrap_or(u64::MAX)
-    }
-
-    /// The failed runs and effects that cannot go on once the entries up to this one are dropped.
-    pub fn given_up(&self, dropped: u64) -> (Vec<RunId>, Vec<EffectKey>) {
-        let runs = self.halted.iter().filter(|(_, halted)| halted.run.needs() <= dropped);
-        let letters = self.letters.values().filter(|letter| letter.needs() <= dropped);
-        (runs.map(|(run, _)| run.clone()).collect(), letters.map(|letter| letter.key.clone()).collect())
+        self.ran.contains(self.hash(&[&run.to_string()]))
     }
 
     /// 64 bits of SHA-256 over the parts, keyed with the journal's random id so that nobody outside can
@@ -384,6 +366,11 @@ impl State {
         }
         let bytes: [u8; 8] = digest.finalize()[..8].try_into().expect("eight bytes of thirty-two");
         u64::from_le_bytes(bytes)
+    }
+
+    /// Hash of the window that a rule's throttle has for a whole key.
+    pub(crate) fn throttle_hash(&self, rule: &RuleRef, key: &Key) -> u64 {
+        self.key_hash("throttle", &rule.id, Some(key), AlertId { record: 0, index: 0 })
     }
 
     /// Hash of a rule's key; an alert that lacks a key field (`None`) has a key of its own.

@@ -129,6 +129,7 @@ fn ordered(state: &State, order: &Order) -> Vec<Task> {
         | Order::Hold(_)
         | Order::Recipient(_)
         | Order::DestinationTest { .. }
+        | Order::QuarantineDiscard { .. }
         | Order::Upkeep(_) => Vec::new(),
     }
 }

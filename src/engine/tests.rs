@@ -20,9 +20,10 @@ use crate::engine::apply::apply;
 use crate::engine::decide::decide;
 use crate::engine::fit::fit;
 use crate::engine::input::{Arrival, Asked, Candidate, Input, NewStep};
+use crate::engine::intake::WINDOWS_MAX;
 use crate::engine::orders::{self, Latest, Refusal, Wish};
 use crate::engine::saved::Parts;
-use crate::engine::state::State;
+use crate::engine::state::{OpenWindow, State};
 use crate::engine::tasks::{self, Task};
 use crate::rules::compile::{Rules, compile};
 use crate::rules::known::{Known, PlaybookEntries};
@@ -258,6 +259,51 @@ fn a_throttle_counts_by_key_and_reports_its_surplus() {
     assert!(matches!(world.due(), Some(Due::Throttle { surplus: 3, .. })));
     assert_eq!(world.due(), None);
     assert_eq!(runs(&world.alert(json!({ "kind": "a" }))).len(), 1);
+}
+
+#[test]
+fn of_long_keys_a_window_keeps_no_more_than_a_line_and_tells_them_apart_all_the_same() {
+    let route = "route: [{ id: t, title: T, owner: a@example.com, playbooks: [mail], throttle: { per: [kind, resources], at_most: 1, within: 1h } }]";
+    let mut world = World::new(route, NONE);
+    let long = "k".repeat(50_000);
+    let alert = |end: &str| json!({ "kind": format!("{long}{end}"), "resources": vec!["r"; 5] });
+    let started = |world: &mut World, end| runs(&world.alert(alert(end))).len();
+    let first = ["a", "a", "b", "b", "a"].map(|end| started(&mut world, end));
+    assert_eq!(first, [1, 0, 1, 0, 0]);
+    assert_eq!(world.state.windows.len(), 2);
+    let windows = serde_json::to_string(&world.state.windows).unwrap();
+    assert!(windows.len() < 2_000, "{} bytes", windows.len());
+    world.pass(3600);
+    let surplus = [(); 2].map(|()| match world.due() {
+        Some(Due::Throttle { surplus, window: Some(_), .. }) => surplus,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(surplus.iter().sum::<u64>(), 3);
+    assert_eq!((world.state.windows.len(), world.due()), (0, None));
+    assert_eq!(started(&mut world, "a"), 1, "a window anew");
+}
+
+#[test]
+fn what_needs_a_window_beyond_the_limit_is_not_throttled_and_counted() {
+    let route = "route: [{ id: t, title: T, owner: a@example.com, playbooks: [mail], throttle: { per: [kind], at_most: 1, within: 1h } }]";
+    let mut world = World::new(route, NONE);
+    world.alert(json!({ "kind": "known" }));
+    let (rule, until) = (world.state.windows.values().next().unwrap().rule.clone(), world.at);
+    let until = until + SignedDuration::from_hours(1);
+    for hash in 0..WINDOWS_MAX as u64 - 1 {
+        let window = OpenWindow { rule: rule.clone(), key: Vec::new(), passed: 1, surplus: 0, until };
+        world.state.windows.insert(hash, window);
+        world.state.window_ends.insert((until, hash));
+    }
+    assert_eq!(runs(&world.alert(json!({ "kind": "known" }))).len(), 0, "an open window goes on");
+    assert_eq!(runs(&world.alert(json!({ "kind": "new" }))).len(), 1);
+    let again = world.alert(json!({ "kind": "new" }));
+    assert!(matches!(again.decision.reasons[..], [Reason::Route { unthrottled: true, window: None, .. }]), "{again:?}");
+    assert_eq!((runs(&again).len(), world.state.totals.unthrottled), (1, 2));
+    world.pass(3600);
+    world.due().unwrap();
+    let _ = [1, 2].map(|_| world.alert(json!({ "kind": "new" })));
+    assert_eq!((world.state.windows.len(), world.state.totals.unthrottled), (1, 2), "there is room again");
 }
 
 #[test]
@@ -608,6 +654,25 @@ fn a_refused_record_is_kept_aside_until_a_retry_takes_it() {
     assert_eq!(world.put(Input::Refused { record: record(retry.clone()), cause: "still".into() }), None);
     assert_eq!(world.record(retry, &[json!({})])[0].id.to_string(), "a-2.0");
     assert!(world.state.quarantine.is_empty());
+}
+
+#[test]
+fn records_that_are_given_up_leave_the_quarantine_all_or_none() {
+    let mut world = World::new(PLAIN, NONE);
+    for line in 1..=3 {
+        let record = Record { source: "s".into(), bytes: b"?".to_vec(), position: Position::Stdin { line } };
+        world.put(Input::Refused { record, cause: "no format".into() }).unwrap();
+    }
+    let first = world.state.quarantine[&1];
+    assert_eq!(world.state.needed(Timestamp::MAX), first, "retention keeps the oldest of them");
+    let refusal = world.order(Wish::Discard(Some(vec![1, 9])), "noise").unwrap_err();
+    assert_eq!(refusal.to_string(), "record 9 is not in quarantine");
+    world.order(Wish::Discard(Some(vec![2, 1, 2])), "noise").unwrap();
+    assert_eq!(world.state.quarantine.keys().copied().collect::<Vec<_>>(), [3]);
+    assert!(world.state.needed(Timestamp::MAX) > first);
+    world.order(Wish::Discard(None), "noise").unwrap();
+    assert_eq!(world.state.needed(Timestamp::MAX), u64::MAX);
+    assert!(world.order(Wish::Discard(None), "noise").unwrap_err().to_string().contains("no record is in quarantine"));
 }
 
 #[test]

@@ -241,6 +241,7 @@ impl Writer {
             | Order::Hold(_)
             | Order::Recipient(_)
             | Order::DestinationTest { .. }
+            | Order::QuarantineDiscard { .. }
             | Order::Upkeep(_) => {}
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rhai::Dynamic;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::alert::ALERT_FIELDS;
 use crate::playbooks::limits::{INPUT_ENTRIES_MAX, INPUT_ITEMS_MAX, INPUT_TEXT_BYTES_MAX};
@@ -65,14 +65,69 @@ fn argument(alert: &Value) -> Dynamic {
     Dynamic::from_map(whole)
 }
 
-/// Leaves out early what [`prepare`] leaves out first, `raw` of alerts that do not fit together, so that a large group
-/// need not travel whole. What a script gets stays the same.
-pub fn slim(input: Value) -> Value {
-    let Value::Array(mut alerts) = input else { return input };
-    if !fits(&alerts) {
-        drop_raw(&mut alerts);
+/// The alerts of a group, gathered one after another: never much more of them is in memory than a script may get, however
+/// many and large they are. What a script gets of them stays the same, since what is left out early is what [`prepare`]
+/// leaves out anyway, and in the same order.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    alerts: Vec<Value>,
+    /// Of all that are whole.
+    size: Size,
+    without: Without,
+}
+
+/// What does not fit any more.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Without {
+    #[default]
+    Nothing,
+    Raw,
+    /// Nor the end of long texts.
+    LongTexts,
+    /// Nor further alerts, whose ids alone are kept. The first of them is there to show that they do not fit.
+    More,
+}
+
+impl Gathered {
+    /// Adds the next alert.
+    pub fn push(&mut self, mut alert: Value) {
+        if self.without == Without::More {
+            self.alerts.push(json!({ "id": alert["id"].take() }));
+            return;
+        }
+        self.without.leave_out(std::slice::from_mut(&mut alert));
+        self.size = self.size.plus(size(&alert));
+        self.alerts.push(alert);
+        while !self.size.fits() && self.without != Without::More {
+            self.without = self.without.next();
+            self.without.leave_out(&mut self.alerts);
+            self.size = self.alerts.iter().map(size).fold(Size::default(), Size::plus);
+        }
     }
-    Value::Array(alerts)
+
+    /// The input of a script.
+    pub fn into_input(self) -> Value {
+        Value::Array(self.alerts)
+    }
+}
+
+impl Without {
+    const fn next(self) -> Self {
+        match self {
+            Self::Nothing => Self::Raw,
+            Self::Raw => Self::LongTexts,
+            Self::LongTexts | Self::More => Self::More,
+        }
+    }
+
+    fn leave_out(self, alerts: &mut [Value]) {
+        if self != Self::Nothing {
+            drop_raw(alerts);
+        }
+        if matches!(self, Self::LongTexts | Self::More) {
+            alerts.iter_mut().for_each(cut_texts);
+        }
+    }
 }
 
 fn drop_raw(alerts: &mut [Value]) {
@@ -197,8 +252,6 @@ fn keep_scalars(alert: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn seen(input: &Value) -> Value {
@@ -225,11 +278,36 @@ mod tests {
         let kept = seen(&many).as_array().unwrap().len();
         assert!((100..200).contains(&kept), "{kept}");
         assert_eq!(prepare(&many).ids.len(), 5_000);
-        let large: Value =
-            (0..300).map(|n| json!({"id": format!("a-{n}.0"), "raw": {"x": "y".repeat(2_000)}})).collect();
-        let slimmed = slim(large.clone());
-        assert!(slimmed.to_string().len() < 20_000 && seen(&slimmed) == seen(&large));
         let wide = json!({"id": "a-1.0", "title": "t", "extended": {"x": vec![1; 20_000]}});
         assert_eq!(seen(&wide)["extended"], json!({}));
+    }
+
+    #[test]
+    fn of_a_group_no_more_is_gathered_than_a_script_may_get_and_it_gets_the_same() {
+        type Alert = fn(usize) -> Value;
+        let groups: [(&str, usize, Alert); 8] = [
+            ("small", 20, |n| json!({"id": format!("a-{n}.0"), "title": "t", "raw": {"x": n}})),
+            ("large raw", 300, |n| json!({"id": format!("a-{n}.0"), "raw": {"x": "y".repeat(2_000)}})),
+            ("long texts", 60, |n| json!({"id": format!("a-{n}.0"), "title": "ü".repeat(4_000), "raw": 1})),
+            ("long texts at the end", 90, |n| json!({"id": format!("a-{n}.0"), "title": "x".repeat(n * 150)})),
+            ("too many", 5_000, |n| json!({"id": format!("a-{n}.0"), "title": "t"})),
+            ("too many with raw", 3_000, |n| json!({"id": format!("a-{n}.0"), "raw": {"x": "y".repeat(3_000)}})),
+            ("wide", 40, |n| json!({"id": format!("a-{n}.0"), "extended": {"x": vec![1; n * 200]}})),
+            ("one too wide", 3, |n| json!({"id": format!("a-{n}.0"), "extended": {"x": vec![1; 20_000]}})),
+        ];
+        for (what, count, alert) in groups {
+            let all: Value = (0..count).map(alert).collect();
+            let mut gathered = Gathered::default();
+            for n in 0..count {
+                gathered.push(alert(n));
+                let whole = gathered.alerts.iter().filter(|alert| alert.as_object().unwrap().len() > 1);
+                let sizes = whole.map(size).collect::<Vec<_>>();
+                let but_one = sizes.iter().rev().skip(1).copied().fold(Size::default(), Size::plus);
+                assert!(but_one.fits(), "{what}: {but_one:?}");
+            }
+            let gathered = gathered.into_input();
+            assert_eq!(seen(&gathered), seen(&all), "{what}");
+            assert_eq!(prepare(&gathered).ids, prepare(&all).ids, "{what}");
+        }
     }
 }

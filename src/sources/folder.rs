@@ -194,7 +194,7 @@ impl Folder {
         loop {
             match self.intake.ask(record.clone()).await? {
                 Answer::Accepted { .. } | Answer::Quarantined { .. } | Answer::Ignored { .. } => return Ok(()),
-                Answer::Full => tokio::time::sleep(FULL_WAIT).await,
+                Answer::Full | Answer::Busy => tokio::time::sleep(FULL_WAIT).await,
                 // The daemon is going down and tells us to stop next; the record is read again after the restart.
                 Answer::Stopped => std::future::pending().await,
             }

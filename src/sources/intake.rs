@@ -54,7 +54,7 @@ pub struct Intake {
 /// One record for the daemon.
 ///
 /// An offer without `answer` cannot be refused: its source goes on reading, so the daemon keeps the offer until it
-/// can be made durable. An offer with `answer` may be answered [`Answer::Full`]; its sender then tries again.
+/// can be made durable. An offer with `answer` may be answered [`Answer::Full`] or [`Answer::Busy`]; its sender then tries again.
 /// Room in the queue comes back when the offer is dropped.
 #[derive(Debug)]
 pub struct Offer {
@@ -106,6 +106,8 @@ pub enum Answer {
     },
     /// The disk is nearly full; nothing was written.
     Full,
+    /// Too many runs are open; nothing was written.
+    Busy,
     /// The daemon is going down; nothing was written.
     Stopped,
 }

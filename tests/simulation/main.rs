@@ -128,6 +128,7 @@ impl Story {
                 | Order::Recipient(_)
                 | Order::Token(_)
                 | Order::DestinationTest { .. }
+                | Order::QuarantineDiscard { .. }
                 | Order::Upkeep(_)
                 | Order::RunStart { .. } => {}
             },
@@ -391,6 +392,7 @@ fn note(facts: Facts, seen: &mut BTreeSet<String>) {
             | Order::Hold(_)
             | Order::Recipient(_)
             | Order::DestinationTest { .. }
+            | Order::QuarantineDiscard { .. }
             | Order::Upkeep(_) => return,
         },
         Facts::Intake(intake) => {

@@ -10,7 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   soard quarantine list
   soard quarantine list --source defender --since 1d
-  soard quarantine list --all              also those that were sent through again since
+  soard quarantine list --all              also those that were sent through again or discarded since
   soard quarantine list -q | xargs soard quarantine retry";
 
 /// List quarantined records, the newest first
@@ -26,7 +26,7 @@ pub struct Args {
     /// Quarantined since: 30m, 4h, 7d, or an instant
     #[arg(long, value_name = "TIME")]
     since: Option<Since>,
-    /// Also those that were sent through again since
+    /// Also those that were sent through again or discarded since
     #[arg(long)]
     all: bool,
     /// At most this many
@@ -58,7 +58,7 @@ impl Args {
 pub(in crate::cli) fn human(list: &QuarantineList, look: &Look) -> String {
     let mut text = String::new();
     if !list.records.is_empty() {
-        let mut table = Table::new(&["RECORD", "WHEN", "SOURCE", "SIZE", "CAUSE", "RETRIED"], 4);
+        let mut table = Table::new(&["RECORD", "WHEN", "SOURCE", "SIZE", "CAUSE", "SINCE THEN"], 4);
         list.records.iter().for_each(|row| table.row(cells(row, look)));
         text.push_str(&table.render(look));
     }
@@ -74,9 +74,10 @@ pub(in crate::cli) fn human(list: &QuarantineList, look: &Look) -> String {
 }
 
 fn cells(row: &QuarantineRow, look: &Look) -> Vec<Cell> {
-    let retried = match &row.retried {
-        Some(retried) => Cell::new(format!("became record {}", retried.record_no), GOOD),
-        None => Cell::from("-"),
+    let since = match (&row.retried, &row.discarded) {
+        (Some(retried), _) => Cell::new(format!("became record {}", retried.record_no), GOOD),
+        (None, Some(discarded)) => Cell::from(format!("discarded by {}", discarded.by)),
+        (None, None) => Cell::from("-"),
     };
     vec![
         Cell::new(row.record_no.to_string(), NAME),
@@ -84,6 +85,6 @@ fn cells(row: &QuarantineRow, look: &Look) -> Vec<Cell> {
         Cell::from(&row.source),
         Cell::from(size(row.bytes)),
         Cell::from(&row.cause),
-        retried,
+        since,
     ]
 }

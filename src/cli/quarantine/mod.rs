@@ -1,5 +1,6 @@
 //! `soard quarantine`: records that no format took.
 
+pub mod discard;
 pub mod list;
 pub mod retry;
 pub mod show;
@@ -13,6 +14,8 @@ pub enum Command {
     List(list::Args),
     Show(show::Args),
     Retry(retry::Args),
+    /// Give quarantined records up, so that retention need not keep them
+    Discard(discard::Args),
 }
 
 impl Command {
@@ -21,6 +24,7 @@ impl Command {
             Self::List(args) => args.run(context),
             Self::Show(args) => args.run(context),
             Self::Retry(args) => args.run(context),
+            Self::Discard(args) => args.run(context),
         }
     }
 }

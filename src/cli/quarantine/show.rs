@@ -51,14 +51,18 @@ pub(in crate::cli) fn human(view: &QuarantineView, look: &Look) -> String {
     page.labelled(2, "cause", styled(BOLD, safe(&row.cause)));
     page.labelled(2, "from", plain::position(&view.position));
     page.labelled(2, "journal", format!("entry {}", view.seq));
-    match &row.retried {
-        Some(retried) => {
+    match (&row.retried, &row.discarded) {
+        (Some(retried), _) => {
             let (at, alerts) = (when(retried.at), count(retried.alerts.len() as u64, "alert"));
             let ids: Vec<String> = retried.alerts.iter().map(ToString::to_string).collect();
             let gave = format!("record {}, which gave {alerts} {}", retried.record_no, ids.join(" "));
             page.labelled(2, "retried", styled(GOOD, format!("{at}: became {}", gave.trim_end())));
         }
-        None => {
+        (None, Some(discarded)) => {
+            let (by, why) = (safe(&discarded.by), safe(&discarded.comment));
+            page.labelled(2, "discarded", format!("{} by {by}: {why}", when(discarded.at)));
+        }
+        (None, None) => {
             let retry = format!("`soard quarantine retry {}` sends it through again", row.record_no);
             page.labelled(2, "retried", format!("no; {}", styled(FAINT, retry)));
         }

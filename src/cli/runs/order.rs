@@ -117,6 +117,7 @@ pub(in crate::cli) fn human(report: &OrderReport, _: &Look) -> String {
         Order::Token(order) => ordered::token_order(order),
         Order::DestinationTest { destination } => format!("destination {} is tried out", safe(destination)),
         Order::Silence(order) => ordered::silence_order(order),
+        Order::QuarantineDiscard { records } => format!("discarded {}", ordered::quarantined(records)),
         Order::Upkeep(upkeep) => ordered::upkeep(upkeep),
         Order::Alert { alert, was, change, .. } => ordered::alert_change(*alert, *was, change),
     };

@@ -441,6 +441,7 @@ impl Control {
             }
             Answer::Ignored { why } | Answer::Quarantined { cause: why, .. } => Err(why),
             Answer::Full => Err("the disk is full".into()),
+            Answer::Busy => Err("too many runs are open".into()),
             Answer::Stopped => Err("the daemon is stopping".into()),
         }
     }

@@ -8,7 +8,7 @@ use crate::daemon::clock;
 use crate::daemon::control::Control;
 use crate::daemon::core::CoreReport;
 use crate::daemon::report::{
-    AlertCounts, BundleReport, DestinationReport, ExportReport, JournalReport, SourceReport, Status,
+    AlertCounts, BundleReport, DestinationReport, ExportReport, JournalReport, LeapReport, SourceReport, Status,
 };
 
 impl Control {
@@ -24,7 +24,15 @@ impl Control {
             uptime_secs: u64::try_from(clock::now().duration_since(self.started).as_secs()).unwrap_or_default(),
             bundle: self.bundle_report(),
             refused_bundle: self.refused.clone(),
-            journal: JournalReport { seq: head.seq, hash: head.hash, room: core.room, waiting: core.waiting },
+            journal: JournalReport {
+                seq: head.seq,
+                hash: head.hash,
+                room: core.room,
+                waiting: core.waiting,
+                kept_by: self.world.retention.kept_by(),
+                leap: core.leap.map(|leap| LeapReport { from: leap.from, to: leap.to, until: leap.until() }),
+                ahead_secs: core.ahead_secs,
+            },
             index: None,
             sources: self.source_reports(),
             destinations,
@@ -32,6 +40,7 @@ impl Control {
             alerts: AlertCounts { total: core.alerts as u64, by_status: core.by_status, by_severity: core.by_severity },
             totals: serde_json::from_value(serde_json::to_value(&core.totals).unwrap_or_default()).unwrap_or_default(),
             runs_open: core.runs as u64,
+            runs_full: core.runs_full,
             runs_stalled: core.stalled as u64,
             workers: self.world.workers.report(),
             groups_open: core.groups as u64,

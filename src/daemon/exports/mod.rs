@@ -27,6 +27,7 @@ use crate::daemon::exports::page::Feed;
 use crate::daemon::report::{ExportReport, SnapshotReport};
 use crate::daemon::settings::{self, Settings};
 use crate::daemon::{clock, fault, guard};
+use crate::engine::needs::Need;
 use crate::export::notice::Wanted;
 use crate::index::follow::Index;
 use crate::journal::reader::Reader;
@@ -144,13 +145,14 @@ impl Exports {
         }
     }
 
-    /// The last entry of the first of these segments that an export has not read and that is kept for it.
-    pub fn needed(&self, closed: &[Closed], now: Timestamp) -> u64 {
-        let each = self.all.values().filter_map(|(following, export)| {
+    /// The last entry of the first of these segments that an export has not read and that is kept for it; and which export.
+    pub fn first_need(&self, closed: &[Closed], now: Timestamp) -> Option<Need> {
+        let each = self.all.iter().filter_map(|(name, (following, export))| {
             let entry = following.standing().entry;
-            needed(closed, entry, |until| export.keep_for.after(until) > now)
+            let seq = needed(closed, entry, |until| export.keep_for.after(until) > now)?;
+            Some(Need { seq, kind: "export", id: name.clone() })
         });
-        each.min().unwrap_or(u64::MAX)
+        each.min_by_key(|need| need.seq)
     }
 
     /// How each stands.

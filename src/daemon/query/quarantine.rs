@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::daemon::query::{Fold, Lines, LogLine, QueryError, ROWS_DEFAULT, ROWS_LISTED_MAX, fold};
 use crate::domain::entry::{Entry, Facts, Quarantine};
 use crate::domain::id::AlertId;
+use crate::domain::operator::{Operator, Order};
 use crate::domain::record::{Body, Position};
 use crate::index::row::short;
 
@@ -31,6 +32,20 @@ pub struct QuarantineRow {
     /// What came of sending it through again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried: Option<Retried>,
+    /// Who gave it up, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<Discarded>,
+}
+
+/// A record is given up: it is on record, and nobody looks after it any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Discarded {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub comment: String,
 }
 
 /// A retry that went well; one that fails leaves the record as it is.
@@ -52,7 +67,7 @@ pub struct QuarantineFilter {
     pub source: Option<String>,
     /// Quarantined at or after this instant.
     pub since: Option<Timestamp>,
-    /// Also those that were sent through again since.
+    /// Also those that were sent through again or given up since.
     pub all: bool,
     /// At most this many rows; 50 when absent.
     pub limit: Option<u64>,
@@ -95,7 +110,7 @@ pub fn list(lines: Lines<'_>, filter: &QuarantineFilter) -> Result<QuarantineLis
 
 impl QuarantineFilter {
     fn fits(&self, row: &QuarantineRow) -> bool {
-        (self.all || row.retried.is_none())
+        (self.all || row.retried.is_none() && row.discarded.is_none())
             && self.source.as_ref().is_none_or(|source| row.source == *source)
             && self.since.is_none_or(|since| row.at >= since)
     }
@@ -123,7 +138,12 @@ struct Rows {
 
 impl Fold for Rows {
     fn wants(&self, line: &LogLine) -> bool {
-        line.kind == "quarantine" || line.kind == "intake" && line.has("\"position\":{\"retry\"")
+        match &*line.kind {
+            "quarantine" => true,
+            "intake" => line.has("\"position\":{\"retry\""),
+            "operator" => line.has("\"quarantine_discard\""),
+            _ => false,
+        }
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -136,6 +156,7 @@ impl Fold for Rows {
                     cause: short(&quarantine.cause),
                     bytes: quarantine.record.bytes().map_or(0, |bytes| bytes.len() as u64),
                     retried: None,
+                    discarded: None,
                 };
                 if self.only == Some(quarantine.record_no) {
                     self.found = Some((entry.seq, quarantine.clone()));
@@ -153,6 +174,14 @@ impl Fold for Rows {
                 {
                     let alerts = intake.alerts.iter().map(|taken| taken.id).collect();
                     row.retried = Some(Retried { at: entry.at, record_no: intake.record_no, alerts });
+                }
+            }
+            Facts::Operator(Operator { actor, comment, order: Order::QuarantineDiscard { records }, .. }) => {
+                for record in records {
+                    if let Some(row) = self.rows.get_mut(record) {
+                        let (by, comment) = (actor.clone(), comment.clone());
+                        row.discarded = Some(Discarded { at: entry.at, by, comment });
+                    }
                 }
             }
             _ => {}

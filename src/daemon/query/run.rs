@@ -367,6 +367,7 @@ impl Runs {
             | Order::Hold(_)
             | Order::Recipient(_)
             | Order::DestinationTest { .. }
+            | Order::QuarantineDiscard { .. }
             | Order::Upkeep(_) => {}
         }
         for run in operator.order.runs() {

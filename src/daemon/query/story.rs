@@ -75,7 +75,7 @@ fn bundle_id() -> String {
 fn started(route: &str, runs: &[&str]) -> Reason {
     let runs = runs.iter().map(|run| run.parse().unwrap()).collect();
     let verdict = RouteVerdict::Run { runs, ran_before: Vec::new() };
-    Reason::Route { rule: rule(route, "rules/route/main.yaml:4"), window: None, verdict }
+    Reason::Route { rule: rule(route, "rules/route/main.yaml:4"), window: None, unthrottled: false, verdict }
 }
 
 fn window(passed: u64, surplus: u64) -> Option<Window> {
@@ -90,7 +90,7 @@ fn grouped() -> Reason {
         due: at(90),
         playbooks: vec!["chat".into()],
     };
-    Reason::Route { rule: rule("low", "rules/route/main.yaml:19"), window: None, verdict }
+    Reason::Route { rule: rule("low", "rules/route/main.yaml:19"), window: None, unthrottled: false, verdict }
 }
 
 fn key(run: &str, step: u32) -> EffectKey {
@@ -221,6 +221,7 @@ fn beginning() -> Vec<(i64, Facts)> {
                         Reason::Route {
                             rule: rule("high", "rules/route/main.yaml:4"),
                             window: window(2, 0),
+                            unthrottled: false,
                             verdict: RouteVerdict::Run {
                                 runs: Vec::new(),
                                 ran_before: vec!["notify-email".into(), "ticket".into()],
@@ -237,7 +238,12 @@ fn beginning() -> Vec<(i64, Facts)> {
 fn held_back() -> Vec<(i64, Facts)> {
     let suppress = Reason::Suppress { rule: rule("scanner", "rules/suppress/net.yaml:3"), expires: Some(at(864_000)) };
     let muted = RouteVerdict::Muted { time: "night".into() };
-    let route = |verdict, window| Reason::Route { rule: rule("high", "rules/route/main.yaml:4"), window, verdict };
+    let route = |verdict, window| Reason::Route {
+        rule: rule("high", "rules/route/main.yaml:4"),
+        window,
+        unthrottled: false,
+        verdict,
+    };
     let hostile = alert(&hostile_title(), Severity::High, 50);
     let throttled = vec![route(RouteVerdict::Throttled, window(4, 3))];
     vec![

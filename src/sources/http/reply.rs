@@ -13,7 +13,7 @@ use crate::sources::intake::{Answer, count};
 /// Receipts listed one by one; larger batches get the last one.
 const RECEIPTS_MAX: usize = 100;
 
-/// Why a request is refused; nothing of it was recorded, except perhaps with [`Fault::Full`] and [`Fault::Stopped`].
+/// Why a request is refused; nothing of it was recorded, except perhaps with [`Fault::Full`], [`Fault::Runs`] and [`Fault::Stopped`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
     UnknownSource,
@@ -29,6 +29,7 @@ pub enum Fault {
     Unparsable(String),
     TooLarge(String),
     Busy,
+    Runs,
     Full,
     Stopped,
 }
@@ -44,7 +45,7 @@ impl Fault {
             Self::Type(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::Runs => StatusCode::TOO_MANY_REQUESTS,
             Self::Full | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -54,6 +55,7 @@ impl Fault {
         match self {
             Self::Busy => Some("1"),
             Self::Stopped => Some("5"),
+            Self::Runs => Some("10"),
             Self::Full => Some("30"),
             _ => None,
         }
@@ -96,6 +98,11 @@ impl Fault {
             Self::Unparsable(why) => ("unparsable-body", format!("the body is not JSON: {why}"), lines),
             Self::TooLarge(what) => ("too-large", what.clone(), "split the batch, or shorten the record"),
             Self::Busy => ("busy", "there is no room for this request now".into(), "send it again after Retry-After"),
+            Self::Runs => (
+                "too-many-runs",
+                "so many runs are open that no new alerts are taken".into(),
+                "`soard status` and `soard runs list` say what they wait for; send it again after Retry-After",
+            ),
             Self::Full => {
                 ("disk-full", "the disk is nearly full".into(), "free space for the state folder, then send it again")
             }
@@ -120,7 +127,7 @@ impl Fault {
             Self::Unauthorised | Self::Denied(_) => &counters.refused_unauthorised,
             Self::Slow => &counters.refused_slow,
             Self::TooLarge(_) => &counters.refused_too_large,
-            Self::Busy => &counters.refused_busy,
+            Self::Busy | Self::Runs => &counters.refused_busy,
             Self::Full | Self::Stopped => &counters.refused_unavailable,
             _ => &counters.refused_unparsable,
         });
@@ -191,6 +198,7 @@ impl Receipts {
         for (index, answer) in answers.enumerate() {
             let receipt = match answer {
                 Answer::Full => return Err(Fault::Full),
+                Answer::Busy => return Err(Fault::Runs),
                 Answer::Stopped => return Err(Fault::Stopped),
                 Answer::Ignored { .. } => {
                     sum.ignored += 1;

@@ -214,7 +214,7 @@ async fn a_2xx_waits_for_every_answer() {
     offer.answer.unwrap().send(Answer::Ignored { why: String::new() }).unwrap();
     assert_eq!(read_response(&mut closing).await.status, 200);
     // A daemon that dies in between has promised nothing.
-    for answer in [Some(Answer::Full), Some(Answer::Stopped), None] {
+    for answer in [Some(Answer::Full), Some(Answer::Busy), Some(Answer::Stopped), None] {
         let waiting = tokio::spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(&request("POST", "/v1/sources/s", "", b"[{},{}]")).await.unwrap();
@@ -222,14 +222,18 @@ async fn a_2xx_waits_for_every_answer() {
         });
         let (first, second) = (taken.recv().await.unwrap(), taken.recv().await.unwrap());
         first.answer.unwrap().send(Answer::Ignored { why: String::new() }).unwrap();
-        let expected = if answer == Some(Answer::Full) { ("disk-full", "30") } else { ("stopping", "5") };
+        let expected = match answer {
+            Some(Answer::Full) => (503, "disk-full", "30"),
+            Some(Answer::Busy) => (429, "too-many-runs", "10"),
+            _ => (503, "stopping", "5"),
+        };
         match answer {
             Some(answer) => second.answer.unwrap().send(answer).unwrap(),
             None => drop(second),
         }
         let got = waiting.await.unwrap();
-        assert_eq!((got.status, got.body["error"]["code"].as_str()), (503, Some(expected.0)));
-        assert!(got.head.contains(&format!("retry-after: {}", expected.1)), "{}", got.head);
+        assert_eq!((got.status, got.body["error"]["code"].as_str()), (expected.0, Some(expected.1)));
+        assert!(got.head.contains(&format!("retry-after: {}", expected.2)), "{}", got.head);
     }
     drop(taken);
     assert_eq!(lab.post("{}").await.status, 503);
