@@ -53,6 +53,10 @@ pub(super) struct OnRecord {
     pub keys: Vec<String>,
     /// Bases: the first entry that was dropped when each was made, the last that it stands for, and its SHA-256.
     bases: Vec<(u64, Receipt, String)>,
+    /// What says that segments were dropped: the entry, and the first and last one that it names.
+    drops: Vec<(u64, u64, u64)>,
+    /// The last entry by which an operator took the journal as it is.
+    repaired: u64,
 }
 
 impl OnRecord {
@@ -61,7 +65,11 @@ impl OnRecord {
         if line.kind != "log" {
             return;
         }
-        match Facts::parse(&line.kind, line.data.get()) {
+        let facts = Facts::parse(&line.kind, line.data.get());
+        if let Ok(Facts::Log(Log::Repaired { .. })) = &facts {
+            self.repaired = line.seq;
+        }
+        match facts {
             Ok(Facts::Log(Log::Key { verifier, .. } | Log::Repaired { key: Some(verifier), .. })) => {
                 self.keys.push(verifier);
             }
@@ -70,6 +78,7 @@ impl OnRecord {
                     self.keys.push(signed_by);
                 }
                 if let (Some(first), Some(Seal { last, hash, .. })) = (segments.first(), segments.last()) {
+                    self.drops.push((line.seq, first.first, *last));
                     self.bases.push((first.first, Receipt { seq: *last, hash: hash.clone() }, base));
                 }
             }
@@ -103,10 +112,43 @@ impl Evidence {
         if let Some(place) = self.other_base(found, on_record) {
             return Err(JournalError::Corrupt(place));
         }
-        let end = found.tip.receipt.seq;
-        let Some(damage) = self.beyond(dir, end, is_absent, &on_record.keys)? else { return Ok(()) };
+        let Some(damage) = self.lacks(dir, found, is_absent, on_record)? else { return Ok(()) };
         let (file, offset) = found.end();
-        Err(JournalError::Corrupt(Place { seq: end + 1, file, offset, damage }))
+        Err(JournalError::Corrupt(Place { seq: found.tip.receipt.seq + 1, file, offset, damage }))
+    }
+
+    /// What is missing at the end or, without a signed word about it, at the beginning.
+    pub(super) fn lacks(
+        &self,
+        dir: &Path,
+        found: &Found,
+        is_absent: bool,
+        on_record: &OnRecord,
+    ) -> Result<Option<Damage>, JournalError> {
+        let beyond = self.beyond(dir, found.tip.receipt.seq, is_absent, &on_record.keys)?;
+        if beyond.is_some() {
+            return Ok(beyond);
+        }
+        self.unsigned_drop(dir, found, on_record)
+    }
+
+    /// Nothing is removed before a checkpoint covers the entry that says so: one behind the last checkpoint explains nothing,
+    /// unless an operator has taken the journal as it is since.
+    fn unsigned_drop(&self, dir: &Path, found: &Found, on_record: &OnRecord) -> Result<Option<Damage>, JournalError> {
+        let first = found.segments.first().copied().unwrap_or(1);
+        let names_it =
+            |(seq, from, to): &&(u64, u64, u64)| *seq > on_record.repaired && (*from..=*to).contains(&(first - 1));
+        let Some((seq, ..)) = on_record.drops.iter().find(names_it) else { return Ok(None) };
+        let keys = self.trusted(&on_record.keys);
+        // Earlier versions did not wait for one, and their checkpoints do not say how far entries may go beyond them.
+        let is_ours = |note: &&Signed| note.checkpoint.reach.is_some() && keys.iter().any(|key| note.by(key));
+        let notes = checkpoint::last_notes(dir)?;
+        let noted = notes.iter().filter(is_ours).map(|note| note.checkpoint.receipt.seq).max();
+        Ok(noted.filter(|noted| noted < seq).map(|_| Damage::Dropped { found: first, seq: *seq }))
+    }
+
+    fn trusted(&self, on_record: &[String]) -> Vec<Verifier> {
+        on_record.iter().filter_map(|key| key.parse().ok()).chain(self.keys.iter().cloned()).collect()
     }
 
     /// What names the last entry behind this end. `is_absent`: there is neither a segment nor HEAD.
@@ -117,8 +159,7 @@ impl Evidence {
         is_absent: bool,
         on_record: &[String],
     ) -> Result<Option<Damage>, JournalError> {
-        let keys: Vec<Verifier> =
-            on_record.iter().filter_map(|key| key.parse().ok()).chain(self.keys.iter().cloned()).collect();
+        let keys = self.trusted(on_record);
         let is_ours = |note: &&Signed| note.checkpoint.receipt.seq > end && keys.iter().any(|key| note.by(key));
         let notes = checkpoint::last_notes(dir)?;
         let noted = notes.iter().filter(is_ours).map(|note| note.checkpoint.receipt.seq).max();

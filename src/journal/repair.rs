@@ -167,7 +167,7 @@ pub fn plan(dir: &Path, beside: &Beside) -> Result<Option<Plan>, JournalError> {
         Ok((mut whole, Ok(found), on_record)) => {
             let is_absent = head.is_none() && found.segments.is_empty();
             let end = found.tip.receipt.seq;
-            let Some(damage) = evidence.beyond(dir, end, is_absent, &on_record.keys)? else { return Ok(None) };
+            let Some(damage) = evidence.lacks(dir, &found, is_absent, &on_record)? else { return Ok(None) };
             let last = found.segments.last().copied().filter(|_| !found.ends_in_archive);
             (whole.segment, whole.bytes) = last.map_or((end + 1, 0), |last| (last, found.whole_bytes));
             let (file, offset) = found.end();

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use soard::domain::entry::{Facts, Log, Seal};
 use soard::journal::checkpoint::{Checkpoint, Checkpoints, origin};
+use soard::journal::evidence::Evidence;
 use soard::journal::reach::REACH;
 use soard::journal::repair::Beside;
 use soard::journal::verify::{Known, Outcome, verify_against};
 use soard::journal::writer::Journal;
-use soard::journal::{self, Damage, Draft, Receipt, Settings, retention};
+use soard::journal::{self, Damage, Draft, JournalError, Receipt, Settings, retention};
 use tempfile::TempDir;
 
 use crate::support::{Daemon, wait_for};
@@ -253,6 +254,22 @@ fn an_entry_that_says_dropped_explains_nothing_without_a_checkpoint_over_it() {
     let report = verify_against(&forged, &Known { anchors: anchors.clone(), ..known() });
     assert!(matches!(report.outcome, Outcome::Tampered(_)), "{report:?}");
 
+    // Nor does a daemon start on it and sign it, which has a snapshot of what is gone; until an operator says so.
+    let starts = |dir: &Path| {
+        let evidence = Evidence { keys: vec![signer(1).verifier().clone()], ..Evidence::default() };
+        let known = receipts.last();
+        journal::open_behind(dir, Settings::default(), known, &evidence, &mut |_| Ok(())).map(|(journal, _)| journal)
+    };
+    let refused = starts(&forged).map(|_| ()).unwrap_err();
+    assert!(
+        matches!(&refused, JournalError::Corrupt(place) if place.damage == Damage::Dropped { found: removed + 1, seq })
+    );
+    let evidence = Evidence { keys: vec![signer(1).verifier().clone()], ..Evidence::default() };
+    let beside = Beside { evidence, base: None };
+    let plan = journal::repair::plan(&forged, &beside).unwrap().expect("it does not start");
+    plan.carry_out(&forged, &beside, Timestamp::from_second(1_800_000_000).unwrap()).unwrap();
+    starts(&forged).unwrap().close().unwrap();
+
     // The control: whoever has the key signs it, as the daemon does before anything goes.
     let journal = open(&dir);
     append(&journal, "log", data);
@@ -261,6 +278,7 @@ fn an_entry_that_says_dropped_explains_nothing_without_a_checkpoint_over_it() {
     good(&script, &dir, "a crash in between: nothing is missing yet");
     retention::remove(&dir, removed).unwrap();
     good(&script, &dir, "signed");
+    starts(&dir).unwrap().close().unwrap();
     let report = verify_against(&dir, &Known { anchors, ..known() });
     assert!(matches!(report.outcome, Outcome::Good), "{report:?}");
     assert_eq!(
