@@ -65,7 +65,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -161,9 +161,25 @@ pub async fn run(dir: &Path, console: Console) -> Result<(), DaemonError> {
     let recovered = recover(&content.settings)?;
     let actions = actions(&content.settings)?;
     let held = content.held();
+    // Before anything is served: whoever is told to stop from here on closes the journal in good order.
+    let signals = Signals::listen().map_err(broken)?;
     let daemon = Daemon::start(content, recovered, actions, console).await?;
     daemon.control.loads().store(Some(Arc::new(held)));
-    daemon.run().await
+    daemon.run(signals).await
+}
+
+/// What the daemon is told by signals.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let (term, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { term, interrupt, hangup: signal(SignalKind::hangup())? })
+    }
 }
 
 /// Beyond a limit on file size the kernel sends a signal that ends a process. Once somebody listens for it, writing
@@ -277,10 +293,8 @@ impl Daemon {
         Ok(Self { control, core, fatal, fatal_sender, sources, prepare, core_thread, performer, index, stop })
     }
 
-    async fn run(mut self) -> Result<(), DaemonError> {
-        let mut term = signal(SignalKind::terminate()).map_err(broken)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
+    async fn run(mut self, signals: Signals) -> Result<(), DaemonError> {
+        let Signals { mut term, mut interrupt, mut hangup } = signals;
         let (to, mut changed) = mpsc::channel(1);
         let (dir, state) = (self.control.settings().dir.clone(), self.control.settings().state.clone());
         guard(
