@@ -116,7 +116,7 @@ pub fn alert_value(history: &History, at: AlertRef) -> Result<Value, Unread> {
     value.map_err(|error| Unread::Content(format!("alert {} is not understood: {error}", at.id)))
 }
 
-/// The alerts of a group as its mails show them: the first [`LISTED_MAX`] without `raw`, and of the others what counting
+/// The alerts of a group as its mails show them: the first 200 without `raw`, and of the others what counting
 /// them takes.
 ///
 /// # Errors
