@@ -228,11 +228,9 @@ fn above_a_number_of_open_runs_no_new_alerts_are_taken_and_work_goes_on() {
     let taken = || daemon.journal().iter().any(|entry| entry.to_string().contains("from a file"));
     wait_for("the file's alert", || taken().then_some(()));
     wait_for("room for one more", || daemon.post(&alert("again")).filter(|(status, _)| *status == 200));
+    // Said once a change, not for each alert; the one that was let in last may be the tenth.
     let log = daemon.log();
-    assert_eq!(
-        (log.matches("too many runs are open").count(), log.matches("fewer runs are open").count()),
-        (1, 1),
-        "{log}"
-    );
+    let (many, fewer) = (log.matches("too many runs are open").count(), log.matches("fewer runs are open").count());
+    assert!((1..=2).contains(&many) && fewer == 1, "{log}");
     assert_eq!(daemon.stop(), Some(0));
 }

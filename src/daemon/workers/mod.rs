@@ -24,7 +24,7 @@ use crate::daemon::workers::process::{Broken, Process, Time};
 use crate::daemon::workers::wire::Job;
 use crate::playbooks::evaluate::Evaluated;
 
-/// Processes of each lane.
+/// Processes of each lane, at most.
 const PROCESSES: usize = 2;
 /// Effects that may wait for their turn before runs that have not begun are held back a moment: what was asked for goes
 /// out while it is still in memory.
@@ -158,8 +158,10 @@ impl Workers {
             counts: Counts::default(),
             dies: Box::new(dies),
         });
-        for n in 0..PROCESSES {
-            for speed in [Speed::Quick, Speed::Slow] {
+        // What is slow must leave room for the rest: a spinning script on each of two processors would not.
+        let slow = (thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, PROCESSES);
+        for (speed, processes) in [(Speed::Quick, PROCESSES), (Speed::Slow, slow)] {
+            for n in 0..processes {
                 let own = workers.clone();
                 let name = format!("{}-{n}", if speed == Speed::Quick { "quick" } else { "slow" });
                 let body = move || {
