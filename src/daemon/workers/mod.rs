@@ -397,9 +397,14 @@ impl Lane {
                     queue = self.wake.wait(queue).expect("nothing panics while it is held");
                 }
             }
-            if !held_back && queue.going_on.is_empty() && self.ahead.load(Ordering::Relaxed) > AHEAD_MAX {
+            if !held_back && self.ahead.load(Ordering::Relaxed) > AHEAD_MAX {
                 held_back = true;
-                queue = self.wake.wait_timeout(queue, AHEAD_PAUSE).expect("nothing panics while it is held").0;
+                // More runs that have not begun are no reason to go on.
+                let waits = |queue: &mut Queue| {
+                    !queue.closed && queue.going_on.is_empty() && self.ahead.load(Ordering::Relaxed) > AHEAD_MAX / 2
+                };
+                let held = self.wake.wait_timeout_while(queue, AHEAD_PAUSE, waits);
+                queue = held.expect("nothing panics while it is held").0;
                 continue;
             }
             let batch = self.batch(&mut queue);
@@ -424,4 +429,47 @@ impl Lane {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it is held")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Run {
+        goes_on: bool,
+    }
+
+    impl Work for Run {
+        fn script(&self) -> (String, String) {
+            ("b".into(), "p".into())
+        }
+
+        fn goes_on(&self) -> bool {
+            self.goes_on
+        }
+
+        fn job(&self) -> Option<(Arc<Bundle>, Job)> {
+            None
+        }
+
+        fn done(self: Box<Self>, _: Result<Evaluated, Crash>) {}
+    }
+
+    fn item(goes_on: bool) -> Item {
+        Item { work: Box::new(Run { goes_on }), deaths: 0, alone: false }
+    }
+
+    #[test]
+    fn runs_that_go_on_come_first_and_effects_that_never_leave_keep_no_run_for_ever() {
+        let lane = Lane::new(Speed::Quick);
+        lane.ahead.store(usize::MAX, Ordering::Relaxed);
+        lane.push([item(false), item(true), item(false)], false);
+        let goes_on: Vec<bool> = lane.take(true).unwrap().iter().map(|item| item.work.goes_on()).collect();
+        // The first turn is a first evaluation's, as one in some is; then come those that go on.
+        assert_eq!(goes_on, [false, true, false]);
+        lane.push([item(false)], false);
+        assert_eq!(lane.take(true).map(|batch| batch.len()), Some(1), "after a moment it goes all the same");
+        *locked(&lane.queue) = Queue { closed: true, ..Queue::default() };
+        assert!(lane.take(true).is_none(), "it is over");
+    }
 }
