@@ -169,8 +169,17 @@ impl Drop for Process {
 /// How long to wait for a worker.
 struct Patience {
     until: Instant,
-    /// Whose processor time counts, how much it may use, how much it had used, and when it is over all the same.
-    worker: Option<(u32, Duration, Duration, Instant)>,
+    worker: Option<Busy>,
+}
+
+/// A worker whose processor time counts, once more than that has passed on the clock.
+struct Busy {
+    pid: u32,
+    time: Time,
+    /// When it is over all the same.
+    end: Instant,
+    /// What it had used when it was first looked at: nearly all batches are done before that, and cost no look.
+    before: Option<Duration>,
 }
 
 impl Patience {
@@ -179,19 +188,22 @@ impl Patience {
         Self { until: Instant::now() + within, worker: None }
     }
 
-    /// Until the worker has had this much processor time.
-    fn new(pid: u32, Time { cpu, clock }: Time) -> Self {
-        let (now, used) = (Instant::now(), cpu_time(pid));
-        Self { until: now + cpu, worker: used.map(|used| (pid, cpu, used, now + clock)) }
+    /// Until the time has passed on the clock and the worker has had as much of the processors since.
+    fn new(pid: u32, time: Time) -> Self {
+        let now = Instant::now();
+        Self { until: now + time.cpu, worker: Some(Busy { pid, time, end: now + time.clock, before: None }) }
     }
 
-    /// What is left; asks for more where the machine was busy with something else.
+    /// What is left.
     fn left(&mut self) -> Duration {
         let now = Instant::now();
-        if let (true, Some((pid, cpu, before, end))) = (now >= self.until, self.worker) {
-            let used = cpu_time(pid).map_or(cpu, |used| used.saturating_sub(before));
-            let more = cpu.saturating_sub(used);
-            self.until = if more.is_zero() { self.until } else { end.min(now + more) };
+        if now >= self.until
+            && let Some(worker) = &mut self.worker
+            && let Some(used) = cpu_time(worker.pid)
+        {
+            let before = *worker.before.get_or_insert(used);
+            let more = worker.time.cpu.saturating_sub(used.saturating_sub(before));
+            self.until = if more.is_zero() { self.until } else { worker.end.min(now + more) };
         }
         self.until.saturating_duration_since(now)
     }
